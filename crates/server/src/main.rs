@@ -1,0 +1,2 @@
+//! The binary `polybus`.
+fn main() {}
