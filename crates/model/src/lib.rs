@@ -1,1 +1,52 @@
-//! polybus-model
+//! The vocabulary of Polybus: what sessions ask, what the engine answers, and the message that travels between them.
+//!
+//! **A topic routes. A binding chooses. A queue works. A log remembers. A group reads.**
+//!
+//! Data only: no wire names of any protocol, no input or output, no clock. Times are milliseconds since the Unix epoch
+//! ([`Millis`]); durations are milliseconds.
+
+mod error;
+mod event;
+mod message;
+mod name;
+mod request;
+mod settings;
+mod value;
+
+pub use error::{Error, Kind, Resource};
+pub use event::{Delivery, Event, Reply, ReturnReason, Taken};
+pub use message::{Body, Death, DeathReason, Message, MessageParts, Origin};
+pub use name::{Name, NameTooLong};
+pub use request::{
+    Batch, Credentials, Destination, Outcome, Publish, Request, Settle, Subscribe, Transaction,
+};
+pub use settings::{
+    Binding, DeadLetter, DelayedRetry, Overflow, QueueKind, QueueSettings, TopicKind, TopicSettings,
+};
+pub use value::{Table, Value};
+
+/// Milliseconds since the Unix epoch, or a duration in milliseconds where the field says so.
+pub type Millis = u64;
+
+/// A connection's session as the broker numbers it; unique for the life of the process.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SessionId(pub u64);
+
+/// One independent conversation within a session (an AMQP channel). Failures stop a lane, not the session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Default)]
+pub struct Lane(pub u16);
+
+/// A subscriber within a session, numbered by the session as it likes (unique among its live subscribers).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SubscriberId(pub u32);
+
+/// What a consumer holds between delivery and settlement. Opaque to sessions; a stale one is recognised and ignored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LeaseId {
+    /// The queue's slot in its engine.
+    pub queue: u32,
+    /// The lease's slot in its queue.
+    pub slot: u32,
+    /// Distinguishes the successive uses of a slot.
+    pub stamp: u32,
+}

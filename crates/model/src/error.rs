@@ -1,0 +1,96 @@
+//! What can go wrong with a request, in terms every protocol can put into its own words.
+
+use std::fmt;
+
+use crate::Name;
+
+/// A kind of thing with a name.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Resource {
+    /// A namespace.
+    Namespace,
+    /// A topic.
+    Topic,
+    /// A queue.
+    Queue,
+}
+
+/// Which sort of failure it is.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Kind {
+    /// There is none of that name.
+    NotFound,
+    /// It exists with other settings.
+    Inequivalent {
+        /// The setting that differs: `durable`, `auto_delete`, `exclusive`, `type`, `internal`, or an argument's name.
+        field: String,
+        /// What the request said (none: not given).
+        received: Option<crate::Value>,
+        /// What is in force (none: not given).
+        current: Option<crate::Value>,
+    },
+    /// It belongs to another session.
+    Locked,
+    /// It has an exclusive subscriber, or has subscribers and exclusive use was asked.
+    ExclusiveUse,
+    /// It still has subscribers or bindings.
+    InUse,
+    /// It still has messages.
+    NotEmpty,
+    /// The peer may not do that; the text says what.
+    AccessRefused(String),
+    /// The user or password is wrong.
+    BadCredentials,
+    /// A setting or argument has a bad value; the text says which and why.
+    InvalidSetting(String),
+    /// The name is kept for the broker, or the request makes no sense for this resource; the text says why.
+    NotAllowed(String),
+    /// A bound of the broker is reached (queues, namespaces, subscribers); the text says which setting moves it.
+    LimitReached(String),
+    /// The broker cannot do it now; the text says why (the disk is full, the broker stops).
+    Unavailable(String),
+}
+
+/// A failed request.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Error {
+    /// What happened.
+    pub kind: Kind,
+    /// What it happened to.
+    pub resource: Resource,
+    /// Its name.
+    pub name: Name,
+    /// The namespace it is in.
+    pub namespace: Name,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.resource {
+            Resource::Namespace => "namespace",
+            Resource::Topic => "topic",
+            Resource::Queue => "queue",
+        };
+        write!(
+            f,
+            "{what} '{}' in namespace '{}': ",
+            self.name, self.namespace
+        )?;
+        match &self.kind {
+            Kind::NotFound => f.write_str("does not exist"),
+            Kind::Inequivalent { field, .. } => write!(f, "exists with another '{field}'"),
+            Kind::Locked => f.write_str("belongs to another connection"),
+            Kind::ExclusiveUse => f.write_str("is in exclusive use"),
+            Kind::InUse => f.write_str("is in use"),
+            Kind::NotEmpty => f.write_str("is not empty"),
+            Kind::BadCredentials => f.write_str("the user or password is wrong"),
+            Kind::AccessRefused(text)
+            | Kind::InvalidSetting(text)
+            | Kind::NotAllowed(text)
+            | Kind::LimitReached(text)
+            | Kind::Unavailable(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,133 @@
+//! What the broker tells a session.
+
+use crate::{Error, Lane, LeaseId, Message, Name, SubscriberId};
+
+/// One event. The session is given them in order, many at a time.
+#[derive(Debug)]
+pub enum Event {
+    /// A message for a subscriber. Hot.
+    Delivery(Delivery),
+    /// All publishes of the lane up to this number are taken care of: durable, or durable was not asked.
+    /// Refused ones among them were told of before. Hot.
+    Confirmed {
+        /// The lane.
+        lane: Lane,
+        /// The last number.
+        through: u64,
+    },
+    /// The publish with this number was refused by a full queue.
+    Refused {
+        /// The lane.
+        lane: Lane,
+        /// Its number.
+        number: u64,
+    },
+    /// A mandatory publish that no destination wanted. Comes before its confirm.
+    Returned {
+        /// The lane.
+        lane: Lane,
+        /// The message.
+        message: Message,
+        /// Why.
+        reason: ReturnReason,
+    },
+    /// The answer to a request that answers.
+    Reply {
+        /// The lane.
+        lane: Lane,
+        /// What it came to.
+        result: Result<Reply, Error>,
+    },
+    /// A request without an answer failed (an unknown topic was published to); its lane's later requests in the batch were dropped.
+    Failed {
+        /// The lane.
+        lane: Lane,
+        /// Why.
+        error: Error,
+    },
+    /// The subscription was ended by the broker (its queue is gone).
+    SubscriptionEnded {
+        /// The lane.
+        lane: Lane,
+        /// Which.
+        subscriber: SubscriberId,
+    },
+    /// A consumer held a message for too long; the lane is to be closed.
+    ConsumerTimeout {
+        /// The lane.
+        lane: Lane,
+        /// The limit in milliseconds.
+        timeout: u64,
+    },
+    /// The broker takes no publishes for now (a low disk or memory): tell the peer.
+    Blocked {
+        /// Why, in words.
+        reason: &'static str,
+    },
+    /// It takes them again.
+    Unblocked,
+    /// The session is to end: someone asked for it, or the broker stops.
+    Shutdown {
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+/// Why a message came back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReturnReason {
+    /// No binding led anywhere.
+    Unroutable,
+}
+
+/// A message handed to a subscriber.
+#[derive(Debug)]
+pub struct Delivery {
+    /// The subscriber's lane.
+    pub lane: Lane,
+    /// The subscriber.
+    pub subscriber: SubscriberId,
+    /// What to settle; none if it counts as settled already.
+    pub lease: Option<LeaseId>,
+    /// The message.
+    pub message: Message,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// How often it was delivered and came back, where the queue counts that.
+    pub attempts: Option<u64>,
+}
+
+/// A message taken by [`crate::Request::Take`].
+#[derive(Debug)]
+pub struct Taken {
+    /// What to settle; none if it counts as settled already.
+    pub lease: Option<LeaseId>,
+    /// The message.
+    pub message: Message,
+    /// It may have been delivered before.
+    pub redelivered: bool,
+    /// How often it was delivered and came back, where the queue counts that.
+    pub attempts: Option<u64>,
+    /// Ready messages that remain.
+    pub remaining: u64,
+}
+
+/// What an answered request came to.
+#[derive(Debug)]
+pub enum Reply {
+    /// Done.
+    Done,
+    /// The queue, with its counts.
+    Queue {
+        /// Its name.
+        name: Name,
+        /// Ready messages.
+        messages: u64,
+        /// Subscribers.
+        consumers: u64,
+    },
+    /// So many messages went (purge, delete).
+    Count(u64),
+    /// The message taken, or none ready.
+    Taken(Option<Box<Taken>>),
+}

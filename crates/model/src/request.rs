@@ -1,0 +1,211 @@
+//! What a session asks of the broker.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use crate::{
+    Binding, Lane, LeaseId, Message, Millis, Name, QueueSettings, SubscriberId, Table,
+    TopicSettings,
+};
+
+/// All that one read held: requests in order, each on its lane. A request that fails stops its lane: the lane's later
+/// requests in the same batch are not carried out (the session has to tell its peer first).
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The requests.
+    pub requests: Vec<(Lane, Request)>,
+}
+
+/// One request. Those said to answer give exactly one [`crate::Event::Reply`] on their lane; the others give events only
+/// where something is to be told ([`crate::Event::Failed`] if they fail).
+#[derive(Debug)]
+pub enum Request {
+    /// Publish a message. Hot; no reply.
+    Publish(Publish),
+    /// Settle leases. Hot; no reply.
+    Settle(Settle),
+    /// Who the peer is. Answers; the session must be open to nothing else before it succeeded.
+    Authenticate(Credentials),
+    /// Enter a namespace. Answers.
+    Open {
+        /// Its name.
+        namespace: Name,
+    },
+    /// Declare a topic. Answers.
+    DeclareTopic {
+        /// Its name.
+        name: Name,
+        /// With what; none asks only whether it exists.
+        settings: Option<Box<TopicSettings>>,
+    },
+    /// Delete a topic (one that is not there is fine). Answers.
+    DeleteTopic {
+        /// Its name.
+        name: Name,
+        /// Fail if it has bindings.
+        if_unused: bool,
+    },
+    /// Bind a topic to a destination. Answers.
+    Bind(Box<Binding>),
+    /// Take a binding away (one that is not there is fine). Answers.
+    Unbind(Box<Binding>),
+    /// Declare a queue. Answers with its name and counts.
+    DeclareQueue {
+        /// Its name (the session makes up names that the peer leaves to the server).
+        name: Name,
+        /// With what; none asks only whether it exists.
+        settings: Option<Box<QueueSettings>>,
+    },
+    /// Delete a queue (one that is not there is fine). Answers with how many messages it had.
+    DeleteQueue {
+        /// Its name.
+        name: Name,
+        /// Fail if it has subscribers.
+        if_unused: bool,
+        /// Fail if it has ready messages.
+        if_empty: bool,
+    },
+    /// Drop a queue's ready messages. Answers with how many.
+    Purge {
+        /// Its name.
+        queue: Name,
+    },
+    /// Subscribe to a queue. Answers; deliveries follow.
+    Subscribe(Box<Subscribe>),
+    /// End a subscription (one that is not there is fine); what it holds stays leased to the lane. Answers.
+    Unsubscribe {
+        /// Which.
+        subscriber: SubscriberId,
+    },
+    /// Bound the messages that all subscribers of the lane hold together (none: unbounded). Answers.
+    LaneCredit {
+        /// How many.
+        limit: Option<u32>,
+    },
+    /// Pause (false) or resume (true) deliveries to the lane. Answers.
+    Flow {
+        /// Deliver?
+        active: bool,
+    },
+    /// Take one message now. Answers with [`crate::Reply::Taken`].
+    Take {
+        /// The queue.
+        queue: Name,
+        /// Settle it at once.
+        auto_settle: bool,
+    },
+    /// Carry out publishes and settlements together: all or, where one is not allowed, none. Answers when durable.
+    Transaction(Box<Transaction>),
+    /// End a lane: its subscriptions end, what it holds goes back to its queues. Answers.
+    CloseLane,
+    /// The session has written so many bytes of deliveries to its peer. Hot; no reply.
+    Drained {
+        /// Bytes as counted by [`Message::memory_size`].
+        bytes: usize,
+    },
+}
+
+/// A message to publish.
+#[derive(Debug)]
+pub struct Publish {
+    /// The message; its topic and key say where to.
+    pub message: Message,
+    /// Further keys to route by (AMQP CC and BCC).
+    pub more_keys: Vec<Bytes>,
+    /// Give it back if no destination wants it.
+    pub mandatory: bool,
+    /// The number to confirm it under, rising by one on its lane; none wants no confirm.
+    pub confirm: Option<u64>,
+    /// Wait so long in a delayed topic.
+    pub delay: Option<Millis>,
+}
+
+/// Leases to settle, all alike.
+#[derive(Debug)]
+pub struct Settle {
+    /// Which.
+    pub leases: Vec<LeaseId>,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// How a delivery ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Done with.
+    Accept,
+    /// Back to its place in the queue.
+    Release {
+        /// It counts as a failed delivery (towards a delivery limit).
+        failed: bool,
+    },
+    /// Refused for good: dead-lettered, or dropped where there is nowhere to.
+    Reject,
+}
+
+/// A subscription to make.
+#[derive(Debug)]
+pub struct Subscribe {
+    /// The queue.
+    pub queue: Name,
+    /// The session's number for it.
+    pub subscriber: SubscriberId,
+    /// What the peer calls it, for listings.
+    pub tag: Bytes,
+    /// Messages count as settled when they are sent.
+    pub auto_settle: bool,
+    /// No other subscriber beside it.
+    pub exclusive: bool,
+    /// Higher ones are served first.
+    pub priority: i32,
+    /// At most so many messages held at a time (none: unbounded).
+    pub credit: Option<u32>,
+    /// How long it may hold a message, if other than the queue's.
+    pub consumer_timeout: Option<Millis>,
+    /// Arguments, for listings.
+    pub arguments: Table,
+}
+
+/// Publishes and settlements that belong together.
+#[derive(Debug, Default)]
+pub struct Transaction {
+    /// The publishes, in order; `confirm` is not used.
+    pub publishes: Vec<Publish>,
+    /// The settlements, in order.
+    pub settles: Vec<Settle>,
+}
+
+/// Where a binding leads.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Destination {
+    /// A queue of that name.
+    Queue(Name),
+    /// Another topic.
+    Topic(Name),
+}
+
+/// How a peer proves who it is. Never printed.
+pub enum Credentials {
+    /// A name and a password.
+    Password {
+        /// The user.
+        user: String,
+        /// The password.
+        password: String,
+    },
+    /// The name that the peer's verified TLS certificate gives.
+    Certificate {
+        /// The user.
+        user: String,
+    },
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password { user, .. } => write!(f, "Password({user:?}, ..)"),
+            Self::Certificate { user } => write!(f, "Certificate({user:?})"),
+        }
+    }
+}
