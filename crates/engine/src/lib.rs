@@ -1,1 +1,9 @@
-//! polybus-engine
+//! Topics, queues, logs and groups: what a broker decides, and nothing else. No clock, task, file, thread or randomness:
+//! time is a parameter, records go to a [`Store`], and what is to happen comes out as [`Effects`]. The same inputs give the
+//! same effects.
+
+mod effects;
+mod store;
+
+pub use effects::{Effects, Gated, Load};
+pub use store::{Place, Store, Stored};

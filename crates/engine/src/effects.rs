@@ -1,0 +1,38 @@
+//! What a turn of the engine brings about. The broker carries it out.
+
+use polybus_model::{Event, SessionId};
+
+use crate::store::Place;
+
+/// The outcome of one turn; reused from turn to turn.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Events to hand over at once, in order.
+    pub events: Vec<(SessionId, Event)>,
+    /// Events to hand over, in order, when all that has been appended up to the end of this turn is durable: replies to what
+    /// changed durable state, and every `Confirmed`.
+    pub gated: Vec<Gated>,
+    /// Messages to read from the journal and give to [`crate::Engine::handle_loaded`].
+    pub loads: Vec<Load>,
+}
+
+/// An event that waits for durability.
+#[derive(Debug)]
+pub struct Gated {
+    /// Whom it is for.
+    pub session: SessionId,
+    /// The event.
+    pub event: Event,
+    /// False if nothing of it was appended in this turn: it needs only to keep its order behind earlier gated events of the
+    /// session, and otherwise may go at once.
+    pub needs_sync: bool,
+}
+
+/// A run of messages to bring back into memory.
+#[derive(Debug)]
+pub struct Load {
+    /// The queue's incarnation.
+    pub queue: u64,
+    /// Sequence, place and payload length of each record.
+    pub items: Vec<(u64, Place, u32)>,
+}

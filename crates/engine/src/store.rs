@@ -1,0 +1,37 @@
+//! Where the engine's records go: the broker stages them in its journal. Part of the engine's inputs and outputs, so the
+//! same turns give the same records.
+
+use std::num::NonZeroU64;
+
+use bytes::Bytes;
+
+/// Where a record stands, as the broker numbers places. Opaque to the engine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Place(pub NonZeroU64);
+
+/// A record staged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Where it will be readable.
+    pub place: Place,
+    /// Its payload's length in bytes.
+    pub len: u32,
+}
+
+/// What the engine needs of a journal. All records of one turn (one call of a `handle_*` method) form one atomic group.
+pub trait Store {
+    /// Stages a record; its payload is `parts` and then `shared`, joined. `references` says how many queue entries will
+    /// point to it: its segment stays until as many [`Store::release`] calls came.
+    fn append(
+        &mut self,
+        kind: u8,
+        queue: u64,
+        sequence: u64,
+        parts: &[&[u8]],
+        shared: Option<&Bytes>,
+        references: u32,
+    ) -> Stored;
+
+    /// One queue entry no longer points to the record there.
+    fn release(&mut self, place: Place, len: u32);
+}
