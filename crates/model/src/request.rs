@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::{
-    Binding, Lane, LeaseId, Message, Millis, Name, QueueSettings, SubscriberId, Table,
+    Binding, Error, Lane, LeaseId, Message, Millis, Name, QueueSettings, SubscriberId, Table,
     TopicSettings,
 };
 
@@ -104,6 +104,25 @@ pub enum Request {
         /// Bytes as counted by [`Message::memory_size`].
         bytes: usize,
     },
+    /// The broker puts this in place of a request that the session may not make; it fails in its turn, like any other.
+    Refused {
+        /// Why.
+        error: Box<Error>,
+        /// Whether the request that it replaces answers.
+        answers: bool,
+    },
+}
+
+impl Request {
+    /// Whether it gives a [`crate::Event::Reply`].
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        match self {
+            Self::Publish(_) | Self::Settle(_) | Self::Drained { .. } => false,
+            Self::Refused { answers, .. } => *answers,
+            _ => true,
+        }
+    }
 }
 
 /// A message to publish.
