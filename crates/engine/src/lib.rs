@@ -3,7 +3,9 @@
 //! same effects.
 
 mod effects;
+mod routing;
 mod store;
 
 pub use effects::{Effects, Gated, Load};
+pub use routing::{HeaderReader, HeaderReaders, PropertyReader};
 pub use store::{Place, Store, Stored};
