@@ -3,9 +3,18 @@
 //! same effects.
 
 mod effects;
+mod engine;
+pub mod inspect;
+mod options;
+pub mod record;
+mod recovery;
 mod routing;
 mod store;
 
 pub use effects::{Effects, Gated, Load};
+pub use engine::Engine;
+pub use options::Options;
+pub use record::Corrupt;
+pub use recovery::{Recovery, ReplayOrigin};
 pub use routing::{HeaderReader, HeaderReaders, PropertyReader};
 pub use store::{Place, Store, Stored};

@@ -32,6 +32,10 @@ pub trait Store {
         references: u32,
     ) -> Stored;
 
-    /// One queue entry no longer points to the record there.
+    /// One more queue entry points to the record there (at recovery, and when a record was moved).
+    fn adopt(&mut self, place: Place, len: u32);
+
+    /// One queue entry no longer points to the record there. The record must stay readable until this turn is durable: what
+    /// says that the entry is gone is a record of the same turn.
     fn release(&mut self, place: Place, len: u32);
 }
