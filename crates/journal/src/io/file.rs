@@ -1,0 +1,240 @@
+//! A real folder.
+//!
+//! A durable write is one `pwritev2` with `RWF_DSYNC` on Linux (one call, and several can be in
+//! flight on one file), a write and a sync elsewhere. Recovery reads with `O_DIRECT` where the
+//! file system takes it: after a failed sync the page cache shows bytes that the disk lacks.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Error, ErrorKind, IoSlice, Result};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Io, IoFile, OpenMode};
+
+/// The most parts that one vectored write takes (`IOV_MAX` on Linux).
+const PARTS_MAX: usize = 1024;
+
+/// A folder on a real disk.
+#[derive(Debug)]
+pub struct FileIo {
+    folder: PathBuf,
+}
+
+impl FileIo {
+    /// Uses `folder`, and makes it when it is not there.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn new(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref().to_owned();
+        if !folder.is_dir() {
+            fs::create_dir_all(&folder)?;
+            if let Some(parent) = folder.parent().filter(|p| !p.as_os_str().is_empty()) {
+                File::open(parent)?.sync_all()?;
+            }
+        }
+        Ok(Self { folder })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+}
+
+impl Io for FileIo {
+    fn folder(&self) -> String {
+        self.folder.display().to_string()
+    }
+
+    fn lock(&self) -> Result<Box<dyn Send + Sync>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.path("LOCK"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Box::new(file)),
+            Err(TryLockError::WouldBlock) => Err(Error::from(ErrorKind::WouldBlock)),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn list(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_file()
+                && let Ok(name) = entry.file_name().into_string()
+            {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn open(&self, name: &str, mode: OpenMode) -> Result<Arc<dyn IoFile>> {
+        let path = self.path(name);
+        let file = match mode {
+            OpenMode::Create => OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(path)?,
+            OpenMode::Existing => OpenOptions::new().read(true).write(true).open(path)?,
+            OpenMode::Uncached => open_uncached(&path)?,
+        };
+        Ok(Arc::new(DiskFile {
+            file,
+            plain_sync: AtomicBool::new(!cfg!(target_os = "linux")),
+        }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> Result<()> {
+        fs::remove_file(self.path(name))
+    }
+
+    fn sync_folder(&self) -> Result<()> {
+        File::open(&self.folder)?.sync_all()
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.folder)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_uncached(path: &Path) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let direct = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed())
+        .open(path);
+    match direct {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => File::open(path),
+        result => result,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_uncached(path: &Path) -> Result<File> {
+    File::open(path)
+}
+
+struct DiskFile {
+    file: File,
+    /// Set once the file system has refused a durable write: it is a write and a sync from then.
+    plain_sync: AtomicBool,
+}
+
+impl DiskFile {
+    /// One durable vectored write; `None` when the platform has no such thing.
+    #[cfg(target_os = "linux")]
+    fn write_durably(&self, parts: &[IoSlice<'_>], offset: u64) -> Result<Option<usize>> {
+        use rustix::io::{Errno, ReadWriteFlags, pwritev2};
+        if self.plain_sync.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        match pwritev2(&self.file, parts, offset, ReadWriteFlags::DSYNC) {
+            Ok(written) => Ok(Some(written)),
+            Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) => {
+                self.plain_sync.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn write_durably(&self, _parts: &[IoSlice<'_>], _offset: u64) -> Result<Option<usize>> {
+        Ok(None)
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    fn write_plainly(&self, parts: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        Ok(rustix::io::pwritev(&self.file, parts, offset)?)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+    fn write_plainly(&self, parts: &[IoSlice<'_>], offset: u64) -> Result<usize> {
+        match parts.first() {
+            Some(part) => self.file.write_at(part, offset),
+            None => Ok(0),
+        }
+    }
+}
+
+impl IoFile for DiskFile {
+    fn write_at(
+        &self,
+        mut parts: &mut [IoSlice<'_>],
+        mut offset: u64,
+        durable: bool,
+    ) -> Result<()> {
+        let mut sync_after = false;
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            let batch = &parts[..parts.len().min(PARTS_MAX)];
+            let attempt = if durable {
+                self.write_durably(batch, offset)
+            } else {
+                Ok(None)
+            };
+            let attempt = match attempt {
+                Ok(Some(written)) => Ok(written),
+                Ok(None) => {
+                    sync_after = durable;
+                    self.write_plainly(batch, offset)
+                }
+                Err(error) => Err(error),
+            };
+            match attempt {
+                Ok(0) => return Err(Error::from(ErrorKind::WriteZero)),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut parts, written);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if sync_after {
+            self.file.sync_data()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self
+                .file
+                .read_at(&mut buffer[filled..], offset + filled as u64)
+            {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // A short direct read ends at an odd offset, and the next one is refused there.
+                Err(error) if error.kind() == ErrorKind::InvalidInput && filled > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn len(&self) -> Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
+    }
+}

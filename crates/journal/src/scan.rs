@@ -1,0 +1,323 @@
+//! Reading a segment from its start, in large aligned reads.
+//!
+//! [`FrameScan`] walks frames and checks each against the one before; it stops at the first that
+//! is not its rightful successor, and the caller decides what that means: for a sealed segment it
+//! is damage, for the youngest it may be a torn tail. [`Scan`] walks the records of a segment
+//! whose end is known, and is strict.
+
+use std::sync::Arc;
+
+use crate::blocks::Blocks;
+use crate::error::{Error, Result};
+use crate::format::{
+    BLOCK, FRAME_HEADER_BYTES, FrameHeader, RECORD_HEADER_BYTES, RecordHeader, crc_append, crc_seed,
+};
+use crate::io::IoFile;
+use crate::position::{Lsn, Position};
+use crate::segment::{Segment, SegmentKind, Tail};
+
+const CHUNK_BYTES: usize = 2 << 20;
+
+/// A record, as a scan or a replay shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Its number; [`Lsn::NONE`] for a cold one.
+    pub lsn: Lsn,
+    /// The caller's kind.
+    pub kind: u8,
+    /// The caller's entity.
+    pub entity: u64,
+    /// The caller's sequence.
+    pub sequence: u64,
+    /// Where its payload begins.
+    pub position: Position,
+    /// What kind of segment it is in.
+    pub segment_kind: SegmentKind,
+    /// Its bytes.
+    pub payload: &'a [u8],
+}
+
+/// What the next frame must say about itself.
+#[derive(Clone, Copy, Debug)]
+struct Expected {
+    epoch: u64,
+    frame: u64,
+    lsn: u64,
+    /// Not known for a segment's first frame.
+    link: Option<u32>,
+}
+
+pub(crate) struct FrameScan {
+    file: Arc<dyn IoFile>,
+    name: String,
+    nonce: u64,
+    len: u64,
+    chunk: Blocks,
+    chunk_offset: u64,
+    at_end: bool,
+    offset: u64,
+    expected: Expected,
+}
+
+/// A sound frame that the scan holds in memory.
+struct FrameAt {
+    header: FrameHeader,
+    offset: u64,
+}
+
+impl FrameScan {
+    /// From the first frame of `segment`, read through `file`.
+    pub(crate) fn new(segment: &Segment, file: Arc<dyn IoFile>) -> Result<Self> {
+        let len = file
+            .len()
+            .map_err(|error| Error::io("reading", &segment.name, error))?;
+        Ok(Self {
+            file,
+            name: segment.name.clone(),
+            nonce: segment.nonce,
+            len,
+            chunk: Blocks::new(0),
+            chunk_offset: 0,
+            at_end: false,
+            offset: u64::from(BLOCK),
+            expected: Expected {
+                epoch: segment.epoch,
+                frame: segment.first_frame,
+                lsn: segment.first_lsn,
+                link: None,
+            },
+        })
+    }
+
+    /// Where the next frame would begin.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Where the sound frames end, so far.
+    pub(crate) fn tail(&self) -> Tail {
+        Tail {
+            last_lsn: self.expected.lsn - 1,
+            last_frame: self.expected.frame - 1,
+            complete: true,
+        }
+    }
+
+    /// The file's bytes from `offset` on: `len` of them, or fewer at its end.
+    fn load(&mut self, offset: u64, len: usize) -> Result<&[u8]> {
+        let held = self.chunk.bytes().len() as u64;
+        let inside = offset >= self.chunk_offset && offset <= self.chunk_offset + held;
+        let from = if inside {
+            offset - self.chunk_offset
+        } else {
+            held
+        };
+        if !inside || (from + len as u64 > held && !self.at_end) {
+            let left = self.len.saturating_sub(offset) as usize;
+            let room = CHUNK_BYTES
+                .min(left)
+                .max(len)
+                .next_multiple_of(BLOCK as usize);
+            self.chunk.keep_from(from as usize, room);
+            self.chunk_offset = offset;
+            self.at_end = false;
+            let at = offset + self.chunk.bytes().len() as u64;
+            let spare = self.chunk.spare();
+            let wanted = spare.len();
+            let read = self
+                .file
+                .read_at(spare, at)
+                .map_err(|error| Error::io("reading", &self.name, error))?;
+            self.chunk.filled(read);
+            self.at_end = read < wanted;
+        }
+        let start = (offset - self.chunk_offset) as usize;
+        let bytes = self.chunk.bytes().get(start..).unwrap_or_default();
+        Ok(bytes.get(..len).unwrap_or(bytes))
+    }
+
+    /// The next frame, if a sound one that follows the last lies here.
+    fn next_frame(&mut self) -> Result<Option<FrameAt>> {
+        let offset = self.offset;
+        let (nonce, expected, left) = (self.nonce, self.expected, self.len.saturating_sub(offset));
+        let Ok(offset_in_header) = u32::try_from(offset) else {
+            return Ok(None);
+        };
+        let bytes = self.load(offset, FRAME_HEADER_BYTES)?;
+        let Some(header) = FrameHeader::decode(bytes, nonce, offset_in_header) else {
+            return Ok(None);
+        };
+        let follows = header.epoch == expected.epoch
+            && header.frame == expected.frame
+            && header.first_lsn == expected.lsn
+            && expected.link.is_none_or(|link| link == header.prev_link);
+        if !follows || header.disk_bytes() > left {
+            return Ok(None);
+        }
+        let used = FRAME_HEADER_BYTES + header.body_len as usize;
+        let bytes = self.load(offset, used)?;
+        let Some(body) = bytes.get(FRAME_HEADER_BYTES..used) else {
+            return Ok(None);
+        };
+        if crc_append(crc_seed(nonce, offset_in_header), body) != header.body_crc {
+            return Ok(None);
+        }
+        self.offset += header.disk_bytes();
+        self.expected = Expected {
+            epoch: header.epoch,
+            frame: header.frame + 1,
+            lsn: header.last_lsn() + 1,
+            link: Some(header.link(offset_in_header)),
+        };
+        Ok(Some(FrameAt { header, offset }))
+    }
+
+    /// Goes on to the first frame that is not sound.
+    pub(crate) fn run(&mut self) -> Result<()> {
+        while self.next_frame()?.is_some() {}
+        Ok(())
+    }
+
+    /// What the frame headers in the rest of the file claim: the highest watermark, or `None` when
+    /// there is no header. A header counts even when its body is torn.
+    pub(crate) fn evidence(&mut self) -> Result<Option<u64>> {
+        let nonce = self.nonce;
+        let mut highest = None;
+        let mut at = self.offset;
+        while let Ok(offset) = u32::try_from(at) {
+            let bytes = self.load(at, FRAME_HEADER_BYTES)?;
+            if bytes.len() < FRAME_HEADER_BYTES {
+                break;
+            }
+            if let Some(header) = FrameHeader::decode(bytes, nonce, offset) {
+                highest = highest.max(Some(header.committed_lsn));
+            }
+            at += u64::from(BLOCK);
+        }
+        Ok(highest)
+    }
+
+    /// The bytes of a frame that [`FrameScan::next_frame`] has just found.
+    fn held(&self, offset: u64) -> &[u8] {
+        let start = offset.saturating_sub(self.chunk_offset) as usize;
+        self.chunk.bytes().get(start..).unwrap_or_default()
+    }
+}
+
+/// Walks the records of one segment in order; any damage before its end is an error.
+pub struct Scan {
+    frames: FrameScan,
+    number: u32,
+    kind: SegmentKind,
+    end: u64,
+    tail: Tail,
+    /// The frame at hand: where it is, where in it the next record begins, where it ends, and how
+    /// many records are left.
+    frame_offset: u64,
+    at: usize,
+    frame_end: usize,
+    left: u32,
+    lsn: u64,
+}
+
+impl Scan {
+    /// All that is readable in `segment` by now.
+    pub(crate) fn new(segment: &Segment, file: Arc<dyn IoFile>) -> Result<Self> {
+        let tail = segment.tail();
+        let end = u64::from(segment.readable());
+        Ok(Self {
+            frames: FrameScan::new(segment, file)?,
+            number: segment.number,
+            kind: segment.kind,
+            end,
+            tail,
+            frame_offset: 0,
+            at: 0,
+            frame_end: 0,
+            left: 0,
+            lsn: 0,
+        })
+    }
+
+    fn damaged(&self, offset: u64, what: &str) -> Error {
+        Error::corrupt(&self.frames.name, offset, what)
+    }
+
+    /// Goes on to the next frame; `false` at the segment's end.
+    fn advance(&mut self) -> Result<bool> {
+        if self.at != self.frame_end {
+            return Err(self.damaged(self.frame_offset, "a frame holds more than its records"));
+        }
+        if self.frames.offset >= self.end {
+            let tail = self.frames.tail();
+            let whole = self.frames.offset == self.end && tail.last_lsn >= self.tail.last_lsn;
+            return match whole {
+                true => Ok(false),
+                false => Err(self.damaged(self.end, "the segment's end is not where it was")),
+            };
+        }
+        match self.frames.next_frame()? {
+            Some(frame) => {
+                self.frame_offset = frame.offset;
+                self.at = FRAME_HEADER_BYTES;
+                self.frame_end = FRAME_HEADER_BYTES + frame.header.body_len as usize;
+                self.left = frame.header.count;
+                self.lsn = frame.header.first_lsn;
+                Ok(true)
+            }
+            None => Err(self.damaged(
+                self.frames.offset,
+                "no sound frame begins here, although acknowledged ones follow or end here",
+            )),
+        }
+    }
+
+    /// The next record, or `None` at the segment's end.
+    ///
+    /// # Errors
+    /// `Corrupt` at the first damage.
+    #[allow(clippy::should_implement_trait)] // It lends its buffer, which an iterator cannot.
+    pub fn next(&mut self) -> Result<Option<Record<'_>>> {
+        while self.left == 0 {
+            if !self.advance()? {
+                return Ok(None);
+            }
+        }
+        let payload_at = self.at + RECORD_HEADER_BYTES;
+        let header = self
+            .frames
+            .held(self.frame_offset)
+            .get(self.at..payload_at)
+            .and_then(RecordHeader::decode);
+        let payload_end = header.map(|header| payload_at + header.len as usize);
+        let (Some(header), Some(payload_end)) = (header, payload_end) else {
+            return Err(self.damaged(
+                self.frame_offset,
+                "a frame holds something else than records",
+            ));
+        };
+        if payload_end > self.frame_end {
+            return Err(self.damaged(self.frame_offset, "a record is longer than its frame"));
+        }
+        let lsn = match self.kind {
+            SegmentKind::Journal => Lsn(self.lsn),
+            SegmentKind::Cold => Lsn::NONE,
+        };
+        self.at = payload_end;
+        self.left -= 1;
+        self.lsn += 1;
+        let held = self.frames.held(self.frame_offset);
+        Ok(Some(Record {
+            lsn,
+            kind: header.kind,
+            entity: header.entity,
+            sequence: header.sequence,
+            position: Position {
+                segment: self.number,
+                offset: (self.frame_offset + payload_at as u64) as u32,
+            },
+            segment_kind: self.kind,
+            payload: held.get(payload_at..payload_end).unwrap_or_default(),
+        }))
+    }
+}
