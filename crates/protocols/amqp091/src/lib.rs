@@ -1,1 +1,3 @@
 //! AMQP 0-9-1
+
+pub mod codec;
