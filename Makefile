@@ -1,0 +1,53 @@
+# Everything a fresh machine needs is a Rust toolchain (rustup installs the pinned one by itself), a C compiler, make and
+# Python 3. What else a target needs it installs itself, pinned, below target/.
+.DEFAULT_GOAL := help
+.PHONY: help run demo test test-rust test-clients test-shop lint conformance fuzz bench soak clean
+
+CARGO ?= cargo
+BIN_DEV := $(CURDIR)/target/debug/polybus
+BIN := $(CURDIR)/target/release/polybus
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: ## build the broker and start it on port 5672 with its data in ./data
+	@$(CARGO) build --release -p polybus-server
+	@$(BIN) serve --data ./data $(ARGS)
+
+demo: ## run the shop against a broker that is killed in the middle
+	@$(CARGO) build --release -p polybus-server
+	@POLYBUS_BIN=$(BIN) CARGO_TARGET_DIR=$(CURDIR)/target/clients $(CARGO) run --release --manifest-path examples/shop/Cargo.toml -p demo -- $(ARGS)
+
+test: lint test-rust test-clients test-shop ## the whole suite, real clients included
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+test-rust:
+	$(CARGO) test --workspace --locked
+
+test-clients: ## real AMQP clients against a broker of our own
+	$(CARGO) build --locked -p polybus-server
+	POLYBUS_BIN=$(BIN_DEV) WORK=$(CURDIR)/target/clients-env tests/clients/amqp091/run.sh $(LANGUAGES)
+
+test-shop:
+	$(CARGO) build --locked -p polybus-server
+	CARGO_TARGET_DIR=$(CURDIR)/target/clients $(CARGO) test --locked --manifest-path examples/shop/Cargo.toml --workspace
+	POLYBUS_BIN=$(BIN_DEV) CARGO_TARGET_DIR=$(CURDIR)/target/clients $(CARGO) run --locked --manifest-path examples/shop/Cargo.toml -p demo -- --quick
+
+conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools
+	$(CARGO) build --release --locked -p polybus-server
+	POLYBUS_BIN=$(BIN) WORK=$(CURDIR)/target/clients-env tests/clients/amqp091/conformance.sh
+
+fuzz: ## a minute for each fuzz target (needs the nightly toolchain and cargo-fuzz, which it installs)
+	fuzz/run.sh
+
+bench: ## the load generator, side by side with RabbitMQ where it is installed
+	$(CARGO) run --release --locked -p polybus-bench -- $(ARGS)
+
+soak: ## the simulation with new seeds until it is stopped
+	$(CARGO) run --release --locked -p polybus-sim -- --forever
+
+clean:
+	$(CARGO) clean
