@@ -1,5 +1,8 @@
-//! The elementary fields of methods, by type: `bool` is a bit, `&str` a short string that is text, [`ShortBytes`] one that
-//! need not be, `&[u8]` a long string, [`TableRef`] a table, numbers themselves. Neighbouring bits share an octet.
+//! The elementary fields of methods, by type: `bool` is a bit, `&str` and [`ShortText`] a short string that is text,
+//! [`ShortBytes`] one that need not be, `&[u8]` a long string, [`TableRef`] a table, numbers themselves. Neighbouring bits
+//! share an octet.
+
+use std::fmt;
 
 use bytes::{BufMut, BytesMut};
 
@@ -12,6 +15,42 @@ pub struct ShortBytes<'a>(pub &'a [u8]);
 impl<'a> From<&'a str> for ShortBytes<'a> {
     fn from(text: &'a str) -> Self {
         Self(text.as_bytes())
+    }
+}
+
+/// A short string that is text, kept as bytes: what a publish names is compared and copied as bytes, and proving it to be
+/// text twice (a `&str` cannot be had otherwise) would cost as much as all the rest of its parsing.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShortText<'a>(&'a [u8]);
+
+impl<'a> ShortText<'a> {
+    /// The bytes, which are UTF-8.
+    #[inline]
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The text.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        match std::str::from_utf8(self.0) {
+            Ok(text) => text,
+            // There is no way to make one of anything else.
+            Err(_) => "",
+        }
+    }
+}
+
+impl<'a> From<&'a str> for ShortText<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+}
+
+impl fmt::Debug for ShortText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
     }
 }
 
@@ -188,6 +227,26 @@ impl<'a> Field<'a> for ShortBytes<'a> {
     }
 }
 
+impl<'a> Field<'a> for ShortText<'a> {
+    #[inline]
+    fn read(from: &mut FieldReader<'a>) -> Result<Self, FieldError> {
+        let ShortBytes(bytes) = ShortBytes::read(from)?;
+        if is_ascii(bytes) || std::str::from_utf8(bytes).is_ok() {
+            Ok(Self(bytes))
+        } else {
+            Err(FieldError::Text)
+        }
+    }
+    #[inline]
+    fn write(&self, to: &mut FieldWriter<'_>) {
+        put_short(to.out(), self.0);
+    }
+    #[inline]
+    fn size_bound(&self) -> usize {
+        1 + self.0.len().min(255)
+    }
+}
+
 impl<'a> Field<'a> for &'a str {
     #[inline]
     fn read(from: &mut FieldReader<'a>) -> Result<Self, FieldError> {
@@ -235,6 +294,24 @@ impl<'a> Field<'a> for TableRef<'a> {
     fn size_bound(&self) -> usize {
         4 + self.as_bytes().len()
     }
+}
+
+/// Eight bytes at a time, the last eight overlapping: the texts at hand are short.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut seen = 0;
+    for word in words {
+        seen |= u64::from_ne_bytes(*word);
+    }
+    if let Some(last) = bytes.last_chunk::<8>() {
+        seen |= u64::from_ne_bytes(*last);
+    } else {
+        for byte in rest {
+            seen |= u64::from(*byte);
+        }
+    }
+    seen & 0x8080_8080_8080_8080 == 0
 }
 
 /// The part of a text that fits a short string.

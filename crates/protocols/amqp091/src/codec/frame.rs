@@ -141,7 +141,7 @@ impl<'a> Frames<'a> {
     ///
     /// # Errors
     /// [`CodecError`] if the octets are no frame. A frame over the limit is refused before its payload has come.
-    #[inline]
+    #[inline(always)]
     pub fn next_frame(&mut self) -> Result<Option<Frame<'a>>, CodecError> {
         let Some((&[kind, c1, c0, s3, s2, s1, s0], rest)) = self.rest.split_first_chunk::<HEAD>()
         else {
@@ -170,7 +170,7 @@ impl<'a> Frames<'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn parse_payload(kind: u8, channel: u16, payload: &[u8]) -> Result<Frame<'_>, CodecError> {
     Ok(match kind {
         1 => Frame::Method {

@@ -19,7 +19,7 @@ mod table;
 mod write;
 
 pub use error::{CodecError, ReplyCode};
-pub use field::ShortBytes;
+pub use field::{ShortBytes, ShortText};
 pub use frame::{
     CLASS_BASIC, ContentHeader, FRAME_END, FRAME_MAX_MIN, FRAME_OVERHEAD, Frame, FrameKind, Frames,
 };

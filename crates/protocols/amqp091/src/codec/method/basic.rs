@@ -63,9 +63,9 @@ method! {
     /// Publishes a message; content follows.
     BasicPublish<'a> = (60, 40) [u16] {
         /// The exchange; empty for the default.
-        exchange: &'a str,
+        exchange: ShortText<'a>,
         /// The key.
-        routing_key: &'a str,
+        routing_key: ShortText<'a>,
         /// Give it back if no queue takes it.
         mandatory: bool,
         /// Give it back if no consumer takes it at once; RabbitMQ refuses it.

@@ -15,7 +15,7 @@ use std::fmt;
 use bytes::BytesMut;
 
 use super::error::CodecError;
-use super::field::{Field, FieldError, FieldReader, FieldWriter, ShortBytes};
+use super::field::{Field, FieldError, FieldReader, FieldWriter, ShortBytes, ShortText};
 use super::table::TableRef;
 
 pub use basic::*;
@@ -96,7 +96,7 @@ macro_rules! method {
         }
 
         impl<'a> $name $(<$lt>)? {
-            #[inline]
+            #[inline(always)]
             pub(super) fn parse(fields: &'a [u8]) -> Result<Self, FieldError> {
                 #[allow(unused_mut, reason = "some methods have no fields")]
                 let mut reader = FieldReader::new(fields);
@@ -155,6 +155,7 @@ macro_rules! methods {
             pub const IDS: &'static [MethodId] = &[$($name::ID),*];
 
             #[allow(non_upper_case_globals, reason = "each constant is named for its method")]
+            #[inline(never)]
             fn parse_any(id: MethodId, fields: &'a [u8]) -> Result<Self, CodecError> {
                 $(const $name: u32 = $name::ID.key();)*
                 let parsed = match id.key() {
@@ -269,7 +270,7 @@ impl<'a> Method<'a> {
     ///
     /// # Errors
     /// [`CodecError`] if there is no such method or its fields are malformed.
-    #[inline]
+    #[inline(always)]
     pub fn parse(payload: &'a [u8]) -> Result<Self, CodecError> {
         let Some((&[c1, c0, m1, m0], fields)) = payload.split_first_chunk() else {
             return Err(CodecError::FrameShape(
@@ -277,11 +278,13 @@ impl<'a> Method<'a> {
             ));
         };
         let id = MethodId::new(u16::from_be_bytes([c1, c0]), u16::from_be_bytes([m1, m0]));
-        if id == BasicPublish::ID {
-            let parsed = BasicPublish::parse(fields).map(Self::BasicPublish);
-            return parsed.map_err(|error| refusal(id, error));
-        }
-        Self::parse_any(id, fields)
+        // The methods that come by the million are parsed in place, all others out of the way.
+        let parsed = match id {
+            BasicPublish::ID => BasicPublish::parse(fields).map(Self::BasicPublish),
+            BasicAck::ID => BasicAck::parse(fields).map(Self::BasicAck),
+            _ => return Self::parse_any(id, fields),
+        };
+        parsed.map_err(|error| refusal(id, error))
     }
 
     /// True for the methods that a content follows.
