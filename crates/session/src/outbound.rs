@@ -11,7 +11,7 @@ use std::io::IoSlice;
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Bodies at least this long are kept by reference; shorter ones are copied.
-pub const SHARE_MIN: usize = 4 * 1024;
+const SHARE_MIN: usize = 4 * 1024;
 
 /// Bytes on their way to a peer.
 #[derive(Debug, Default)]

@@ -1,0 +1,28 @@
+//! Who may do what: users with argon2 hashes, and per namespace three regular expressions over resource names, as
+//! RabbitMQ has them.
+//!
+//! ```text
+//! Authenticate -> users.rs (hash, on a thread of its own) -> Principal
+//! request      -> rules.rs (what it needs)  -> permissions.rs (does the pattern match?) -> on, or Refused
+//! ```
+
+mod catalog;
+mod passwords;
+mod permissions;
+mod rules;
+
+pub(crate) use catalog::{Catalog, Change, User};
+pub(crate) use passwords::Passwords;
+pub(crate) use permissions::{Patterns, Permissions};
+pub(crate) use rules::refuse_forbidden;
+
+/// What a request needs of a resource.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    /// Create, delete, change.
+    Configure,
+    /// Put messages in.
+    Write,
+    /// Take messages out.
+    Read,
+}

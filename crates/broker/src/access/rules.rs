@@ -1,0 +1,121 @@
+//! What each request needs, as RabbitMQ documents it for AMQP 0-9-1 (<https://www.rabbitmq.com/docs/access-control>,
+//! "How permissions work"). A request that is not allowed is replaced by its refusal, which the engine then reports in
+//! the order of the batch.
+
+use polybus_model::{Batch, Destination, Error, Kind, Name, Publish, Request, Resource};
+
+use super::{Action, Permissions};
+
+/// Replaces what the session may not do by its refusal.
+pub(crate) fn refuse_forbidden(batch: &mut Batch, permissions: &Permissions, namespace: &Name) {
+    if permissions.allows_all() {
+        return;
+    }
+    let gate = Gate {
+        permissions,
+        namespace,
+    };
+    for (_, request) in &mut batch.requests {
+        if let Err(error) = gate.check(request) {
+            *request = Request::Refused {
+                answers: request.answers(),
+                error: Box::new(error),
+            };
+        }
+    }
+}
+
+struct Gate<'a> {
+    permissions: &'a Permissions,
+    namespace: &'a Name,
+}
+
+impl Gate<'_> {
+    fn check(&self, request: &Request) -> Result<(), Error> {
+        match request {
+            Request::Publish(publish) => self.publish(publish),
+            Request::Transaction(transaction) => transaction
+                .publishes
+                .iter()
+                .try_for_each(|publish| self.publish(publish)),
+            Request::DeclareTopic { name, settings } => {
+                let Some(settings) = settings else {
+                    return Ok(());
+                };
+                self.topic(Action::Configure, name.as_str())?;
+                if let Some(alternate) = &settings.alternate {
+                    self.topic(Action::Read, name.as_str())?;
+                    self.topic(Action::Write, alternate.as_str())?;
+                }
+                Ok(())
+            }
+            Request::DeleteTopic { name, .. } => self.topic(Action::Configure, name.as_str()),
+            Request::Bind(binding) | Request::Unbind(binding) => {
+                match &binding.destination {
+                    Destination::Queue(name) => self.queue(Action::Write, name)?,
+                    Destination::Topic(name) => self.topic(Action::Write, name.as_str())?,
+                }
+                self.topic(Action::Read, binding.source.as_str())
+            }
+            Request::DeclareQueue { name, settings } => {
+                let Some(settings) = settings else {
+                    return Ok(());
+                };
+                self.queue(Action::Configure, name)?;
+                if let Some(dead_letter) = &settings.dead_letter {
+                    self.queue(Action::Read, name)?;
+                    self.topic(Action::Write, dead_letter.topic.as_str())?;
+                }
+                Ok(())
+            }
+            Request::DeleteQueue { name, .. } => self.queue(Action::Configure, name),
+            Request::Purge { queue } | Request::Take { queue, .. } => {
+                self.queue(Action::Read, queue)
+            }
+            Request::Subscribe(subscribe) => self.queue(Action::Read, &subscribe.queue),
+            Request::Settle(_)
+            | Request::Authenticate(_)
+            | Request::Open { .. }
+            | Request::Unsubscribe { .. }
+            | Request::LaneCredit { .. }
+            | Request::Flow { .. }
+            | Request::CloseLane
+            | Request::Refused { .. }
+            | Request::Drained { .. } => Ok(()),
+        }
+    }
+
+    fn publish(&self, publish: &Publish) -> Result<(), Error> {
+        self.topic(
+            Action::Write,
+            &String::from_utf8_lossy(publish.message.topic()),
+        )
+    }
+
+    fn topic(&self, action: Action, name: &str) -> Result<(), Error> {
+        // The default topic has no name; RabbitMQ asks for `amq.default` instead.
+        let asked = if name.is_empty() { "amq.default" } else { name };
+        self.ask(action, Resource::Topic, asked)
+    }
+
+    fn queue(&self, action: Action, name: &Name) -> Result<(), Error> {
+        self.ask(action, Resource::Queue, name.as_str())
+    }
+
+    fn ask(&self, action: Action, resource: Resource, name: &str) -> Result<(), Error> {
+        if self.permissions.allows(action, name) {
+            return Ok(());
+        }
+        let verb = match action {
+            Action::Configure => "configure",
+            Action::Write => "write to",
+            Action::Read => "read from",
+        };
+        Err(Error {
+            kind: Kind::AccessRefused(format!("the user may not {verb} it")),
+            resource,
+            name: Name::new(name).unwrap_or_else(|_| Name::empty()),
+            namespace: self.namespace.clone(),
+        })
+    }
+}

@@ -1,0 +1,297 @@
+//! A session's handle to the broker: it submits batches and takes events. Whoever drives a socket owns one.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use polybus_model::{
+    Batch, Credentials, Error, Event, Kind, Lane, Name, Reply, Request, Resource, SessionId,
+};
+use polybus_session::{Peer, PeerSummary};
+
+use crate::access::{Patterns, Permissions, refuse_forbidden};
+use crate::broker::Inner;
+use crate::mailbox::Mailbox;
+
+/// One session's place in the broker; dropping it ends the session.
+pub struct Connection {
+    broker: Arc<Inner>,
+    entry: Arc<Entry>,
+    /// Where it is, once open.
+    open: Option<OpenNamespace>,
+}
+
+/// A connection as the broker's registry holds it.
+pub(crate) struct Entry {
+    pub(crate) id: SessionId,
+    pub(crate) protocol: &'static str,
+    pub(crate) peer: Peer,
+    pub(crate) connected_at: u64,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) summary: Mutex<PeerSummary>,
+    /// Who it is, once that is proven.
+    pub(crate) user: Mutex<Option<String>>,
+}
+
+struct OpenNamespace {
+    /// None: the administrator's own session.
+    user: Option<String>,
+    name: Name,
+    permissions: Arc<Permissions>,
+    /// The catalog's generation when the permissions were looked up.
+    generation: u64,
+}
+
+impl Connection {
+    pub(crate) fn new(broker: Arc<Inner>, entry: Arc<Entry>) -> Self {
+        Self {
+            broker,
+            entry,
+            open: None,
+        }
+    }
+
+    /// The broker's number for it.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.entry.id
+    }
+
+    /// Carries out a batch and empties it; what it brings about comes as events.
+    pub fn submit(&mut self, batch: &mut Batch) {
+        if batch.requests.is_empty() {
+            return;
+        }
+        if self.open.is_none() {
+            for (lane, request) in batch.requests.drain(..) {
+                self.handle_unopened(lane, request);
+            }
+            return;
+        }
+        self.refresh_permissions();
+        if let Some(open) = &self.open {
+            refuse_forbidden(batch, &open.permissions, &open.name);
+            if self.broker.is_blocked() {
+                refuse_publishes(batch, &open.name, &self.entry.mailbox);
+            }
+        }
+        self.broker
+            .shard
+            .handle(self.entry.id, batch, self.broker.clock.now());
+        batch.requests.clear();
+    }
+
+    /// Moves the events to the end of `into`.
+    pub fn take_events(&mut self, into: &mut Vec<Event>) {
+        self.entry.mailbox.take(into);
+    }
+
+    /// Ready when there are events to take, or [`Connection::may_read`] may have changed.
+    pub fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.entry.mailbox.poll(context)
+    }
+
+    /// Blocks the thread until there are events.
+    pub(crate) fn wait_for_events(&mut self) {
+        self.entry.mailbox.wait();
+    }
+
+    /// Enters a namespace with all permissions, without a login: the administrator's own.
+    pub(crate) fn enter_freely(&mut self, namespace: &Name) -> Result<(), Error> {
+        let permissions = Permissions::new(&Patterns::all()).map_err(|reason| {
+            failure(
+                Kind::InvalidSetting(reason),
+                Resource::Namespace,
+                namespace.clone(),
+            )
+        })?;
+        let id = self.entry.id;
+        self.broker
+            .shard
+            .turn(|engine, _, _, _| engine.attach(id, namespace))?;
+        self.open = Some(OpenNamespace {
+            user: None,
+            name: namespace.clone(),
+            permissions: Arc::new(permissions),
+            generation: self.broker.catalog_generation(),
+        });
+        Ok(())
+    }
+
+    /// Whether to read from the peer: false while too much waits to be written to disk.
+    #[must_use]
+    pub fn may_read(&self) -> bool {
+        !self.broker.shard.has_pressure()
+    }
+
+    /// What listings are to show.
+    pub fn update_summary(&self, summary: PeerSummary) {
+        *self.entry.summary.lock() = summary;
+    }
+
+    /// What a session may ask before it is in a namespace: who it is, and to enter one.
+    fn handle_unopened(&mut self, lane: Lane, request: Request) {
+        let answers = request.answers();
+        let result = match request {
+            Request::Authenticate(credentials) => {
+                self.broker
+                    .authenticate(Arc::clone(&self.entry), lane, credentials);
+                return;
+            }
+            Request::Open { namespace } => self.open(namespace),
+            _ => Err(failure(
+                Kind::NotAllowed("the session is in no namespace yet".into()),
+                Resource::Namespace,
+                Name::empty(),
+            )),
+        };
+        if answers {
+            self.entry.mailbox.push(Event::Reply {
+                lane,
+                result: result.map(|()| Reply::Done),
+            });
+        }
+    }
+
+    fn open(&mut self, namespace: Name) -> Result<(), Error> {
+        let refused = |kind| failure(kind, Resource::Namespace, namespace.clone());
+        let user = self
+            .entry
+            .user
+            .lock()
+            .clone()
+            .ok_or_else(|| refused(Kind::BadCredentials))?;
+        let shard = &self.broker.shard;
+        let (permissions, generation) = {
+            let state = shard.look();
+            if !state.has_namespace(&namespace) {
+                return Err(refused(Kind::NotFound));
+            }
+            (
+                state.catalog.permissions(&user, &namespace),
+                state.catalog.generation(),
+            )
+        };
+        let permissions = permissions.ok_or_else(|| {
+            refused(Kind::AccessRefused(format!(
+                "the user '{user}' may not enter it"
+            )))
+        })?;
+        shard.turn(|engine, _, _, _| engine.attach(self.entry.id, &namespace))?;
+        if self.broker.is_blocked() {
+            self.entry.mailbox.push(Event::Blocked {
+                reason: self.broker.block_reason(),
+            });
+        }
+        self.open = Some(OpenNamespace {
+            user: Some(user),
+            name: namespace,
+            permissions,
+            generation,
+        });
+        Ok(())
+    }
+
+    /// Looks the permissions up again if the catalog has changed.
+    fn refresh_permissions(&mut self) {
+        let Some(open) = &mut self.open else { return };
+        let Some(user) = &open.user else { return };
+        if open.generation == self.broker.catalog_generation() {
+            return;
+        }
+        let state = self.broker.shard.look();
+        open.generation = state.catalog.generation();
+        open.permissions = state
+            .catalog
+            .permissions(user, &open.name)
+            .unwrap_or_else(|| Arc::new(Permissions::none()));
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.broker.forget(self.entry.id);
+    }
+}
+
+/// Proves who a peer is; slow. Run on the thread for it.
+pub(crate) fn verify(
+    broker: &Inner,
+    entry: &Entry,
+    credentials: &Credentials,
+) -> Result<String, Error> {
+    let refused = || failure(Kind::BadCredentials, Resource::Namespace, Name::empty());
+    let (user, password) = match credentials {
+        Credentials::Password { user, password } => (user, Some(password)),
+        Credentials::Certificate { user } => (user, None),
+    };
+    let known = broker
+        .shard
+        .look()
+        .catalog
+        .user(user)
+        .map(|found| found.hash.clone());
+    let right = match (&known, password) {
+        (Some(Some(hash)), Some(password)) => broker.passwords.is_right(password, hash),
+        (Some(_), None) => true,
+        _ => false,
+    };
+    if !right {
+        return Err(refused());
+    }
+    if user == "guest" && !entry.peer.is_loopback() {
+        let reason = "the user 'guest' can only connect from this machine".into();
+        return Err(failure(
+            Kind::AccessRefused(reason),
+            Resource::Namespace,
+            Name::empty(),
+        ));
+    }
+    Ok(user.clone())
+}
+
+/// While the broker is blocked, confirmed publishes are refused one by one and others fail their lane.
+fn refuse_publishes(batch: &mut Batch, namespace: &Name, mailbox: &Mailbox) {
+    let error = || {
+        let reason = "the broker takes no messages while its disk is nearly full".into();
+        Box::new(failure(
+            Kind::Unavailable(reason),
+            Resource::Namespace,
+            namespace.clone(),
+        ))
+    };
+    batch.requests.retain_mut(|(lane, request)| {
+        match request {
+            Request::Publish(publish) => {
+                if let Some(number) = publish.confirm {
+                    mailbox.push(Event::Refused {
+                        lane: *lane,
+                        number,
+                    });
+                    return false;
+                }
+                *request = Request::Refused {
+                    error: error(),
+                    answers: false,
+                };
+            }
+            Request::Transaction(transaction) if !transaction.publishes.is_empty() => {
+                *request = Request::Refused {
+                    error: error(),
+                    answers: true,
+                };
+            }
+            _ => {}
+        }
+        true
+    });
+}
+
+fn failure(kind: Kind, resource: Resource, name: Name) -> Error {
+    Error {
+        kind,
+        resource,
+        namespace: name.clone(),
+        name,
+    }
+}

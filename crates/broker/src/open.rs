@@ -1,0 +1,238 @@
+//! Opening a data folder: journal, snapshot, replay, and the first user of a fresh one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use polybus_engine::{Engine, Recovery, ReplayOrigin, Store as _};
+use polybus_journal::{FileIo, Io, Journal, SegmentKind};
+use tracing::{info, warn};
+
+use crate::access::{Catalog, Change, Passwords};
+use crate::broker::CATALOG_RECORD;
+use crate::ledger::Ledger;
+use crate::options::Options;
+use crate::shard::Shard;
+use crate::snapshot;
+use crate::staging::{Staging, place_of};
+
+/// Why a data folder could not be opened. The texts say what to do.
+#[derive(Debug)]
+pub enum OpenError {
+    /// The journal: locked by another process, of a newer format, damaged, or the disk refused.
+    Journal(polybus_journal::Error),
+    /// What the journal holds does not fit together.
+    Corrupt(String),
+    /// The folder could not be made.
+    Folder {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The system gave no randomness.
+    Randomness(String),
+    /// The system gave no threads.
+    Threads(std::io::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Journal(error) => error.fmt(f),
+            Self::Corrupt(reason) => write!(
+                f,
+                "the data folder is damaged: {reason}. Nothing was changed: keep a copy of the folder, and restore a backup"
+            ),
+            Self::Folder { path, source } => write!(
+                f,
+                "the data folder '{}' cannot be made or opened: {source}. Choose another with --data",
+                path.display()
+            ),
+            Self::Randomness(reason) => write!(f, "the system gives no randomness: {reason}"),
+            Self::Threads(source) => write!(f, "the system gives no threads: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl From<polybus_journal::Error> for OpenError {
+    fn from(error: polybus_journal::Error) -> Self {
+        Self::Journal(error)
+    }
+}
+
+/// A broker's inner parts, ready to run.
+pub(crate) struct Opened {
+    pub(crate) shard: Shard,
+    pub(crate) passwords: Passwords,
+}
+
+/// Opens the options' folder on the real disk.
+pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
+    let failed = |source| OpenError::Folder {
+        path: options.data.clone(),
+        source,
+    };
+    std::fs::create_dir_all(&options.data).map_err(failed)?;
+    let io = FileIo::new(&options.data).map_err(failed)?;
+    open_on(options, Arc::new(io), None)
+}
+
+/// Opens a folder on any disk; a seed makes it repeatable.
+pub(crate) fn open_on(
+    options: &Options,
+    io: Arc<dyn Io>,
+    seed: Option<u64>,
+) -> Result<Opened, OpenError> {
+    let journal_options = polybus_journal::Options {
+        durability: options.durability,
+        seed,
+        ..polybus_journal::Options::default()
+    };
+    let polybus_journal::Opened {
+        appender,
+        writer,
+        reader,
+        recovery,
+    } = Journal::open(io, journal_options)?;
+    if let Some(torn) = &recovery.torn {
+        warn!(
+            file = torn.file,
+            offset = torn.offset,
+            "cut an unfinished write; nothing in it was confirmed"
+        );
+    }
+    let engine_options = engine_options(options, seed)?;
+    let replayed = Replayed::read(engine_options, &recovery)?;
+    let fresh = replayed.catalog.is_none();
+    let mut staging = Staging::new(appender, Ledger::default());
+    staging.appender.begin();
+    let now = options.clock.now();
+    let engine = replayed
+        .engine
+        .finish(now, replayed.clean, &mut staging)
+        .map_err(|error| OpenError::Corrupt(error.to_string()))?;
+    let passwords = Passwords::new().map_err(|error| OpenError::Randomness(error.to_string()))?;
+    let mut catalog = replayed.catalog.unwrap_or_default();
+    if fresh {
+        let hash =
+            Passwords::hash("guest").map_err(|error| OpenError::Randomness(error.to_string()))?;
+        for change in Catalog::first_changes(hash) {
+            let bytes = serde_json::to_vec(&change)
+                .map_err(|error| OpenError::Corrupt(error.to_string()))?;
+            staging.append(CATALOG_RECORD, 0, 0, &[&bytes], None, 0);
+            catalog.apply(&change);
+        }
+    }
+    info!(
+        records = replayed.records,
+        clean = replayed.clean,
+        "recovered the data folder"
+    );
+    Ok(Opened {
+        shard: Shard::new(engine, staging, catalog, writer, reader),
+        passwords,
+    })
+}
+
+fn engine_options(
+    options: &Options,
+    seed: Option<u64>,
+) -> Result<polybus_engine::Options, OpenError> {
+    let seed = match seed {
+        Some(seed) => seed,
+        None => getrandom::u64().map_err(|error| OpenError::Randomness(error.to_string()))?,
+    };
+    Ok(polybus_engine::Options {
+        resident_bytes_max: options.resident_bytes_max,
+        session_window_bytes: options.session_window_bytes,
+        queues_max: options.queues_max,
+        consumer_timeout: options.consumer_timeout_ms,
+        header_readers: options.header_readers.clone(),
+        seed,
+        ..polybus_engine::Options::default()
+    })
+}
+
+/// What a folder's snapshot and records come to.
+struct Replayed {
+    engine: Recovery,
+    /// None in a fresh folder.
+    catalog: Option<Catalog>,
+    clean: bool,
+    records: u64,
+}
+
+impl Replayed {
+    fn read(
+        options: polybus_engine::Options,
+        recovery: &polybus_journal::Recovery,
+    ) -> Result<Self, OpenError> {
+        let mut replayed = match &recovery.snapshot {
+            None => Self {
+                engine: Recovery::empty(options),
+                catalog: None,
+                clean: false,
+                records: 0,
+            },
+            Some(found) => {
+                let parts = snapshot::decode(&found.bytes).map_err(OpenError::Corrupt)?;
+                let engine = Engine::restore(options, parts.engine)
+                    .map_err(|error| OpenError::Corrupt(error.to_string()))?;
+                let catalog = Catalog::from_bytes(parts.users)
+                    .map_err(|error| OpenError::Corrupt(error.to_string()))?;
+                Self {
+                    engine,
+                    catalog: Some(catalog),
+                    clean: parts.clean,
+                    records: 0,
+                }
+            }
+        };
+        let snapshot_lsn = recovery.snapshot.as_ref().map(|found| found.lsn);
+        let mut failed = None;
+        recovery.replay(|record| {
+            if failed.is_none() {
+                failed = replayed.take(&record, snapshot_lsn).err();
+            }
+        })?;
+        match failed {
+            Some(reason) => Err(OpenError::Corrupt(reason)),
+            None => Ok(replayed),
+        }
+    }
+
+    fn take(
+        &mut self,
+        record: &polybus_journal::Record<'_>,
+        snapshot_lsn: Option<polybus_journal::Lsn>,
+    ) -> Result<(), String> {
+        self.records += 1;
+        let origin = match (record.segment_kind, snapshot_lsn) {
+            (SegmentKind::Cold, _) => ReplayOrigin::Cold,
+            (SegmentKind::Journal, Some(lsn)) if record.lsn <= lsn => ReplayOrigin::BeforeSnapshot,
+            (SegmentKind::Journal, _) => ReplayOrigin::AfterSnapshot,
+        };
+        if origin == ReplayOrigin::AfterSnapshot {
+            self.clean = false;
+        }
+        if record.kind != CATALOG_RECORD {
+            return self
+                .engine
+                .replay(
+                    origin,
+                    record.kind,
+                    place_of(record.position),
+                    record.payload,
+                )
+                .map_err(|error| format!("the record at {}: {error}", record.position));
+        }
+        if origin == ReplayOrigin::AfterSnapshot {
+            let change: Change = serde_json::from_slice(record.payload)
+                .map_err(|error| format!("the record at {}: {error}", record.position))?;
+            self.catalog.get_or_insert_default().apply(&change);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! How a broker is opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use polybus_engine::HeaderReaders;
+use polybus_model::Millis;
+
+use crate::clock::{SharedClock, SystemClock};
+
+pub use polybus_journal::Durability;
+
+/// What a broker is opened with. [`Options::new`] has the defaults of a server.
+#[derive(Clone)]
+pub struct Options {
+    /// The folder with its data; made if it is not there.
+    pub data: PathBuf,
+    /// When something counts as durable.
+    pub durability: Durability,
+    /// At `interval` durability, the time between syncs in milliseconds.
+    pub sync_interval_ms: Millis,
+    /// Bytes of messages kept in memory; past them bodies are read back from the journal.
+    pub resident_bytes_max: usize,
+    /// Bytes of deliveries on the way to one session.
+    pub session_window_bytes: usize,
+    /// Queues that may exist.
+    pub queues_max: usize,
+    /// Connections that may be open.
+    pub connections_max: usize,
+    /// Below so many free bytes on the disk no publish is taken.
+    pub disk_free_min_bytes: u64,
+    /// How long a consumer may hold a message, unless its queue says otherwise.
+    pub consumer_timeout_ms: Option<Millis>,
+    /// How to read the headers of each protocol's messages.
+    pub header_readers: HeaderReaders,
+    /// The clock.
+    pub clock: SharedClock,
+    /// Threads that write the journal; 2 to 4.
+    pub committers: usize,
+}
+
+impl Options {
+    /// A server's defaults for that folder.
+    #[must_use]
+    pub fn new(data: impl Into<PathBuf>) -> Self {
+        Self {
+            data: data.into(),
+            durability: Durability::Fsync,
+            sync_interval_ms: 100,
+            resident_bytes_max: 128 << 20,
+            session_window_bytes: 1 << 20,
+            queues_max: 100_000,
+            connections_max: 100_000,
+            disk_free_min_bytes: 256 << 20,
+            consumer_timeout_ms: Some(30 * 60 * 1000),
+            header_readers: HeaderReaders::default(),
+            clock: Arc::new(SystemClock),
+            committers: 2,
+        }
+    }
+}

@@ -1,0 +1,462 @@
+//! One engine, its inlet to the journal and the events that wait for durability, behind one lock. Without threads: the
+//! methods here are the steps, `threads.rs` (or the simulation) takes them.
+//!
+//! ```text
+//! turn(batch) -> engine.handle -> events  -> mailboxes
+//!                              -> records -> open frame        commit_one: seal, write, then release_gated
+//!                              -> gated   -> waits for its LSN --------------------------------^
+//!                              -> loads   -> load_one: read, engine.handle_loaded
+//! ```
+//! What always holds: a gated event reaches its mailbox only when every record staged up to the end of its turn is durable;
+//! the events of one session come in the order of its turns.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use polybus_engine::{Effects, Engine, Load, record};
+use polybus_journal::{Lsn, Reader, Writer};
+use polybus_model::{Batch, Event, Millis, Name, SessionId};
+use rustc_hash::FxHashMap;
+
+use crate::access::Catalog;
+use crate::mailbox::Mailbox;
+use crate::staging::{Staging, position_of};
+
+/// Bytes not yet on disk past which sessions are not read.
+const UNWRITTEN_BYTES_MAX: u64 = 16 << 20;
+/// How long to wait for another thread's commit before looking again.
+const COMMIT_WAIT: Duration = Duration::from_millis(50);
+
+/// One engine and what it stands on.
+pub(crate) struct Shard {
+    state: Mutex<State>,
+    /// Signalled when there is something to write and a committer sleeps.
+    commit_wanted: Condvar,
+    /// Signalled when there is something to load.
+    load_wanted: Condvar,
+    /// Signalled when the next deadline became earlier.
+    timer_wanted: Condvar,
+    /// Signalled when a frame is durable.
+    committed: Condvar,
+    /// Signalled when the shard stops.
+    stopped: Condvar,
+    pressure: AtomicBool,
+    pub(crate) writer: Writer,
+    pub(crate) reader: Reader,
+}
+
+/// What the lock guards.
+pub(crate) struct State {
+    pub(crate) engine: Engine,
+    pub(crate) staging: Staging,
+    pub(crate) catalog: Catalog,
+    effects: Effects,
+    members: FxHashMap<SessionId, Member>,
+    gated: VecDeque<(Lsn, SessionId, Event)>,
+    durable: Lsn,
+    loads: VecDeque<Load>,
+    /// Bytes sealed and being written.
+    in_flight: u64,
+    sleeping_committers: usize,
+    timer_sleeps: bool,
+    armed: Option<Millis>,
+    stopping: bool,
+}
+
+/// A session as the shard knows it.
+struct Member {
+    mailbox: Arc<Mailbox>,
+    /// Events of it that wait in the gate.
+    gated: usize,
+}
+
+/// Why a step could not be taken.
+pub(crate) type StepError = String;
+
+impl Shard {
+    pub(crate) fn new(
+        engine: Engine,
+        staging: Staging,
+        catalog: Catalog,
+        writer: Writer,
+        reader: Reader,
+    ) -> Self {
+        let durable = writer.durable_lsn();
+        Self {
+            state: Mutex::new(State {
+                engine,
+                staging,
+                catalog,
+                effects: Effects::default(),
+                members: FxHashMap::default(),
+                gated: VecDeque::new(),
+                durable,
+                loads: VecDeque::new(),
+                in_flight: 0,
+                sleeping_committers: 0,
+                timer_sleeps: false,
+                armed: None,
+                stopping: false,
+            }),
+            commit_wanted: Condvar::new(),
+            load_wanted: Condvar::new(),
+            timer_wanted: Condvar::new(),
+            committed: Condvar::new(),
+            stopped: Condvar::new(),
+            pressure: AtomicBool::new(false),
+            writer,
+            reader,
+        }
+    }
+
+    /// Looks at the state without changing what the engine knows.
+    pub(crate) fn look(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// Whether sessions are to stop reading for now.
+    pub(crate) fn has_pressure(&self) -> bool {
+        self.pressure.load(Ordering::Relaxed)
+    }
+
+    /// Lets events reach a session.
+    pub(crate) fn join(&self, session: SessionId, mailbox: Arc<Mailbox>) {
+        self.state
+            .lock()
+            .members
+            .insert(session, Member { mailbox, gated: 0 });
+    }
+
+    /// The session is gone: what it held goes back.
+    pub(crate) fn leave(&self, session: SessionId, now: Millis) {
+        self.turn(|engine, staging, _, effects| {
+            engine.handle_detached(session, now, staging, effects)
+        });
+        self.state.lock().members.remove(&session);
+    }
+
+    /// Carries out a batch.
+    pub(crate) fn handle(&self, session: SessionId, batch: &mut Batch, now: Millis) {
+        self.turn(|engine, staging, _, effects| {
+            engine.handle(session, batch, now, staging, effects)
+        });
+    }
+
+    /// Runs one turn: an atomic group of records and its effects.
+    pub(crate) fn turn<R>(
+        &self,
+        turn: impl FnOnce(&mut Engine, &mut Staging, &mut Catalog, &mut Effects) -> R,
+    ) -> R {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.staging.appender.begin();
+        let result = turn(
+            &mut state.engine,
+            &mut state.staging,
+            &mut state.catalog,
+            &mut state.effects,
+        );
+        let wakers = state.carry_out();
+        let unwritten = state.staging.appender.pending();
+        if unwritten + state.in_flight > UNWRITTEN_BYTES_MAX {
+            self.pressure.store(true, Ordering::Relaxed);
+        }
+        let commit = unwritten > 0 && state.sleeping_committers > 0;
+        if commit {
+            state.sleeping_committers -= 1;
+        }
+        let load = !state.loads.is_empty();
+        let timer = state.timer_sleeps
+            && match (state.engine.poll_timeout(), state.armed) {
+                (Some(next), Some(armed)) => next < armed,
+                (Some(_), None) => true,
+                _ => false,
+            };
+        drop(guard);
+        if commit {
+            self.commit_wanted.notify_one();
+        }
+        if load {
+            self.load_wanted.notify_one();
+        }
+        if timer {
+            self.timer_wanted.notify_one();
+        }
+        wake_all(wakers);
+        result
+    }
+
+    /// Seals, writes and confirms one frame. False if there was nothing to write.
+    pub(crate) fn commit_one(&self) -> Result<bool, StepError> {
+        let Some(frame) = ({
+            let mut state = self.state.lock();
+            let frame = state.staging.appender.seal();
+            state.in_flight += frame.as_ref().map_or(0, |frame| frame.bytes());
+            frame
+        }) else {
+            return Ok(false);
+        };
+        let bytes = frame.bytes();
+        self.writer
+            .write(frame)
+            .map_err(|error| error.to_string())?;
+        self.release_gated(bytes);
+        Ok(true)
+    }
+
+    /// Makes what was written stable, for interval durability.
+    pub(crate) fn sync(&self) -> Result<(), StepError> {
+        self.writer.sync().map_err(|error| error.to_string())?;
+        self.release_gated(0);
+        Ok(())
+    }
+
+    /// Hands over the events whose records are durable.
+    fn release_gated(&self, written: u64) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.in_flight -= written.min(state.in_flight);
+        state.durable = self.writer.durable_lsn().max(state.durable);
+        self.committed.notify_all();
+        let mut wakers = Vec::new();
+        while let Some((session, event)) = state.next_durable() {
+            let superseded = state
+                .gated
+                .front()
+                .is_some_and(|(lsn, next_session, next)| {
+                    *lsn <= state.durable && *next_session == session && supersedes(next, &event)
+                });
+            if let Some(member) = state.members.get_mut(&session) {
+                member.gated -= 1;
+                if !superseded {
+                    wakers.extend(member.mailbox.push_all(std::iter::once(event)));
+                }
+            }
+        }
+        let unwritten = state.staging.appender.pending() + state.in_flight;
+        if self.has_pressure() && unwritten < UNWRITTEN_BYTES_MAX / 2 {
+            self.pressure.store(false, Ordering::Relaxed);
+            for member in state.members.values() {
+                member.mailbox.nudge();
+            }
+        }
+        drop(guard);
+        wake_all(wakers);
+    }
+
+    /// Reads one run of messages back into memory. False if none is wanted.
+    pub(crate) fn load_one(&self, now: Millis) -> Result<bool, StepError> {
+        let Some(load) = self.state.lock().loads.pop_front() else {
+            return Ok(false);
+        };
+        let places: Vec<_> = load
+            .items
+            .iter()
+            .map(|(_, place, len)| (position_of(*place), *len))
+            .collect();
+        let payloads = match self.reader.read_many(&places) {
+            Ok(payloads) => payloads,
+            // The queue has no more use for some of them, and their segment went meanwhile: the engine asks again.
+            Err(polybus_journal::Error::Released { .. }) => Vec::new(),
+            Err(error) => return Err(error.to_string()),
+        };
+        let mut messages = Vec::with_capacity(payloads.len());
+        for ((sequence, place, _), payload) in load.items.iter().zip(payloads) {
+            let message = record::decode_message(&payload).map_err(|error| {
+                format!(
+                    "the record at {} cannot be read back: {error}",
+                    position_of(*place)
+                )
+            })?;
+            messages.push((*sequence, message));
+        }
+        self.turn(|engine, staging, _, effects| {
+            engine.handle_loaded(load.queue, messages, now, staging, effects);
+        });
+        Ok(true)
+    }
+
+    /// Does what is due.
+    pub(crate) fn run_timers(&self, now: Millis) {
+        self.turn(|engine, staging, _, effects| engine.handle_timeout(now, staging, effects));
+    }
+
+    /// Waits until there may be something to write. False when the shard stops and nothing is left.
+    pub(crate) fn wait_for_commit(&self) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            if state.staging.appender.pending() > 0 {
+                return true;
+            }
+            if state.stopping {
+                return false;
+            }
+            state.sleeping_committers += 1;
+            self.commit_wanted.wait(&mut state);
+        }
+    }
+
+    /// Waits until there may be something to load. False when the shard stops.
+    pub(crate) fn wait_for_load(&self) -> bool {
+        let mut state = self.state.lock();
+        while state.loads.is_empty() {
+            if state.stopping {
+                return false;
+            }
+            self.load_wanted.wait(&mut state);
+        }
+        !state.stopping
+    }
+
+    /// Waits for the engine's next deadline, `longest_ms` at most. False when the shard stops.
+    pub(crate) fn wait_for_timer(&self, now: Millis, longest_ms: Millis) -> bool {
+        let mut state = self.state.lock();
+        if state.stopping {
+            return false;
+        }
+        let until = state
+            .engine
+            .poll_timeout()
+            .unwrap_or(Millis::MAX)
+            .min(now.saturating_add(longest_ms));
+        if until > now {
+            state.timer_sleeps = true;
+            state.armed = Some(until);
+            self.timer_wanted
+                .wait_for(&mut state, Duration::from_millis(until - now));
+            state.timer_sleeps = false;
+        }
+        !state.stopping
+    }
+
+    /// Waits until everything up to there is durable, writing what is not yet being written.
+    pub(crate) fn wait_durable(&self, lsn: Lsn) -> Result<(), StepError> {
+        while self.writer.durable_lsn() < lsn {
+            if self.commit_one()? {
+                continue;
+            }
+            // The rest is in a committer's hands, or written and not yet synced.
+            self.writer.sync().map_err(|error| error.to_string())?;
+            let mut state = self.state.lock();
+            if self.writer.durable_lsn() < lsn {
+                self.committed.wait_for(&mut state, COMMIT_WAIT);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sleeps for so long, or until the shard stops: then true.
+    pub(crate) fn sleep(&self, longest: Duration) -> bool {
+        let mut state = self.state.lock();
+        let until = Instant::now() + longest;
+        while !state.stopping {
+            if self.stopped.wait_until(&mut state, until).timed_out() {
+                return state.stopping;
+            }
+        }
+        true
+    }
+
+    /// Makes the waits end.
+    pub(crate) fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.stopped.notify_all();
+        self.commit_wanted.notify_all();
+        self.load_wanted.notify_all();
+        self.timer_wanted.notify_all();
+    }
+
+    /// Tells every session.
+    pub(crate) fn broadcast(&self, mut event: impl FnMut() -> Event) {
+        for member in self.state.lock().members.values() {
+            member.mailbox.push(event());
+        }
+    }
+}
+
+impl State {
+    /// The last record staged so far.
+    pub(crate) fn last_lsn(&self) -> Lsn {
+        Lsn(self.staging.appender.next_lsn().0 - 1)
+    }
+
+    /// Whether there is a namespace of that name.
+    pub(crate) fn has_namespace(&self, name: &Name) -> bool {
+        self.engine.namespaces().contains(name)
+    }
+
+    /// Up to where everything staged is durable.
+    pub(crate) fn durable(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Keeps an event until all that was staged so far is durable.
+    fn gate(
+        &mut self,
+        session: SessionId,
+        event: Event,
+        needs_sync: bool,
+        wakers: &mut Vec<Waker>,
+    ) {
+        let lsn = self.last_lsn();
+        let Some(member) = self.members.get_mut(&session) else {
+            return;
+        };
+        if lsn <= self.durable || (!needs_sync && member.gated == 0) {
+            wakers.extend(member.mailbox.push_all(std::iter::once(event)));
+        } else {
+            member.gated += 1;
+            self.gated.push_back((lsn, session, event));
+        }
+    }
+
+    /// The next event whose records are durable.
+    fn next_durable(&mut self) -> Option<(SessionId, Event)> {
+        let durable = self.durable;
+        let (_, session, event) = self.gated.pop_front_if(|(lsn, ..)| *lsn <= durable)?;
+        Some((session, event))
+    }
+
+    /// Hands over the turn's events and keeps what has to wait. Gives whom to wake.
+    fn carry_out(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        let mut events = std::mem::take(&mut self.effects.events);
+        {
+            let mut rest = events.drain(..).peekable();
+            while let Some((session, event)) = rest.next() {
+                let run = std::iter::once(event).chain(std::iter::from_fn(|| {
+                    rest.next_if(|(next, _)| *next == session)
+                        .map(|(_, event)| event)
+                }));
+                match self.members.get(&session) {
+                    Some(member) => wakers.extend(member.mailbox.push_all(run)),
+                    None => run.for_each(drop),
+                }
+            }
+        }
+        self.effects.events = events;
+        let mut gated = std::mem::take(&mut self.effects.gated);
+        for one in gated.drain(..) {
+            self.gate(one.session, one.event, one.needs_sync, &mut wakers);
+        }
+        self.effects.gated = gated;
+        self.loads.extend(self.effects.loads.drain(..));
+        wakers
+    }
+}
+
+/// Whether a later event makes an earlier one of the same session superfluous: confirms rise.
+fn supersedes(later: &Event, earlier: &Event) -> bool {
+    matches!(
+        (later, earlier),
+        (Event::Confirmed { lane: a, .. }, Event::Confirmed { lane: b, .. }) if a == b
+    )
+}
+
+fn wake_all(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}

@@ -1,0 +1,325 @@
+//! Keeping the folder small: snapshots, the release of segments that nobody needs, and the copying of what little is still
+//! needed of old ones.
+//!
+//! ```text
+//! journal  [1: 3 % live] [2: dead] [3: live] [4: live] [5: open]
+//!             |             `- released once a snapshot covers it
+//!             `- copied into a cold segment, then released
+//! ```
+//! What always holds: a segment is released only when the snapshot on disk covers all its records and no queue entry points
+//! into it; a copy is durable before an entry points to it.
+
+use polybus_engine::record;
+use polybus_journal::{Lsn, Position, SegmentInfo, SegmentKind};
+use tracing::{debug, warn};
+
+use crate::shard::Shard;
+use crate::snapshot;
+use crate::staging::place_of;
+
+/// Complete journal segments that are left alone: their messages will mostly be gone soon.
+const YOUNG_SEGMENTS: usize = 3;
+/// Steps without a new record after which a snapshot is taken all the same, so that a restart is quick.
+const IDLE_STEPS: u32 = 10;
+/// The largest cold segment that is written.
+const COLD_BYTES_MAX: u64 = 256 << 20;
+/// Records looked up under the shard's lock at a time.
+const LOOKUP_BATCH: usize = 256;
+
+/// What a step found.
+pub(crate) struct Report {
+    /// The disk has less room than it should.
+    pub(crate) low_on_disk: bool,
+}
+
+/// The state of the upkeep between its steps.
+pub(crate) struct Upkeep {
+    disk_free_min_bytes: u64,
+    low_on_disk: bool,
+    snapshot_lsn: Lsn,
+    last_seen: Lsn,
+    idle_steps: u32,
+}
+
+impl Upkeep {
+    pub(crate) fn new(disk_free_min_bytes: u64) -> Self {
+        Self {
+            disk_free_min_bytes,
+            low_on_disk: false,
+            snapshot_lsn: Lsn::NONE,
+            last_seen: Lsn::NONE,
+            idle_steps: 0,
+        }
+    }
+
+    /// Does what there is to do. An error ends the broker; a full disk does not.
+    pub(crate) fn step(&mut self, shard: &Shard) -> Result<Report, String> {
+        self.look_at_disk(shard)?;
+        if !self.low_on_disk {
+            forgive_full_disk(shard.writer.prepare_spare().map(|_| ()))?;
+        }
+        let now_at = shard.look().last_lsn();
+        self.idle_steps = if now_at == self.last_seen {
+            self.idle_steps + 1
+        } else {
+            0
+        };
+        self.last_seen = now_at;
+
+        let complete = complete_journal(shard);
+        let uncovered = complete
+            .iter()
+            .any(|segment| segment.last_lsn > self.snapshot_lsn);
+        let idle = self.idle_steps >= IDLE_STEPS && now_at > self.snapshot_lsn;
+        if uncovered || idle {
+            self.take_snapshot(shard)?;
+        }
+        self.release_dead(shard)?;
+        self.compact(shard)?;
+        Ok(Report {
+            low_on_disk: self.low_on_disk,
+        })
+    }
+
+    fn look_at_disk(&mut self, shard: &Shard) -> Result<(), String> {
+        let free = shard
+            .writer
+            .free_bytes()
+            .map_err(|error| error.to_string())?;
+        let wanted = match self.low_on_disk {
+            true => self.disk_free_min_bytes + self.disk_free_min_bytes / 8,
+            false => self.disk_free_min_bytes,
+        };
+        self.low_on_disk = free < wanted;
+        Ok(())
+    }
+
+    fn take_snapshot(&mut self, shard: &Shard) -> Result<(), String> {
+        if let Some(lsn) = write_snapshot(shard, false)? {
+            self.snapshot_lsn = lsn;
+        }
+        Ok(())
+    }
+
+    /// Releases what nobody needs: cold segments in any order, journal segments from the oldest on.
+    fn release_dead(&self, shard: &Shard) -> Result<(), String> {
+        let mut journal_blocked = false;
+        for segment in shard.writer.segments() {
+            let dead = segment.complete
+                && shard.look().staging.ledger.live(segment.number).references == 0;
+            let releasable = match segment.kind {
+                SegmentKind::Cold => dead,
+                SegmentKind::Journal => {
+                    journal_blocked |= !dead || segment.last_lsn > self.snapshot_lsn;
+                    !journal_blocked
+                }
+            };
+            if releasable {
+                debug!(segment = segment.number, "released a segment");
+                forgive_full_disk(shard.writer.release(segment.number))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies the live rest of the oldest journal segment, or of a mostly dead cold one, into a new cold segment.
+    fn compact(&mut self, shard: &Shard) -> Result<(), String> {
+        let Some(segment) = self.segment_to_compact(shard) else {
+            return Ok(());
+        };
+        match copy_live(shard, segment) {
+            Ok(()) => {}
+            Err(CopyError::FullDisk) => {
+                warn!("no room on the disk to copy old messages together; trying again later");
+                return Ok(());
+            }
+            Err(CopyError::Failed(reason)) => return Err(reason),
+        }
+        self.take_snapshot(shard)?;
+        self.release_dead(shard)
+    }
+
+    fn segment_to_compact(&self, shard: &Shard) -> Option<SegmentInfo> {
+        let state = shard.look();
+        let mostly_dead = |segment: &SegmentInfo| {
+            state.staging.ledger.live(segment.number).bytes < segment.bytes / 2
+        };
+        let segments = shard.writer.segments();
+        let cold = segments.iter().find(|segment| {
+            segment.kind == SegmentKind::Cold && segment.complete && mostly_dead(segment)
+        });
+        if let Some(cold) = cold {
+            return Some(*cold);
+        }
+        let complete: Vec<_> = segments
+            .iter()
+            .filter(|segment| segment.kind == SegmentKind::Journal && segment.complete)
+            .collect();
+        let old = complete.len().saturating_sub(YOUNG_SEGMENTS);
+        // The oldest one holds up all that come after it: it goes when what it holds up is mostly dead.
+        let held_up: u64 = complete.iter().map(|segment| segment.bytes).sum();
+        let live: u64 = complete
+            .iter()
+            .map(|segment| state.staging.ledger.live(segment.number).bytes)
+            .sum();
+        (old > 0 && live < held_up / 2)
+            .then(|| complete.first().map(|segment| **segment))
+            .flatten()
+    }
+}
+
+fn complete_journal(shard: &Shard) -> Vec<SegmentInfo> {
+    let mut segments = shard.writer.segments();
+    segments.retain(|segment| segment.kind == SegmentKind::Journal && segment.complete);
+    segments
+}
+
+/// Writes a snapshot of the state as it is now; gives where it stands, none if the disk is full.
+fn write_snapshot(shard: &Shard, clean: bool) -> Result<Option<Lsn>, String> {
+    let mut bytes = Vec::new();
+    let lsn = {
+        let state = shard.look();
+        snapshot::encode(&state, clean, &mut bytes)?;
+        state.last_lsn()
+    };
+    shard.wait_durable(lsn)?;
+    match shard
+        .writer
+        .write_snapshot(lsn, |out| out.write_all(&bytes))
+    {
+        Ok(()) => {
+            debug!(lsn = lsn.0, bytes = bytes.len(), "wrote a snapshot");
+            Ok(Some(lsn))
+        }
+        Err(error) if error.is_no_space() => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Ends in order: all is written, a clean snapshot is taken, the journal is closed.
+pub(crate) fn close(shard: &Shard) -> Result<(), String> {
+    while shard.commit_one()? {}
+    write_snapshot(shard, true)?;
+    shard.writer.close().map_err(|error| error.to_string())
+}
+
+enum CopyError {
+    FullDisk,
+    Failed(String),
+}
+
+impl From<polybus_journal::Error> for CopyError {
+    fn from(error: polybus_journal::Error) -> Self {
+        match error.is_no_space() {
+            true => Self::FullDisk,
+            false => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// A record that was copied.
+struct Copied {
+    from: Position,
+    to: Position,
+    len: u32,
+}
+
+/// Copies the live records of a segment to a new cold one and lets the queues point there.
+fn copy_live(shard: &Shard, segment: SegmentInfo) -> Result<(), CopyError> {
+    let mut cold = shard.writer.cold_writer()?;
+    let mut copied = Vec::new();
+    let mut chunk = Chunk::default();
+    let mut scan = shard.reader.scan(segment.number)?;
+    while let Some(found) = scan.next()? {
+        if found.kind != record::PUBLISH {
+            continue;
+        }
+        chunk.push(&found);
+        if chunk.records.len() >= LOOKUP_BATCH {
+            chunk.copy_to(shard, &mut cold, &mut copied)?;
+        }
+        if cold.bytes() > COLD_BYTES_MAX {
+            return Err(CopyError::Failed(
+                "a segment is larger than a cold segment may be".into(),
+            ));
+        }
+    }
+    chunk.copy_to(shard, &mut cold, &mut copied)?;
+    let made = cold.finish()?;
+    debug!(
+        from = segment.number,
+        to = made.number,
+        records = copied.len(),
+        "copied live messages together"
+    );
+    for batch in copied.chunks(LOOKUP_BATCH) {
+        let wanted: Vec<_> = batch.iter().map(|one| (one.to, one.len)).collect();
+        let payloads = shard.reader.read_many(&wanted)?;
+        let mut state = shard.look();
+        let state = &mut *state;
+        for (one, payload) in batch.iter().zip(payloads) {
+            state.engine.relocate(
+                &payload,
+                place_of(one.from),
+                place_of(one.to),
+                &mut state.staging,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Records read from a segment, waiting to be looked up together.
+#[derive(Default)]
+struct Chunk {
+    records: Vec<(u64, u64, Position, std::ops::Range<usize>)>,
+    bytes: Vec<u8>,
+}
+
+impl Chunk {
+    fn push(&mut self, record: &polybus_journal::Record<'_>) {
+        let from = self.bytes.len();
+        self.bytes.extend_from_slice(record.payload);
+        self.records.push((
+            record.entity,
+            record.sequence,
+            record.position,
+            from..self.bytes.len(),
+        ));
+    }
+
+    /// Copies those that a queue entry still points to, and forgets all.
+    fn copy_to(
+        &mut self,
+        shard: &Shard,
+        cold: &mut polybus_journal::ColdWriter,
+        copied: &mut Vec<Copied>,
+    ) -> Result<(), CopyError> {
+        let bytes = &self.bytes;
+        {
+            let mut state = shard.look();
+            self.records.retain(|(_, _, position, range)| {
+                let payload = bytes.get(range.clone()).unwrap_or_default();
+                state.engine.live_targets(place_of(*position), payload) > 0
+            });
+        }
+        for (entity, sequence, from, range) in self.records.drain(..) {
+            let payload = self.bytes.get(range).unwrap_or_default();
+            let to = cold.append(record::PUBLISH, entity, sequence, &[payload])?;
+            copied.push(Copied {
+                from,
+                to,
+                len: payload.len() as u32,
+            });
+        }
+        self.bytes.clear();
+        Ok(())
+    }
+}
+
+fn forgive_full_disk(result: polybus_journal::Result<()>) -> Result<(), String> {
+    match result {
+        Err(error) if !error.is_no_space() => Err(error.to_string()),
+        _ => Ok(()),
+    }
+}
