@@ -9,10 +9,12 @@
 //! What always holds: a segment is released only when the snapshot on disk covers all its records and no queue entry points
 //! into it; a copy is durable before an entry points to it.
 
-use polybus_engine::record;
+use std::ops::Range;
+
 use polybus_journal::{Lsn, Position, SegmentInfo, SegmentKind};
 use tracing::{debug, warn};
 
+use crate::broker::CATALOG_RECORD;
 use crate::shard::Shard;
 use crate::snapshot;
 use crate::staging::place_of;
@@ -231,10 +233,9 @@ fn copy_live(shard: &Shard, segment: SegmentInfo) -> Result<(), CopyError> {
     let mut chunk = Chunk::default();
     let mut scan = shard.reader.scan(segment.number)?;
     while let Some(found) = scan.next()? {
-        if found.kind != record::PUBLISH {
-            continue;
+        if found.kind != CATALOG_RECORD {
+            chunk.push(&found);
         }
-        chunk.push(&found);
         if chunk.records.len() >= LOOKUP_BATCH {
             chunk.copy_to(shard, &mut cold, &mut copied)?;
         }
@@ -269,10 +270,19 @@ fn copy_live(shard: &Shard, segment: SegmentInfo) -> Result<(), CopyError> {
     Ok(())
 }
 
+/// A record read from a segment; its payload is a range of [`Chunk::bytes`].
+struct Waiting {
+    kind: u8,
+    entity: u64,
+    sequence: u64,
+    from: Position,
+    payload: Range<usize>,
+}
+
 /// Records read from a segment, waiting to be looked up together.
 #[derive(Default)]
 struct Chunk {
-    records: Vec<(u64, u64, Position, std::ops::Range<usize>)>,
+    records: Vec<Waiting>,
     bytes: Vec<u8>,
 }
 
@@ -280,12 +290,13 @@ impl Chunk {
     fn push(&mut self, record: &polybus_journal::Record<'_>) {
         let from = self.bytes.len();
         self.bytes.extend_from_slice(record.payload);
-        self.records.push((
-            record.entity,
-            record.sequence,
-            record.position,
-            from..self.bytes.len(),
-        ));
+        self.records.push(Waiting {
+            kind: record.kind,
+            entity: record.entity,
+            sequence: record.sequence,
+            from: record.position,
+            payload: from..self.bytes.len(),
+        });
     }
 
     /// Copies those that a queue entry still points to, and forgets all.
@@ -298,16 +309,16 @@ impl Chunk {
         let bytes = &self.bytes;
         {
             let mut state = shard.look();
-            self.records.retain(|(_, _, position, range)| {
-                let payload = bytes.get(range.clone()).unwrap_or_default();
-                state.engine.live_targets(place_of(*position), payload) > 0
+            self.records.retain(|one| {
+                let payload = bytes.get(one.payload.clone()).unwrap_or_default();
+                state.engine.live_targets(place_of(one.from), payload) > 0
             });
         }
-        for (entity, sequence, from, range) in self.records.drain(..) {
-            let payload = self.bytes.get(range).unwrap_or_default();
-            let to = cold.append(record::PUBLISH, entity, sequence, &[payload])?;
+        for one in self.records.drain(..) {
+            let payload = self.bytes.get(one.payload).unwrap_or_default();
+            let to = cold.append(one.kind, one.entity, one.sequence, &[payload])?;
             copied.push(Copied {
-                from,
+                from: one.from,
                 to,
                 len: payload.len() as u32,
             });
