@@ -133,6 +133,7 @@ impl FrameBuffer {
 }
 
 /// A frame that is complete and waits to be written by [`crate::Writer::write`].
+#[must_use = "a frame that is not written holds up everything behind it"]
 pub struct SealedFrame {
     pub(crate) buffer: FrameBuffer,
     pub(crate) segment: u32,

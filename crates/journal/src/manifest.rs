@@ -175,6 +175,11 @@ impl Entry {
             }),
             _ => return None,
         };
+        // Numbers this large never come about; refused, no sum of two can overflow.
+        let mut numbers = [first_lsn, first_frame, last_lsn, last_frame, epoch].into_iter();
+        if number == 0 || first_lsn == 0 || first_frame == 0 || numbers.any(|n| n >> 62 != 0) {
+            return None;
+        }
         Some(Self {
             number,
             kind,

@@ -96,6 +96,7 @@ impl Journal {
         manifest.entries.clone_from(&found.entries);
         manifest.epoch += 1;
         manifest.stable_lsn = found.last_lsn;
+        manifest.next_segment = manifest.next_segment.max(unused_number(&names));
         manifest.store(&io).map_err(|failure| match failure {
             Failure::Unchanged(error) | Failure::Unknown(error) => error,
         })?;
@@ -415,6 +416,14 @@ fn open_segment(io: &Arc<dyn Io>, entry: &Entry) -> Result<Segment> {
         first_frame: entry.first_frame,
     };
     Ok(Segment::new(&start, file))
+}
+
+/// A number above that of every file: spare files take numbers that no manifest has noted.
+fn unused_number(names: &[String]) -> u32 {
+    let numbers = names
+        .iter()
+        .filter_map(|name| name_number(name, ".seg").or_else(|| name_number(name, ".free")));
+    numbers.max().unwrap_or(0).saturating_add(1)
 }
 
 /// Removes what crashes left behind, and returns the spare files.

@@ -1,4 +1,5 @@
 //! The everyday path: append, seal, write, read back, reopen; on the simulated and the real disk.
+#![allow(clippy::unwrap_used, clippy::panic)] // Also outside of test functions, for tests only.
 
 mod support;
 

@@ -90,7 +90,9 @@ impl FrameHeader {
 
     /// The last record's number; for an empty frame the one before.
     pub(crate) fn last_lsn(&self) -> u64 {
-        (self.first_lsn + u64::from(self.count)).saturating_sub(1)
+        self.first_lsn
+            .saturating_add(u64::from(self.count))
+            .saturating_sub(1)
     }
 }
 

@@ -415,21 +415,21 @@ impl IoFile for MemoryFile {
         if capacity.is_some_and(|capacity| used + grown > capacity) {
             return Err(ErrorKind::StorageFull.into());
         }
+        let no_power = disk.power_fails();
+        let failed = durable && !no_power && disk.sync_fails();
+        let stable = durable && !no_power && !failed;
+        let node = disk.nodes.get_mut(&self.node).ok_or(ErrorKind::NotFound)?;
         let mut at = offset;
         for part in parts.iter() {
-            node.write(at, part);
+            node.write(at, part, stable);
             at += part.len() as u64;
         }
-        if disk.power_fails() {
-            return Err(Error::other("simulated: the power went"));
+        if failed {
+            node.settle(offset, at, true);
+            return Err(Error::other("simulated: the durable write failed"));
         }
-        if durable {
-            let failed = disk.sync_fails();
-            let node = disk.nodes.get_mut(&self.node).ok_or(ErrorKind::NotFound)?;
-            node.settle(offset, offset + len, failed);
-            if failed {
-                return Err(Error::other("simulated: the durable write failed"));
-            }
+        if no_power {
+            return Err(Error::other("simulated: the power went"));
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What the tests share: small options, quick appends, a temporary folder.
 #![allow(dead_code)] // Every test file uses its own part of it.
+#![allow(clippy::unwrap_used)] // Outside of test functions, but only for tests.
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -4,6 +4,7 @@
 //! neither (stable), never in both.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::CrashMode;
 use super::random::Random;
@@ -47,9 +48,29 @@ impl Node {
         }
     }
 
-    pub(super) fn write(&mut self, offset: u64, part: &[u8]) {
+    /// Writes, at once stable or not. Stable writes share no sector with unstable ones: each is
+    /// then as stable as the last write to it.
+    pub(super) fn write(&mut self, offset: u64, part: &[u8], stable: bool) {
         let end = offset + part.len() as u64;
-        for number in offset / SECTOR..end.div_ceil(SECTOR) {
+        let sectors = offset / SECTOR..end.div_ceil(SECTOR);
+        if stable {
+            self.undo.retain(|number, _| !sectors.contains(number));
+            self.lost.retain(|number, _| !sectors.contains(number));
+        } else {
+            self.remember(sectors);
+        }
+        if self.bytes.len() < end as usize {
+            self.bytes.resize(end as usize, 0);
+        }
+        self.bytes[offset as usize..end as usize].copy_from_slice(part);
+        if stable {
+            self.len_stable = self.len_stable.max(end);
+        }
+    }
+
+    /// Keeps what is stable under these sectors.
+    fn remember(&mut self, sectors: Range<u64>) {
+        for number in sectors {
             if !self.undo.contains_key(&number) {
                 let old = match self.lost.remove(&number) {
                     Some(old) => old,
@@ -58,10 +79,6 @@ impl Node {
                 self.undo.insert(number, old);
             }
         }
-        if self.bytes.len() < end as usize {
-            self.bytes.resize(end as usize, 0);
-        }
-        self.bytes[offset as usize..end as usize].copy_from_slice(part);
     }
 
     /// Ends the sync of a range: stable, or (when it failed) gone for good.
