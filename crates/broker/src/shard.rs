@@ -389,11 +389,6 @@ impl State {
         self.engine.namespaces().contains(name)
     }
 
-    /// Up to where everything staged is durable.
-    pub(crate) fn durable(&self) -> Lsn {
-        self.durable
-    }
-
     /// Keeps an event until all that was staged so far is durable.
     fn gate(
         &mut self,
