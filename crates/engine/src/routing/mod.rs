@@ -1,15 +1,91 @@
 //! Where a message goes: one namespace's topics and bindings, and the names of its queues.
+//!
+//! ```text
+//! topic -> matcher (of its kind) -> targets -> reach -> slots of queues
+//!             direct      a map of keys                    (each at most once)
+//!             fanout      a list
+//!             pattern     a trie of words, before it a cache of hot keys
+//!             headers     rules, found by their rarest field
+//!             consistent  shares by weight
+//! ```
+//! What always holds: every binding stands in its topic's matcher, in its topic's map of identities and in its
+//! destination's list of incoming bindings, and in all three at the same time; so nothing here scans all bindings but a
+//! listing. Routing allocates nothing once its buffers have grown. The same calls give the same answers.
 
+mod cache;
+mod consistent;
+mod hash;
+mod headers;
+mod listing;
+mod pattern;
+mod plain;
 mod readers;
+mod route;
+mod slab;
+mod targets;
+#[cfg(test)]
+mod tests;
+mod topic;
+mod validate;
 
 pub use readers::{HeaderReader, HeaderReaders, PropertyReader};
+pub(crate) use validate::{validate_binding, validate_topic};
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+
+use ahash::RandomState;
 use bytes::Bytes;
-use polybus_model::{Binding, Destination, Message, Name, TopicSettings};
+use polybus_model::{Binding, Destination, Name, TopicSettings};
+use rustc_hash::FxHashMap;
+
+use cache::KeyCache;
+use hash::KeyedMap;
+use slab::Slab;
+use targets::{Hit, Kind, Reach, Target};
+use topic::{BindingId, BindingRef, Bound, Topic};
+
+/// A name that can be looked up by bytes of a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct NameKey(Name);
+
+impl Hash for NameKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.as_str().as_bytes().hash(state);
+    }
+}
+
+impl Borrow<[u8]> for NameKey {
+    fn borrow(&self) -> &[u8] {
+        self.0.as_str().as_bytes()
+    }
+}
+
+#[derive(Debug)]
+struct Queue {
+    name: Name,
+    slot: u32,
+    /// The bindings that lead here.
+    incoming: Vec<BindingRef>,
+}
 
 /// One namespace's topics, bindings and queue names.
 #[derive(Debug)]
-pub(crate) struct Router {}
+pub(crate) struct Router {
+    hasher: RandomState,
+    /// Counts the changes: a binding's rank and a topic's version are the number of theirs.
+    changes: u64,
+    topics: Slab<Topic>,
+    topic_numbers: KeyedMap<NameKey, u32>,
+    queues: Slab<Queue>,
+    queue_numbers: KeyedMap<NameKey, u32>,
+    /// The queues' numbers by their slots. The engine numbers slots itself: no peer can make them collide.
+    slots: FxHashMap<u32, u32>,
+    reach: Reach,
+    cache: KeyCache,
+    hits: Vec<Hit>,
+    delayed_at: Vec<Name>,
+}
 
 /// What went with a topic, a binding or a queue.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -54,108 +130,284 @@ pub(crate) struct Routed {
     pub(crate) delayed: bool,
 }
 
-/// Whether a topic may be declared so; the error is RabbitMQ's text.
-pub(crate) fn validate_topic(_settings: &TopicSettings) -> Result<(), String> {
-    Ok(())
-}
-
-/// Whether a topic of these settings takes such a binding; the error is RabbitMQ's text.
-pub(crate) fn validate_binding(_source: &TopicSettings, _binding: &Binding) -> Result<(), String> {
-    Ok(())
-}
-
-#[allow(unused_variables, clippy::unused_self)]
 impl Router {
     /// An empty router. The seed keys its hash tables, against peers that choose names and keys to collide.
     pub(crate) fn new(seed: u64) -> Self {
-        Self {}
+        let hasher = hash::keyed(seed);
+        Self {
+            changes: 0,
+            topics: Slab::default(),
+            topic_numbers: KeyedMap::with_hasher(hasher.clone()),
+            queues: Slab::default(),
+            queue_numbers: KeyedMap::with_hasher(hasher.clone()),
+            slots: FxHashMap::default(),
+            reach: Reach::default(),
+            cache: KeyCache::new(&hasher),
+            hits: Vec::new(),
+            delayed_at: Vec::new(),
+            hasher,
+        }
+    }
+
+    fn next_change(&mut self) -> u64 {
+        self.changes += 1;
+        self.changes
+    }
+
+    fn topic_numbered(&self, name: &str) -> Option<(u32, &Topic)> {
+        let number = *self.topic_numbers.get(name.as_bytes())?;
+        Some((number, self.topics.get(number)?))
+    }
+
+    fn queue_numbered(&self, name: &str) -> Option<(u32, &Queue)> {
+        let number = *self.queue_numbers.get(name.as_bytes())?;
+        Some((number, self.queues.get(number)?))
     }
 
     /// A queue exists: the default topic routes to it, and bindings can lead to it. `slot` is what [`Router::route`] gives.
-    pub(crate) fn queue_declared(&mut self, name: &Name, slot: u32) {}
+    /// A queue of that name that is known already keeps its bindings and gets the slot.
+    pub(crate) fn queue_declared(&mut self, name: &Name, slot: u32) {
+        let known = self.queue_numbers.get(name.as_str().as_bytes()).copied();
+        let number = if let Some(number) = known {
+            if let Some(queue) = self.queues.get_mut(number) {
+                self.slots.remove(&queue.slot);
+                queue.slot = slot;
+            }
+            number
+        } else {
+            let number = self.queues.insert(Queue {
+                name: name.clone(),
+                slot,
+                incoming: Vec::new(),
+            });
+            self.queue_numbers.insert(NameKey(name.clone()), number);
+            number
+        };
+        let other = self.slots.insert(slot, number);
+        debug_assert_eq!(other, None, "a slot belongs to one queue");
+        self.reach.note_queue(number, slot);
+    }
 
     /// The slot of the queue with that name.
     pub(crate) fn queue_slot(&self, name: &str) -> Option<u32> {
-        None
+        Some(self.queue_numbered(name)?.1.slot)
     }
 
     /// A queue is gone: its bindings go, and topics of `auto_delete` that lost their last binding as a source.
     pub(crate) fn remove_queue(&mut self, slot: u32) -> Removed {
-        Removed::default()
+        let mut removal = Removal::default();
+        let number = self.slots.remove(&slot);
+        let incoming = number
+            .and_then(|number| self.queues.get_mut(number))
+            .map(|queue| std::mem::take(&mut queue.incoming));
+        for at in incoming.into_iter().flatten() {
+            self.remove_binding(at, &mut removal);
+        }
+        if let Some(queue) = number.and_then(|number| self.queues.remove(number)) {
+            self.queue_numbers.remove(queue.name.as_str().as_bytes());
+        }
+        self.finish(removal)
     }
 
-    /// Declares a topic; false if there is one of that name already (it stays as it is).
+    /// Declares a topic; false if there is one of that name already (it stays as it is) or the name is empty.
     pub(crate) fn declare_topic(&mut self, name: &Name, settings: TopicSettings) -> bool {
-        false
+        if name.is_empty() || self.topic(name.as_str()).is_some() {
+            return false;
+        }
+        let version = self.next_change();
+        let topic = Topic::new(name, settings, version, &self.hasher);
+        let number = self.topics.insert(topic);
+        self.topic_numbers.insert(NameKey(name.clone()), number);
+        self.reach.note_topic(number);
+        true
     }
 
     /// A topic's settings.
     pub(crate) fn topic(&self, name: &str) -> Option<&TopicSettings> {
-        None
+        self.topic_numbered(name).map(|(_, topic)| &topic.settings)
     }
 
     /// Deletes a topic with all its bindings; none if there is none. The removed topics name it first.
     pub(crate) fn delete_topic(&mut self, name: &str) -> Option<Removed> {
-        None
+        let (number, _) = self.topic_numbered(name)?;
+        let mut removal = Removal::default();
+        self.remove_topic(number, &mut removal);
+        Some(self.finish(removal))
     }
 
     /// True if the topic has a binding as a source (it is "in use").
     pub(crate) fn has_bindings_as_source(&self, name: &str) -> bool {
-        false
+        self.topic_numbered(name)
+            .is_some_and(|(_, topic)| topic.bound.len() > 0)
+    }
+
+    /// The target of a destination, with its name as it is kept here.
+    fn target(&self, destination: &Destination) -> Option<(Target, Destination)> {
+        Some(match destination {
+            Destination::Queue(name) => {
+                let (number, queue) = self.queue_numbered(name.as_str())?;
+                (
+                    Target::queue(number),
+                    Destination::Queue(queue.name.clone()),
+                )
+            }
+            Destination::Topic(name) => {
+                let (number, topic) = self.topic_numbered(name.as_str())?;
+                (
+                    Target::topic(number),
+                    Destination::Topic(topic.name.clone()),
+                )
+            }
+        })
+    }
+
+    fn incoming(&mut self, target: Target) -> Option<&mut Vec<BindingRef>> {
+        match target.kind() {
+            Kind::Queue(number) => Some(&mut self.queues.get_mut(number)?.incoming),
+            Kind::Topic(number) => Some(&mut self.topics.get_mut(number)?.incoming),
+        }
     }
 
     /// Makes a binding; false if there is the same already.
     pub(crate) fn bind(&mut self, binding: &Binding) -> Result<bool, BindError> {
-        Ok(false)
+        let source = self.topic_numbered(binding.source.as_str());
+        let (number, topic) = source.ok_or(BindError::NoSource)?;
+        let destination = self.target(&binding.destination);
+        let (target, destination) = destination.ok_or(BindError::NoDestination)?;
+        let id = BindingId {
+            target,
+            // A copy: the peer's bytes may be part of a large buffer.
+            key: Bytes::copy_from_slice(&binding.key),
+            arguments: plain::identity(&binding.arguments),
+        };
+        if topic.places.contains_key(&id) {
+            return Ok(false);
+        }
+        let binding = Binding {
+            source: topic.name.clone(),
+            destination,
+            key: id.key.clone(),
+            arguments: binding.arguments.clone(),
+        };
+        let rank = self.next_change();
+        let incoming_at = self.incoming(target).map_or(0, |list| list.len() as u32);
+        let place = self.topics.get_mut(number).map(|topic| {
+            topic.add(Bound {
+                binding,
+                id,
+                hit: Hit { rank, target },
+                incoming_at,
+            })
+        });
+        if let (Some(place), Some(incoming)) = (place, self.incoming(target)) {
+            incoming.push(BindingRef {
+                topic: number,
+                place,
+            });
+        }
+        Ok(true)
     }
 
     /// Takes a binding away; none if there is no such binding.
     pub(crate) fn unbind(&mut self, binding: &Binding) -> Option<Removed> {
-        None
+        let (number, topic) = self.topic_numbered(binding.source.as_str())?;
+        let id = BindingId {
+            target: self.target(&binding.destination)?.0,
+            key: binding.key.clone(),
+            arguments: plain::identity(&binding.arguments),
+        };
+        let place = *topic.places.get(&id)?;
+        let mut removal = Removal::default();
+        let at = BindingRef {
+            topic: number,
+            place,
+        };
+        self.remove_binding(at, &mut removal);
+        Some(self.finish(removal))
     }
 
-    /// Finds the queues that a message goes to: `out` is cleared and gets each queue's slot at most once, in the order of
-    /// the bindings. Nothing in `out` and not `delayed` means unroutable.
-    pub(crate) fn route(
-        &mut self,
-        topic: &[u8],
-        message: &Message,
-        more_keys: &[Bytes],
-        mode: RouteMode,
-        readers: &HeaderReaders,
-        out: &mut Vec<u32>,
-    ) -> Result<Routed, RouteError> {
-        Err(RouteError::NotFound)
+    /// Takes one binding out of all three places it stands in.
+    fn remove_binding(&mut self, at: BindingRef, removal: &mut Removal) {
+        let version = self.next_change();
+        let Some(topic) = self.topics.get_mut(at.topic) else {
+            return;
+        };
+        let Some(bound) = topic.remove(at.place, version) else {
+            return;
+        };
+        if topic.settings.auto_delete && topic.bound.len() == 0 {
+            removal.orphans.push(at.topic);
+        }
+        removal.removed.bindings.push(bound.binding);
+        self.unlink(bound.hit.target, bound.incoming_at, at);
     }
 
-    /// The delayed topics that the last routed message stopped at. When its delay is over, route it to each of them with
-    /// a mode of neither `by_client` nor `delay`.
-    pub(crate) fn delayed_at(&self) -> &[Name] {
-        &[]
+    /// Takes a binding out of its destination's list, where the last one takes its place. (The list may be taken away
+    /// already, with its destination.)
+    fn unlink(&mut self, target: Target, incoming_at: u32, at: BindingRef) {
+        let Some(incoming) = self.incoming(target) else {
+            return;
+        };
+        if incoming.get(incoming_at as usize) != Some(&at) {
+            debug_assert!(
+                incoming.is_empty(),
+                "a binding is in its destination's list"
+            );
+            return;
+        }
+        incoming.swap_remove(incoming_at as usize);
+        if let Some(moved) = incoming.get(incoming_at as usize).copied()
+            && let Some(topic) = self.topics.get_mut(moved.topic)
+            && let Some(bound) = topic.bound.get_mut(moved.place)
+        {
+            bound.incoming_at = incoming_at;
+        }
     }
 
-    /// All topics (without the default topic), in a fixed order.
-    pub(crate) fn topics(&self) -> impl Iterator<Item = (&Name, &TopicSettings)> {
-        std::iter::empty()
+    /// Takes a topic away, first the bindings that start at it, then those that lead to it.
+    fn remove_topic(&mut self, number: u32, removal: &mut Removal) {
+        let Some(topic) = self.topics.get_mut(number) else {
+            return;
+        };
+        // It goes now: it is not to become an orphan besides.
+        topic.settings.auto_delete = false;
+        removal.removed.topics.push(topic.name.clone());
+        let mut places: Vec<_> = topic
+            .bound
+            .iter()
+            .map(|(place, bound)| (bound.hit.rank, place))
+            .collect();
+        places.sort_unstable();
+        for (_, place) in places {
+            let at = BindingRef {
+                topic: number,
+                place,
+            };
+            self.remove_binding(at, removal);
+        }
+        let incoming = self.topics.get_mut(number);
+        let incoming = incoming.map(|topic| std::mem::take(&mut topic.incoming));
+        for at in incoming.into_iter().flatten() {
+            self.remove_binding(at, removal);
+        }
+        if let Some(topic) = self.topics.remove(number) {
+            self.topic_numbers.remove(topic.name.as_str().as_bytes());
+        }
     }
 
-    /// All declared bindings (without the implicit ones of the default topic), in a fixed order.
-    pub(crate) fn bindings(&self) -> impl Iterator<Item = &Binding> {
-        std::iter::empty()
+    /// Removes the topics that lost their last binding, and those that lose it by that, and so on.
+    fn finish(&mut self, mut removal: Removal) -> Removed {
+        while let Some(orphan) = removal.orphans.pop() {
+            self.remove_topic(orphan, &mut removal);
+        }
+        removal.removed
     }
+}
 
-    /// The implicit bindings: from the default topic to every queue under its name.
-    pub(crate) fn default_bindings(&self) -> impl Iterator<Item = Binding> {
-        std::iter::empty()
-    }
-
-    /// The bindings that start at a topic (the empty name: the implicit ones).
-    pub(crate) fn bindings_from(&self, source: &str) -> Vec<Binding> {
-        Vec::new()
-    }
-
-    /// The bindings that lead to a destination; a queue's implicit one comes first.
-    pub(crate) fn bindings_to(&self, destination: &Destination) -> Vec<Binding> {
-        Vec::new()
-    }
+/// A removal under way.
+#[derive(Debug, Default)]
+struct Removal {
+    removed: Removed,
+    /// Topics of `auto_delete` without bindings, still to go.
+    orphans: Vec<u32>,
 }
