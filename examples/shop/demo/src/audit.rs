@@ -257,3 +257,87 @@ impl Report {
         )))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sold() -> Sold {
+        Sold {
+            ids: ["a", "b"].map(str::to_owned).into(),
+            total: Amount::from_cents(300),
+            quantities: [("MILK".to_owned(), 3)].into(),
+        }
+    }
+
+    fn invoiced(times: [(&str, u64); 2], cents: i64) -> Invoiced {
+        Invoiced {
+            times: times.map(|(id, times)| (id.to_owned(), times)).into(),
+            total: Amount::from_cents(cents),
+        }
+    }
+
+    fn booked(ids: &[&str], left: i64) -> Booked {
+        Booked {
+            ids: ids.iter().map(|&id| id.to_owned()).collect(),
+            stock: vec![("MILK".to_owned(), 10, left)],
+        }
+    }
+
+    fn letter(attempt: i64) -> DeadLetter {
+        DeadLetter {
+            id: "x".to_owned(),
+            body: b"{".to_vec(),
+            reason: Some("not a sale".to_owned()),
+            attempt: Some(attempt),
+            queue: Some("q".to_owned()),
+        }
+    }
+
+    fn wrong(check: impl FnOnce(&mut Report)) -> usize {
+        let mut report = Report::default();
+        check(&mut report);
+        report.wrong.len()
+    }
+
+    #[test]
+    fn what_adds_up_is_let_pass() {
+        assert_eq!(
+            wrong(|r| r.invoices(&sold(), 2, &invoiced([("a", 1), ("b", 1)], 300))),
+            0
+        );
+        assert_eq!(wrong(|r| r.stock(&sold(), &booked(&["a", "b"], 7))), 0);
+        assert_eq!(wrong(|r| r.dead_letter("d", "q", 3, &[letter(3)])), 0);
+        assert_eq!(wrong(|r| r.empty("q", Some(0))), 0);
+    }
+
+    #[test]
+    fn every_kind_of_loss_is_found() {
+        for (times, cents) in [
+            ([("a", 1), ("a", 1)], 300),
+            ([("a", 1), ("b", 2)], 300),
+            ([("a", 1), ("c", 1)], 300),
+            ([("a", 1), ("b", 1)], 299),
+        ] {
+            assert!(
+                wrong(|r| r.invoices(&sold(), 2, &invoiced(times, cents))) > 0,
+                "{times:?}"
+            );
+        }
+        assert!(wrong(|r| r.invoices(&sold(), 3, &invoiced([("a", 1), ("b", 1)], 300))) > 0);
+        assert!(wrong(|r| r.stock(&sold(), &booked(&["a"], 7))) > 0);
+        assert!(wrong(|r| r.stock(&sold(), &booked(&["a", "b"], 8))) > 0);
+        assert!(wrong(|r| r.dead_letter("d", "q", 3, &[])) > 0);
+        assert!(wrong(|r| r.dead_letter("d", "q", 3, &[letter(2)])) > 0);
+        assert!(wrong(|r| r.dead_letter("d", "q", 3, &[letter(3), letter(3)])) > 0);
+        assert!(wrong(|r| r.empty("q", Some(1))) > 0);
+        assert!(wrong(|r| r.empty("q", None)) > 0);
+        assert!(
+            Report {
+                wrong: vec!["x".to_owned()]
+            }
+            .finish()
+            .is_err()
+        );
+    }
+}

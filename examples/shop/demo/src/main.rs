@@ -24,7 +24,7 @@ demo: runs the whole shop, breaks it on purpose, and shows that everything adds 
   demo --address HOST:PORT    uses a running broker, under names of its own, and cleans up after itself;
                               without --restart-command the broker is not restarted
   --restart-command CMD       how to kill and start again the broker at --address (run by sh -c)
-  --quick                     fewer sales: about 10 seconds instead of 40
+  --quick                     fewer sales: about 10 seconds instead of 30
   --keep                      keeps the folder with the logs and files also when all is well
 ";
 

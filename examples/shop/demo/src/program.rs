@@ -101,6 +101,9 @@ impl Program {
     pub(crate) fn failed(&self, what: impl std::fmt::Display) -> Fault {
         let output = self.output();
         let lines: Vec<&str> = output.lines().collect();
+        if lines.is_empty() {
+            return Fault::Own(format!("{} {what} and wrote nothing", self.name));
+        }
         let last = lines
             .get(lines.len().saturating_sub(LINES_SHOWN)..)
             .unwrap_or_default()

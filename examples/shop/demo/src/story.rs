@@ -38,6 +38,8 @@ pub(crate) struct Story {
     begun: Instant,
     /// How many sales the till was told to make.
     planned: u64,
+    /// Whether there is anything on the broker to clean up.
+    opened: bool,
     billing: Option<Program>,
     inventory: Option<Program>,
     pos: Option<Program>,
@@ -47,15 +49,15 @@ impl Story {
     pub(crate) fn new(broker: Broker, prefix: String, folder: PathBuf, quick: bool) -> Self {
         let scale = if quick {
             Scale {
-                sales: 160,
-                rate: 40,
+                sales: 320,
+                rate: 80,
                 pause: Duration::from_millis(700),
                 outage: Duration::from_millis(300),
             }
         } else {
             Scale {
-                sales: 600,
-                rate: 25,
+                sales: 1200,
+                rate: 50,
                 pause: Duration::from_secs(4),
                 outage: Duration::from_secs(2),
             }
@@ -68,6 +70,7 @@ impl Story {
             scale,
             begun: Instant::now(),
             planned: 0,
+            opened: false,
             billing: None,
             inventory: None,
             pos: None,
@@ -89,6 +92,7 @@ impl Story {
     pub(crate) async fn end(&mut self) {
         (self.pos, self.billing, self.inventory) = (None, None, None);
         if !self.broker.is_own()
+            && self.opened
             && let Ok(address) = self.address()
             && let Err(fault) = queues::clean_up(&address, &self.names).await
         {
@@ -110,6 +114,7 @@ impl Story {
         self.detail(format_args!("the broker is ready at {}", self.address()?));
 
         self.step("Start billing (writes invoices) and inventory (keeps the stock). Each gets a queue: its own mailbox.");
+        self.opened = true;
         self.start_billing()?;
         let options = ["--db", "inventory.sqlite", "--initial", STOCK_INITIAL];
         self.inventory = Some(self.program("inventory", &options)?);
