@@ -105,7 +105,10 @@ pub(crate) fn open_on(
     }
     let engine_options = engine_options(options, seed)?;
     let replayed = Replayed::read(engine_options, &recovery)?;
-    let fresh = replayed.catalog.is_none();
+    let first_user = options
+        .first_user
+        .as_ref()
+        .filter(|_| replayed.catalog.is_none());
     let mut staging = Staging::new(appender, Ledger::default());
     staging.appender.begin();
     let now = options.clock.now();
@@ -115,10 +118,10 @@ pub(crate) fn open_on(
         .map_err(|error| OpenError::Corrupt(error.to_string()))?;
     let passwords = Passwords::new().map_err(|error| OpenError::Randomness(error.to_string()))?;
     let mut catalog = replayed.catalog.unwrap_or_default();
-    if fresh {
+    if let Some((name, password)) = first_user {
         let hash =
-            Passwords::hash("guest").map_err(|error| OpenError::Randomness(error.to_string()))?;
-        for change in Catalog::first_changes(hash) {
+            Passwords::hash(password).map_err(|error| OpenError::Randomness(error.to_string()))?;
+        for change in Catalog::first_changes(name, hash) {
             let bytes = serde_json::to_vec(&change)
                 .map_err(|error| OpenError::Corrupt(error.to_string()))?;
             staging.append(CATALOG_RECORD, 0, 0, &[&bytes], None, 0);

@@ -31,6 +31,8 @@ pub struct Options {
     pub disk_free_min_bytes: u64,
     /// How long a consumer may hold a message, unless its queue says otherwise.
     pub consumer_timeout_ms: Option<Millis>,
+    /// The user that a fresh folder starts with, as name and password; allowed everything in `/`.
+    pub first_user: Option<(String, String)>,
     /// How to read the headers of each protocol's messages.
     pub header_readers: HeaderReaders,
     /// The clock.
@@ -53,6 +55,7 @@ impl Options {
             connections_max: 100_000,
             disk_free_min_bytes: 256 << 20,
             consumer_timeout_ms: Some(30 * 60 * 1000),
+            first_user: Some(("guest".into(), "guest".into())),
             header_readers: HeaderReaders::default(),
             clock: Arc::new(SystemClock),
             committers: 2,

@@ -66,16 +66,16 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// What a fresh data folder starts with: `guest`, allowed everything in `/`, from this machine only.
-    pub(crate) fn first_changes(guest_hash: String) -> [Change; 2] {
+    /// What makes the first user of a fresh data folder: allowed everything in `/`.
+    pub(crate) fn first_changes(name: &str, hash: String) -> [Change; 2] {
         [
             Change::PutUser {
-                name: "guest".into(),
-                hash: Some(guest_hash),
+                name: name.into(),
+                hash: Some(hash),
                 tags: vec!["administrator".into()],
             },
             Change::PutPermissions {
-                user: "guest".into(),
+                user: name.into(),
                 namespace: "/".into(),
                 patterns: Patterns::all(),
             },
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn changes_and_snapshot_give_the_same_catalog() {
         let mut catalog = Catalog::default();
-        for change in Catalog::first_changes("hash".into()) {
+        for change in Catalog::first_changes("guest", "hash".into()) {
             let bytes = serde_json::to_vec(&change).unwrap();
             catalog.apply(&serde_json::from_slice(&bytes).unwrap());
         }
