@@ -6,6 +6,7 @@
 CARGO ?= cargo
 BIN_DEV := $(CURDIR)/target/debug/polybus
 BIN := $(CURDIR)/target/release/polybus
+CLIENTS := $(CURDIR)/target/clients
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -16,7 +17,8 @@ run: ## build the broker and start it on port 5672 with its data in ./data
 
 demo: ## run the shop against a broker that is killed in the middle
 	@$(CARGO) build --release -p polybus-server
-	@POLYBUS_BIN=$(BIN) CARGO_TARGET_DIR=$(CURDIR)/target/clients $(CARGO) run --release --manifest-path examples/shop/Cargo.toml -p demo -- $(ARGS)
+	@CARGO_TARGET_DIR=$(CLIENTS) $(CARGO) build --locked --manifest-path examples/shop/Cargo.toml
+	@POLYBUS_BIN=$(BIN) $(CLIENTS)/debug/demo $(ARGS)
 
 test: lint test-rust test-clients test-shop ## the whole suite, real clients included
 
@@ -33,8 +35,9 @@ test-clients: ## real AMQP clients against a broker of our own
 
 test-shop:
 	$(CARGO) build --locked -p polybus-server
-	CARGO_TARGET_DIR=$(CURDIR)/target/clients $(CARGO) test --locked --manifest-path examples/shop/Cargo.toml --workspace
-	POLYBUS_BIN=$(BIN_DEV) CARGO_TARGET_DIR=$(CURDIR)/target/clients $(CARGO) run --locked --manifest-path examples/shop/Cargo.toml -p demo -- --quick
+	CARGO_TARGET_DIR=$(CLIENTS) $(CARGO) build --locked --manifest-path examples/shop/Cargo.toml
+	CARGO_TARGET_DIR=$(CLIENTS) $(CARGO) test --locked --manifest-path examples/shop/Cargo.toml
+	POLYBUS_BIN=$(BIN_DEV) $(CLIENTS)/debug/demo --quick
 
 conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools
 	$(CARGO) build --release --locked -p polybus-server
