@@ -221,3 +221,41 @@ impl Progress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::{Io, MemoryIo, OpenMode};
+    use crate::segment::{SegmentKind, SegmentStart};
+
+    #[test]
+    fn a_frame_that_finishes_after_the_poison_does_not_count() {
+        let start = SegmentStart {
+            number: 1,
+            kind: SegmentKind::Journal,
+            nonce: 1,
+            epoch: 1,
+            first_lsn: 1,
+            first_frame: 1,
+        };
+        let file = MemoryIo::new().open("a", OpenMode::Create).unwrap();
+        let segment = Arc::new(Segment::new(&start, file));
+        let done = |frame| Done {
+            frame,
+            last_lsn: frame,
+            end: 4096 * (frame as u32 + 1),
+            segment: Arc::clone(&segment),
+        };
+        let progress = Progress::new(Durability::Fsync, 0);
+        progress.complete(done(2)).unwrap();
+        assert_eq!(progress.durable_lsn(), 0);
+        progress.complete(done(1)).unwrap();
+        assert_eq!(progress.durable_lsn(), 2);
+        progress.poison("first");
+        progress.poison("second");
+        let error = progress.complete(done(3)).unwrap_err();
+        assert!(error.to_string().contains("first"), "{error}");
+        assert_eq!((progress.durable_lsn(), progress.written_lsn()), (2, 2));
+        assert_eq!(segment.readable(), 4096 * 3);
+    }
+}

@@ -321,3 +321,78 @@ impl Scan {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::segment_nonce;
+    use crate::frame::FrameBuffer;
+    use crate::io::{Io, MemoryIo, OpenMode};
+    use crate::segment::SegmentStart;
+
+    fn segment(nonce: u64) -> Segment {
+        let file = MemoryIo::new().open("a", OpenMode::Create).unwrap();
+        let start = SegmentStart {
+            number: 1,
+            kind: SegmentKind::Journal,
+            nonce,
+            epoch: 1,
+            first_lsn: 1,
+            first_frame: 1,
+        };
+        Segment::new(&start, file)
+    }
+
+    /// Writes empty frame number `frame` in its place, and returns its link.
+    fn write_frame(segment: &Segment, frame: u64, prev_link: u32) -> u32 {
+        let header = FrameHeader {
+            nonce: segment.nonce,
+            epoch: 1,
+            frame,
+            first_lsn: 1,
+            count: 0,
+            body_len: 0,
+            committed_lsn: 7,
+            prev_link,
+            body_crc: 0,
+        };
+        let base = BLOCK * frame as u32;
+        let mut buffer = FrameBuffer::default();
+        buffer.checksum(header, base);
+        let mut parts = buffer.io_slices();
+        segment
+            .file
+            .write_at(&mut parts, u64::from(base), true)
+            .unwrap();
+        header.link(base)
+    }
+
+    fn run(segment: &Segment) -> (u64, Option<u64>) {
+        let mut scan = FrameScan::new(segment, Arc::clone(&segment.file)).unwrap();
+        scan.run().unwrap();
+        (scan.tail().last_frame, scan.evidence().unwrap())
+    }
+
+    #[test]
+    fn a_frame_counts_only_behind_the_one_that_it_names() {
+        let segment = segment(5);
+        let link = write_frame(&segment, 1, 0);
+        let link = write_frame(&segment, 2, link);
+        write_frame(&segment, 3, link);
+        assert_eq!(run(&segment), (3, None));
+        write_frame(&segment, 3, link ^ 1);
+        assert_eq!(run(&segment), (2, Some(7)));
+    }
+
+    #[test]
+    fn frames_of_another_incarnation_are_not_even_evidence() {
+        let old = segment(segment_nonce(1, 1, 1));
+        let link = write_frame(&old, 1, 0);
+        write_frame(&old, 2, link);
+        for (id, epoch, number) in [(1, 1, 2), (1, 2, 1), (2, 1, 1)] {
+            let mut new = segment(segment_nonce(id, epoch, number));
+            new.file = Arc::clone(&old.file);
+            assert_eq!(run(&new), (0, None));
+        }
+    }
+}

@@ -111,6 +111,29 @@ fn decay_under_acknowledged_frames_is_not_taken_for_a_torn_tail() {
     assert_eq!(disk.contents("MANIFEST").unwrap(), before, "evidence");
 }
 
+/// No later frame tells, but the manifest and the snapshot do.
+#[test]
+fn a_tail_that_is_known_to_be_durable_is_never_cut() {
+    let disk = MemoryIo::new();
+    let mut opened = open(&disk);
+    commit(&mut opened, &[b"first"]);
+    commit(&mut opened, &[b"second"]);
+    opened.writer.write_snapshot(Lsn(1), |_| Ok(())).unwrap();
+    let mut wiped = disk.contents("0000000001.seg").unwrap();
+    wiped[8192..].fill(0);
+    disk.replace("0000000001.seg", wiped);
+    drop(opened);
+    let error = try_open(&disk).map(drop).unwrap_err();
+    assert!(
+        matches!(error, Error::Corrupt { offset: 8192, .. }),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("record 2 was durable"),
+        "{error}"
+    );
+}
+
 #[test]
 fn missing_files_are_seen() {
     let (disk, _) = full_disk(true);
