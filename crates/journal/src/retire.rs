@@ -63,13 +63,6 @@ impl Shared {
         for number in released {
             self.check_releasable(&manifest.entries, *number, released)?;
         }
-        for number in released {
-            let last_lsn = self
-                .segment(*number)
-                .filter(|segment| segment.kind == SegmentKind::Journal)
-                .map_or(0, |segment| segment.tail().last_lsn);
-            manifest.stable_lsn = manifest.stable_lsn.max(last_lsn);
-        }
         manifest.entries.retain(|e| !released.contains(&e.number));
         if let Some(entry) = added {
             manifest.insert(entry);

@@ -409,8 +409,18 @@ fn group_sizes(model: &Model) -> Vec<(u64, usize)> {
     sizes
 }
 
+/// Few by default, to be quick; `PROPTEST_CASES` asks for more.
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(150)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: cases(),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn fsync_keeps_all_that_was_acknowledged(steps in prop::collection::vec(step(), 1..80)) {

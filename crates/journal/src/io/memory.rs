@@ -7,8 +7,8 @@
 //! crash -> each undo sector is kept, put back or zeroed by the seed; each lost one is put back
 //! ```
 //!
-//! Folder changes (create, rename, remove) are stable after `sync_folder`; a crash keeps a prefix
-//! of the others, as a journaling file system does. A crash also cuts off every open file and
+//! Folder changes (create, rename, remove) are stable after `sync_folder`; of the others a torn crash
+//! keeps the first few, or (by the seed) any of them. A crash also cuts off every open file and
 //! every lock. The same calls and the same seed always give the same disk.
 
 mod node;
@@ -115,14 +115,20 @@ impl MemoryIo {
         if mode == CrashMode::Process {
             return;
         }
-        let kept = match mode {
-            CrashMode::Tear => random.below(disk.changes.len() as u64 + 1),
-            _ => 0,
-        };
         let changes = std::mem::take(&mut disk.changes);
         let mut names = std::mem::take(&mut disk.names_stable);
-        for change in changes.iter().take(kept as usize) {
-            change.apply(&mut names);
+        if mode == CrashMode::Tear {
+            let in_order = random.below(2) == 0;
+            let first_lost = random.below(changes.len() as u64 + 1) as usize;
+            for (index, change) in changes.iter().enumerate() {
+                let kept = match in_order {
+                    true => index < first_lost,
+                    false => random.below(2) == 0,
+                };
+                if kept {
+                    change.apply(&mut names);
+                }
+            }
         }
         let live: Vec<u64> = names.values().copied().collect();
         disk.nodes.retain(|id, _| live.contains(id));
