@@ -1,0 +1,173 @@
+//! `exchange.declare` to topic settings, and what bindings carry, checked as RabbitMQ and its plug-ins check them.
+
+use polybus_model::{Table, TopicKind, TopicSettings, Value};
+
+use super::name;
+use crate::codec::MethodId;
+use crate::error::{Code, Fault, exchange_in, type_name};
+
+/// The arguments that say what an exchange does.
+const ARGUMENTS: &[&str] = &[
+    "alternate-exchange",
+    "x-delayed-type",
+    "hash-header",
+    "hash-property",
+];
+
+/// The properties that a consistent-hash exchange can hash.
+const HASH_PROPERTIES: &[&str] = &["correlation_id", "message_id", "timestamp"];
+
+/// The flags of `exchange.declare`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ExchangeFlags {
+    pub(crate) durable: bool,
+    pub(crate) auto_delete: bool,
+    pub(crate) internal: bool,
+}
+
+/// An exchange's type, and whether it delays.
+///
+/// # Errors
+/// The fault of a type that there is not; it costs the connection, as with RabbitMQ.
+pub(crate) fn kind(text: &str, arguments: &Table, method: MethodId) -> Result<(TopicKind, bool), Fault> {
+    if let Some(kind) = plain_kind(text) {
+        return Ok((kind, false));
+    }
+    if text != "x-delayed-message" {
+        return Err(Fault::new(
+            Code::CommandInvalid,
+            method,
+            format!("invalid exchange type '{text}'"),
+        ));
+    }
+    arguments
+        .lookup("x-delayed-type")
+        .and_then(Value::as_str)
+        .and_then(plain_kind)
+        .map(|kind| (kind, true))
+        .ok_or_else(|| {
+            Fault::precondition(
+                method,
+                "Invalid argument, 'x-delayed-type' must be an existing exchange type",
+            )
+        })
+}
+
+fn plain_kind(text: &str) -> Option<TopicKind> {
+    Some(match text {
+        "direct" => TopicKind::Direct,
+        "fanout" => TopicKind::Fanout,
+        "topic" => TopicKind::Pattern,
+        "headers" => TopicKind::Headers,
+        "x-consistent-hash" => TopicKind::ConsistentHash,
+        _ => return None,
+    })
+}
+
+/// The settings that an `exchange.declare` asks for.
+///
+/// # Errors
+/// The fault with which RabbitMQ refuses them.
+pub(crate) fn settings(
+    (kind, delayed): (TopicKind, bool),
+    flags: ExchangeFlags,
+    mut arguments: Table,
+    exchange: &str,
+    vhost: &str,
+    method: MethodId,
+) -> Result<TopicSettings, Fault> {
+    let alternate = match arguments.lookup("alternate-exchange") {
+        None => None,
+        Some(Value::Text(text)) => Some(name(std::str::from_utf8(text).unwrap_or_default())),
+        Some(other) => {
+            return Err(Fault::precondition(
+                method,
+                format!(
+                    "invalid type '{}' for arg 'alternate-exchange' in {}",
+                    type_name(other),
+                    exchange_in(exchange, vhost)
+                ),
+            ));
+        }
+    };
+    if kind == TopicKind::ConsistentHash {
+        hashed(&arguments, method)?;
+    }
+    arguments
+        .0
+        .retain(|(argument, _)| ARGUMENTS.contains(&argument.as_str()));
+    Ok(TopicSettings {
+        kind,
+        delayed,
+        durable: flags.durable,
+        auto_delete: flags.auto_delete,
+        internal: flags.internal,
+        alternate,
+        arguments,
+    })
+}
+
+fn hashed(arguments: &Table, method: MethodId) -> Result<(), Fault> {
+    let header = arguments.lookup("hash-header");
+    let Some(property) = arguments.lookup("hash-property") else {
+        return Ok(());
+    };
+    if header.is_some() {
+        return Err(Fault::precondition(
+            method,
+            "hash-header and hash-property are mutually exclusive",
+        ));
+    }
+    let property = property.as_str().unwrap_or_default();
+    if HASH_PROPERTIES.contains(&property) {
+        Ok(())
+    } else {
+        Err(Fault::precondition(
+            method,
+            format!("Unsupported property: {property}"),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLAGS: ExchangeFlags = ExchangeFlags {
+        durable: true,
+        auto_delete: false,
+        internal: false,
+    };
+
+    #[test]
+    fn types_are_known_or_refused() {
+        let mut arguments = Table::new();
+        assert_eq!(kind("topic", &arguments, MethodId::new(40, 10)), Ok((TopicKind::Pattern, false)));
+        let unknown = kind("foo", &arguments, MethodId::new(40, 10)).err();
+        assert_eq!(unknown.map(|f| (f.code.number(), f.text)), Some((503, "COMMAND_INVALID - invalid exchange type 'foo'".to_owned())));
+        assert!(kind("x-delayed-message", &arguments, MethodId::new(40, 10)).is_err());
+        arguments.push("x-delayed-type", Value::text("direct"));
+        assert_eq!(kind("x-delayed-message", &arguments, MethodId::new(40, 10)), Ok((TopicKind::Direct, true)));
+    }
+
+    #[test]
+    fn hashing_takes_one_known_thing() {
+        let refused = |entries: &[(&str, &str)]| {
+            let mut arguments = Table::new();
+            for (argument, value) in entries {
+                arguments.push(argument, Value::text(value));
+            }
+            let kind = (TopicKind::ConsistentHash, false);
+            settings(kind, FLAGS, arguments, "x", "/", MethodId::new(40, 10)).err().map(|f| f.text)
+        };
+        assert_eq!(refused(&[("hash-header", "h")]), None);
+        assert_eq!(
+            refused(&[("hash-header", "h"), ("hash-property", "message_id")]).as_deref(),
+            Some("PRECONDITION_FAILED - hash-header and hash-property are mutually exclusive")
+        );
+        assert_eq!(
+            refused(&[("hash-property", "foo")]).as_deref(),
+            Some("PRECONDITION_FAILED - Unsupported property: foo")
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! What a connection and all its channels share: the way out to the peer, the way to the broker, and who the client is.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use polybus_model::{Lane, LeaseId, Message, Name, Outcome, Request, Settle};
+use polybus_session::Outbound;
+
+use crate::codec::{
+    Content, ContentBody, Encode, FRAME_MAX_MIN, PropertiesRef, write_content, write_method,
+};
+use crate::mapping::delivery;
+use crate::settings::Settings;
+
+/// What the client said it understands.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Capabilities {
+    pub(super) consumer_cancel_notify: bool,
+    pub(super) connection_blocked: bool,
+    pub(super) authentication_failure_close: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) settings: Arc<Settings>,
+    pub(super) out: Outbound,
+    pub(super) requests: Vec<(Lane, Request)>,
+    /// Requests whose answers are still to come.
+    pub(super) awaited: usize,
+    pub(super) user: String,
+    pub(super) vhost: Name,
+    pub(super) frame_max: u32,
+    pub(super) channel_max: u16,
+    pub(super) client: Capabilities,
+    /// Bytes of bodies whose rest is still to come, over all channels.
+    pub(super) assembling: usize,
+    /// The client has published on this connection.
+    pub(super) has_published: bool,
+    scratch: BytesMut,
+    unwritten: Unwritten,
+}
+
+/// Deliveries that the peer has not taken yet, so that the broker stops in time.
+#[derive(Debug, Default)]
+struct Unwritten {
+    /// As the broker counts them.
+    memory: usize,
+    /// What lay in the outbound when this was last looked at.
+    wire: usize,
+}
+
+impl Core {
+    pub(super) fn new(settings: Arc<Settings>) -> Self {
+        Self {
+            channel_max: settings.channel_max,
+            settings,
+            out: Outbound::new(),
+            requests: Vec::new(),
+            awaited: 0,
+            user: String::new(),
+            vhost: Name::empty(),
+            // RabbitMQ's limit before tuning, which leaves room for long tokens.
+            frame_max: 2 * FRAME_MAX_MIN,
+            client: Capabilities::default(),
+            assembling: 0,
+            has_published: false,
+            scratch: BytesMut::new(),
+            unwritten: Unwritten::default(),
+        }
+    }
+
+    /// Stages a method for the peer.
+    pub(super) fn send(&mut self, channel: u16, method: &impl Encode) {
+        write_method(self.out.staged(), channel, method);
+    }
+
+    /// Asks the broker something that it answers.
+    pub(super) fn ask(&mut self, lane: Lane, request: Request) {
+        debug_assert!(request.answers());
+        self.awaited += 1;
+        self.requests.push((lane, request));
+    }
+
+    /// Tells the broker something that it does not answer.
+    #[inline]
+    pub(super) fn tell(&mut self, lane: Lane, request: Request) {
+        debug_assert!(!request.answers());
+        self.requests.push((lane, request));
+    }
+
+    /// Settles leases, together with those just before if they end alike.
+    #[inline]
+    pub(super) fn settle(
+        &mut self,
+        lane: Lane,
+        outcome: Outcome,
+        leases: impl IntoIterator<Item = LeaseId>,
+    ) {
+        if let Some((last_lane, Request::Settle(last))) = self.requests.last_mut()
+            && *last_lane == lane
+            && last.outcome == outcome
+        {
+            last.leases.extend(leases);
+            return;
+        }
+        let leases: Vec<_> = leases.into_iter().collect();
+        if !leases.is_empty() {
+            self.tell(lane, Request::Settle(Settle { leases, outcome }));
+        }
+    }
+
+    /// Stages a method with a message as its content.
+    #[inline]
+    pub(super) fn send_message(
+        &mut self,
+        channel: u16,
+        method: &impl Encode,
+        message: &Message,
+        attempts: Option<u64>,
+    ) {
+        let properties = delivery::properties(message, attempts, &mut self.scratch);
+        write_message(&mut self.out, channel, self.frame_max, method, message, properties);
+    }
+
+    /// A delivery of so many bytes was staged.
+    #[inline]
+    pub(super) fn count_delivery(&mut self, memory: usize) {
+        self.unwritten.memory += memory;
+        self.unwritten.wire = self.out.len();
+    }
+
+    /// Bytes of deliveries that have left since last asked: of those staged, the part that the outbound has shrunk by.
+    pub(super) fn take_drained(&mut self) -> usize {
+        let Unwritten { memory, wire } = self.unwritten;
+        let left = self.out.len();
+        if memory == 0 || left >= wire {
+            return 0;
+        }
+        let drained = if left == 0 {
+            memory
+        } else {
+            let share = memory as u128 * (wire - left) as u128 / wire as u128;
+            usize::try_from(share).unwrap_or(memory).min(memory)
+        };
+        self.unwritten = Unwritten {
+            memory: memory - drained,
+            wire: left,
+        };
+        drained
+    }
+}
+
+#[inline]
+fn write_message(
+    out: &mut Outbound,
+    channel: u16,
+    frame_max: u32,
+    method: &impl Encode,
+    message: &Message,
+    properties: PropertiesRef<'_>,
+) {
+    let shared: Option<&Bytes> = message.shared_body();
+    let body = match shared {
+        Some(bytes) => ContentBody::Shared(bytes),
+        None => ContentBody::Inline(message.body()),
+    };
+    write_content(out, channel, frame_max, method, Content { properties, body });
+}

@@ -1,0 +1,364 @@
+//! The methods of exchanges, queues and the rest of a channel, each to its request.
+//!
+//! Names are checked here as far as the wire's rules go (the default exchange, `amq.`); what exists and who may touch it is
+//! the broker's to say.
+
+use polybus_model::{Binding, Destination, Name, Request, Table};
+
+use super::channel::Channel;
+use super::core::Core;
+use super::replies::Pending;
+use crate::codec::{
+    ChannelFlow, ChannelFlowOk, ChannelOpen, Encode, ExchangeBind, ExchangeBindOk, ExchangeDeclare,
+    ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk, ExchangeUnbind, ExchangeUnbindOk, Method,
+    MethodId, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk,
+    QueuePurge, QueueUnbind, QueueUnbindOk, TableRef,
+};
+use crate::error::{Code, Fault, exchange_in};
+use crate::mapping::exchange::{self, ExchangeFlags};
+use crate::mapping::publish::REPLY_TO;
+use crate::mapping::queue::{self, CLASSIC_NAME, Context, QueueFlags};
+use crate::mapping::{default_exchange, name, reserved, stripped};
+
+/// What the broker keeps for itself.
+const RESERVED: &str = "amq.";
+
+fn decoded(arguments: TableRef<'_>) -> Table {
+    arguments.decode().unwrap_or_default()
+}
+
+/// The two ends of a binding, with its key and arguments.
+struct Ends<'a> {
+    source: &'a str,
+    destination: Destination,
+    key: &'a str,
+    arguments: TableRef<'a>,
+}
+
+impl Ends<'_> {
+    /// The binding, unless one of its ends is the default exchange.
+    fn binding(self, method: MethodId) -> Result<Box<Binding>, Fault> {
+        let source = stripped(self.source);
+        let to_default = matches!(&self.destination, Destination::Topic(name) if name.is_empty());
+        if source.is_empty() || to_default {
+            return Err(default_exchange(method));
+        }
+        Ok(Box::new(Binding {
+            source,
+            destination: self.destination,
+            key: self.key.to_owned().into(),
+            arguments: decoded(self.arguments),
+        }))
+    }
+}
+
+impl Channel {
+    /// Methods that are not hot.
+    pub(super) fn dispatch(&mut self, core: &mut Core, method: &Method<'_>) -> Result<(), Fault> {
+        match method {
+            Method::ChannelOpen(_) => Err(Fault::new(
+                Code::ChannelError,
+                ChannelOpen::ID,
+                "second 'channel.open' seen",
+            )),
+            // An answer that comes late; there is nothing to answer.
+            Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) => Ok(()),
+            Method::ChannelFlow(method) => self.flow(core, method),
+            Method::ExchangeDeclare(method) => self.declare_exchange(core, method),
+            Method::ExchangeDelete(method) => self.delete_exchange(core, method),
+            Method::ExchangeBind(method) => self.bind_exchange(core, method),
+            Method::ExchangeUnbind(method) => self.unbind_exchange(core, method),
+            Method::QueueDeclare(method) => self.declare_queue(core, method),
+            Method::QueueBind(method) => self.bind_queue(core, method),
+            Method::QueueUnbind(method) => self.unbind_queue(core, method),
+            Method::QueuePurge(method) => self.purge_queue(core, method),
+            Method::QueueDelete(method) => self.delete_queue(core, method),
+            Method::BasicQos(method) => self.qos(core, method),
+            Method::BasicConsume(method) => self.consume(core, method),
+            Method::BasicCancel(method) => self.cancel(core, method),
+            Method::BasicGet(method) => self.get(core, method),
+            Method::BasicRecover(method) => self.recover(core, method.requeue, true),
+            Method::BasicRecoverAsync(method) => self.recover(core, method.requeue, false),
+            Method::ConfirmSelect(method) => self.select_confirms(core, method),
+            Method::TxSelect(_) => self.select_tx(core),
+            Method::TxCommit(_) => self.commit(core),
+            Method::TxRollback(_) => self.roll_back(core),
+            other => Err(Fault::new(
+                Code::CommandInvalid,
+                other.id(),
+                "unimplemented method",
+            )),
+        }
+    }
+
+    fn flow(&mut self, core: &mut Core, method: &ChannelFlow) -> Result<(), Fault> {
+        if !method.active {
+            return Err(Fault::new(
+                Code::NotImplemented,
+                ChannelFlow::ID,
+                "active=false",
+            ));
+        }
+        core.send(self.number, &ChannelFlowOk { active: true });
+        Ok(())
+    }
+
+    fn declare_exchange(
+        &mut self,
+        core: &mut Core,
+        method: &ExchangeDeclare<'_>,
+    ) -> Result<(), Fault> {
+        let topic = stripped(method.exchange);
+        let nowait = method.nowait;
+        if method.passive {
+            if topic.is_empty() {
+                return Err(default_exchange(ExchangeDeclare::ID));
+            }
+            let request = Request::DeclareTopic {
+                name: topic,
+                settings: None,
+            };
+            self.ask_ok(core, request, ExchangeDeclare::ID, nowait);
+            return Ok(());
+        }
+        let arguments = decoded(method.arguments);
+        let kind = exchange::kind(method.kind, &arguments, ExchangeDeclare::ID)?;
+        if topic.is_empty() {
+            return Err(default_exchange(ExchangeDeclare::ID));
+        }
+        let flags = ExchangeFlags {
+            durable: method.durable,
+            auto_delete: method.auto_delete,
+            internal: method.internal,
+        };
+        let vhost = core.vhost.as_str();
+        let exchange = topic.as_str();
+        let settings =
+            exchange::settings(kind, flags, arguments, exchange, vhost, ExchangeDeclare::ID)?;
+        let settings = Box::new(settings);
+        if exchange.starts_with(RESERVED) {
+            // One that is there may be declared again, a new one not.
+            let request = Request::DeclareTopic {
+                name: topic.clone(),
+                settings: None,
+            };
+            let pending = Pending::ReservedExchange {
+                name: topic,
+                settings,
+                nowait,
+            };
+            self.ask(core, request, pending);
+            return Ok(());
+        }
+        let request = Request::DeclareTopic {
+            name: topic,
+            settings: Some(settings),
+        };
+        self.ask_ok(core, request, ExchangeDeclare::ID, nowait);
+        Ok(())
+    }
+
+    fn delete_exchange(
+        &mut self,
+        core: &mut Core,
+        method: &ExchangeDelete<'_>,
+    ) -> Result<(), Fault> {
+        let topic = stripped(method.exchange);
+        if topic.is_empty() {
+            return Err(default_exchange(ExchangeDelete::ID));
+        }
+        if topic.as_str().starts_with(RESERVED) {
+            let exchange = exchange_in(topic.as_str(), core.vhost.as_str());
+            return Err(Fault::new(
+                Code::AccessRefused,
+                ExchangeDelete::ID,
+                format!("deletion of system {exchange} not allowed"),
+            ));
+        }
+        let request = Request::DeleteTopic {
+            name: topic,
+            if_unused: method.if_unused,
+        };
+        self.ask_ok(core, request, ExchangeDelete::ID, method.nowait);
+        Ok(())
+    }
+
+    fn bind_exchange(&mut self, core: &mut Core, method: &ExchangeBind<'_>) -> Result<(), Fault> {
+        let ends = Ends {
+            source: method.source,
+            destination: Destination::Topic(stripped(method.destination)),
+            key: method.routing_key,
+            arguments: method.arguments,
+        };
+        let request = Request::Bind(ends.binding(ExchangeBind::ID)?);
+        self.ask_ok(core, request, ExchangeBind::ID, method.nowait);
+        Ok(())
+    }
+
+    fn unbind_exchange(
+        &mut self,
+        core: &mut Core,
+        method: &ExchangeUnbind<'_>,
+    ) -> Result<(), Fault> {
+        let ends = Ends {
+            source: method.source,
+            destination: Destination::Topic(stripped(method.destination)),
+            key: method.routing_key,
+            arguments: method.arguments,
+        };
+        let request = Request::Unbind(ends.binding(ExchangeUnbind::ID)?);
+        self.ask_ok(core, request, ExchangeUnbind::ID, method.nowait);
+        Ok(())
+    }
+
+    fn declare_queue(&mut self, core: &mut Core, method: &QueueDeclare<'_>) -> Result<(), Fault> {
+        let nowait = method.nowait;
+        let given = stripped(method.queue);
+        if Self::is_reply_name(&given) {
+            return self.declare_reply(core, given, nowait);
+        }
+        if method.passive {
+            let pending = Pending::DeclareQueue { nowait };
+            let request = Request::DeclareQueue {
+                name: given,
+                settings: None,
+            };
+            self.ask(core, request, pending);
+            return Ok(());
+        }
+        let arguments = decoded(method.arguments);
+        let queue = if given.is_empty() {
+            let kind = queue::kind_name(&arguments);
+            if kind != CLASSIC_NAME {
+                return Err(Fault::precondition(
+                    QueueDeclare::ID,
+                    format!("Cannot declare a server-named queue for type {kind}"),
+                ));
+            }
+            name(&core.settings.random_name("amq.gen-"))
+        } else if given.as_str().starts_with(RESERVED) {
+            return Err(reserved("queue", given.as_str(), QueueDeclare::ID));
+        } else {
+            given
+        };
+        let flags = QueueFlags {
+            durable: method.durable,
+            exclusive: method.exclusive,
+            auto_delete: method.auto_delete,
+        };
+        let context = Context {
+            queue: queue.as_str(),
+            vhost: core.vhost.as_str(),
+            method: QueueDeclare::ID,
+        };
+        let settings = Box::new(queue::settings(flags, arguments, context)?);
+        let request = Request::DeclareQueue {
+            name: queue,
+            settings: Some(settings),
+        };
+        self.ask(core, request, Pending::DeclareQueue { nowait });
+        Ok(())
+    }
+
+    /// All declares of reply names only ask; the pseudo-queue itself is always there.
+    fn declare_reply(&mut self, core: &mut Core, queue: Name, nowait: bool) -> Result<(), Fault> {
+        if queue.as_str() == REPLY_TO {
+            self.answer_reply_declared(core, &queue, nowait);
+            return Ok(());
+        }
+        let request = Request::DeclareQueue {
+            name: queue.clone(),
+            settings: None,
+        };
+        self.ask(core, request, Pending::ReplyName { queue, nowait });
+        Ok(())
+    }
+
+    pub(super) fn answer_reply_declared(&mut self, core: &mut Core, queue: &Name, nowait: bool) {
+        self.last_queue = Some(queue.clone());
+        if !nowait {
+            let ok = QueueDeclareOk {
+                queue: queue.as_str(),
+                message_count: 0,
+                consumer_count: 1,
+            };
+            core.send(self.number, &ok);
+        }
+    }
+
+    fn bind_queue(&mut self, core: &mut Core, method: &QueueBind<'_>) -> Result<(), Fault> {
+        let queue = self.queue_meant(method.queue, QueueBind::ID)?;
+        let key_meant = (method.queue.is_empty() && method.routing_key.is_empty())
+            .then(|| queue.clone());
+        let ends = Ends {
+            source: method.exchange,
+            destination: Destination::Queue(stripped(queue.as_str())),
+            key: key_meant.as_ref().map_or(method.routing_key, Name::as_str),
+            arguments: method.arguments,
+        };
+        let request = Request::Bind(ends.binding(QueueBind::ID)?);
+        self.ask_ok(core, request, QueueBind::ID, method.nowait);
+        Ok(())
+    }
+
+    fn unbind_queue(&mut self, core: &mut Core, method: &QueueUnbind<'_>) -> Result<(), Fault> {
+        let queue = self.queue_meant(method.queue, QueueUnbind::ID)?;
+        let key_meant = (method.queue.is_empty() && method.routing_key.is_empty())
+            .then(|| queue.clone());
+        let ends = Ends {
+            source: method.exchange,
+            destination: Destination::Queue(stripped(queue.as_str())),
+            key: key_meant.as_ref().map_or(method.routing_key, Name::as_str),
+            arguments: method.arguments,
+        };
+        let request = Request::Unbind(ends.binding(QueueUnbind::ID)?);
+        self.ask_ok(core, request, QueueUnbind::ID, false);
+        Ok(())
+    }
+
+    fn purge_queue(&mut self, core: &mut Core, method: &QueuePurge<'_>) -> Result<(), Fault> {
+        let queue = self.queue_meant(method.queue, QueuePurge::ID)?;
+        let nowait = method.nowait;
+        self.ask(core, Request::Purge { queue }, Pending::Purge { nowait });
+        Ok(())
+    }
+
+    fn delete_queue(&mut self, core: &mut Core, method: &QueueDelete<'_>) -> Result<(), Fault> {
+        let queue = stripped(self.queue_meant(method.queue, QueueDelete::ID)?.as_str());
+        if queue.as_str() == REPLY_TO {
+            if !method.nowait {
+                core.send(self.number, &QueueDeleteOk { message_count: 0 });
+            }
+            return Ok(());
+        }
+        let request = Request::DeleteQueue {
+            name: queue,
+            if_unused: method.if_unused,
+            if_empty: method.if_empty,
+        };
+        let pending = Pending::DeleteQueue {
+            nowait: method.nowait,
+            ended: Vec::new(),
+        };
+        self.ask(core, request, pending);
+        Ok(())
+    }
+
+    /// Asks something whose answer is a plain `-ok`.
+    fn ask_ok(&mut self, core: &mut Core, request: Request, method: MethodId, nowait: bool) {
+        self.ask(core, request, Pending::Ok { method, nowait });
+    }
+
+    /// Sends the plain `-ok` of a method.
+    pub(super) fn send_ok(&self, core: &mut Core, method: MethodId) {
+        match method {
+            ExchangeDeclare::ID => core.send(self.number, &ExchangeDeclareOk {}),
+            ExchangeDelete::ID => core.send(self.number, &ExchangeDeleteOk {}),
+            ExchangeBind::ID => core.send(self.number, &ExchangeBindOk {}),
+            ExchangeUnbind::ID => core.send(self.number, &ExchangeUnbindOk {}),
+            QueueBind::ID => core.send(self.number, &QueueBindOk {}),
+            QueueUnbind::ID => core.send(self.number, &QueueUnbindOk {}),
+            other => debug_assert!(false, "{other} has no plain -ok here"),
+        }
+    }
+}
