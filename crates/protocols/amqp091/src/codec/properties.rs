@@ -26,6 +26,8 @@ const TYPE: u16 = 1 << 5;
 const USER_ID: u16 = 1 << 4;
 const APP_ID: u16 = 1 << 3;
 const CLUSTER_ID: u16 = 1 << 2;
+/// The fields after the priority, which many a message has none of.
+const BEYOND_PRIORITY: u16 = PRIORITY - 1;
 const UNDEFINED: u16 = 0b11;
 
 /// The bytes of properties: flags and fields.
@@ -146,12 +148,18 @@ impl<'a> Walk<'a> {
 
     #[inline]
     fn all(mut self) -> Option<Properties<'a>> {
-        let properties = Properties {
+        let first = Properties {
             content_type: self.text(CONTENT_TYPE)?,
             content_encoding: self.text(CONTENT_ENCODING)?,
             headers: self.table(HEADERS)?,
             delivery_mode: self.octet(DELIVERY_MODE)?,
             priority: self.octet(PRIORITY)?,
+            ..Properties::default()
+        };
+        if self.flags & BEYOND_PRIORITY == 0 {
+            return self.rest.is_empty().then_some(first);
+        }
+        let properties = Properties {
             correlation_id: self.text(CORRELATION_ID)?,
             reply_to: self.text(REPLY_TO)?,
             expiration: self.text(EXPIRATION)?,
@@ -161,6 +169,7 @@ impl<'a> Walk<'a> {
             user_id: self.text(USER_ID)?,
             app_id: self.text(APP_ID)?,
             cluster_id: self.text(CLUSTER_ID)?,
+            ..first
         };
         self.rest.is_empty().then_some(properties)
     }

@@ -97,7 +97,7 @@ macro_rules! method {
 
         impl<'a> $name $(<$lt>)? {
             #[inline(always)]
-            pub(super) fn parse(fields: &'a [u8]) -> Result<Self, FieldError> {
+            pub(in super::super) fn parse(fields: &'a [u8]) -> Result<Self, FieldError> {
                 #[allow(unused_mut, reason = "some methods have no fields")]
                 let mut reader = FieldReader::new(fields);
                 $($(<$before>::read(&mut reader)?;)*)?
@@ -156,7 +156,7 @@ macro_rules! methods {
 
             #[allow(non_upper_case_globals, reason = "each constant is named for its method")]
             #[inline(never)]
-            fn parse_any(id: MethodId, fields: &'a [u8]) -> Result<Self, CodecError> {
+            pub(super) fn parse_any(id: MethodId, fields: &'a [u8]) -> Result<Self, CodecError> {
                 $(const $name: u32 = $name::ID.key();)*
                 let parsed = match id.key() {
                     $($name => $name::parse(fields).map(Self::$name),)*
@@ -270,21 +270,9 @@ impl<'a> Method<'a> {
     ///
     /// # Errors
     /// [`CodecError`] if there is no such method or its fields are malformed.
-    #[inline(always)]
     pub fn parse(payload: &'a [u8]) -> Result<Self, CodecError> {
-        let Some((&[c1, c0, m1, m0], fields)) = payload.split_first_chunk() else {
-            return Err(CodecError::FrameShape(
-                super::frame::FrameKind::Method as u8,
-            ));
-        };
-        let id = MethodId::new(u16::from_be_bytes([c1, c0]), u16::from_be_bytes([m1, m0]));
-        // The methods that come by the million are parsed in place, all others out of the way.
-        let parsed = match id {
-            BasicPublish::ID => BasicPublish::parse(fields).map(Self::BasicPublish),
-            BasicAck::ID => BasicAck::parse(fields).map(Self::BasicAck),
-            _ => return Self::parse_any(id, fields),
-        };
-        parsed.map_err(|error| refusal(id, error))
+        let (id, fields) = split(payload)?;
+        Self::parse_any(id, fields)
     }
 
     /// True for the methods that a content follows.
@@ -300,8 +288,21 @@ impl<'a> Method<'a> {
     }
 }
 
+/// Takes the id off a method frame's payload.
+#[inline(always)]
+pub(super) fn split(payload: &[u8]) -> Result<(MethodId, &[u8]), CodecError> {
+    let Some((&[c1, c0, m1, m0], fields)) = payload.split_first_chunk() else {
+        return Err(CodecError::FrameShape(
+            super::frame::FrameKind::Method as u8,
+        ));
+    };
+    let class = u16::from_be_bytes([c1, c0]);
+    let method = u16::from_be_bytes([m1, m0]);
+    Ok((MethodId { class, method }, fields))
+}
+
 #[cold]
-const fn refusal(id: MethodId, error: FieldError) -> CodecError {
+pub(super) const fn refusal(id: MethodId, error: FieldError) -> CodecError {
     match error {
         FieldError::Length => CodecError::Fields(id),
         FieldError::Text => CodecError::Text(id),
