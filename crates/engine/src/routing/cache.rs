@@ -1,11 +1,9 @@
 //! Remembers what hot keys match in pattern topics. One cache for the whole router, of a fixed number of places and a
 //! fixed number of bytes, so that neither many topics nor many keys make it grow.
 //!
-//! A key has one place. It is taken over only by a key that misses there twice with no other miss between, so that keys seen once (as of a
-//! peer that makes every key another) neither cost an allocation nor push out the hot ones. Entries carry the version of
-//! their topic, which every change of its bindings makes another one; no version is ever used twice.
-
-use std::hash::BuildHasher;
+//! A key has one place. It is taken over only by a key that misses there twice with no other miss between, so that keys
+//! seen once (as of a peer that makes every key another) neither cost an allocation nor push out the hot ones. Entries carry
+//! the version of their topic, which every change of its bindings makes another one; no version is ever used twice.
 
 use ahash::RandomState;
 
@@ -15,6 +13,8 @@ const PLACES: usize = 4096;
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A longer list costs so much to go along that finding it does not count.
 const TARGETS_MAX: usize = 4096;
+/// A longer key would push out too many others (AMQP's end at 255).
+const KEY_BYTES_MAX: usize = 1024;
 
 #[derive(Clone, Debug, Default)]
 struct Place {
@@ -62,7 +62,7 @@ impl KeyCache {
 
     /// Offers what a key that was not found matches.
     pub(super) fn offer(&mut self, hash: u64, version: u64, key: &[u8], hits: &[Hit]) {
-        if hits.len() > TARGETS_MAX {
+        if hits.len() > TARGETS_MAX || key.len() > KEY_BYTES_MAX {
             return;
         }
         if self.places.is_empty() {

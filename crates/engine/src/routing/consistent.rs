@@ -1,9 +1,12 @@
 //! Consistent hashing by weight: of a topic's destinations one, the same for the same key, and more often the heavier ones.
 //!
-//! Weighted rendezvous hashing: every destination draws `-log2(u) / weight` with `u` from the hash of its name and the key,
+//! Weighted rendezvous hashing: every destination draws `-ln(u) / weight` with `u` from the hash of its name and the key,
 //! and the least wins. A destination added takes keys from all others and moves none between them; one removed gives its
-//! keys to all others. Weights may be any number, for they cost no memory. The logarithm is of whole numbers only, so that
-//! every machine draws alike; among equal weights the greatest `u` wins without one.
+//! keys to all others. Weights may be any number, for they cost no memory. Among equal weights the greatest `u` wins without
+//! a logarithm; there is one per different weight, made of operations that IEEE 754 fixes to the bit (a machine's own `ln`
+//! is not), so that every machine draws alike.
+
+use std::f64::consts::{FRAC_1_SQRT_2, LN_2};
 
 use ahash::RandomState;
 use polybus_model::{Binding, Destination, TopicSettings, Value};
@@ -142,7 +145,7 @@ impl Shares {
     /// The destination for what is hashed.
     pub(super) fn pick(&self, hashed: &[u8]) -> Option<Target> {
         let hash = stable_hash(hashed);
-        let mut best: Option<(u64, u32, Target)> = None;
+        let mut best: Option<(f64, f64, Target)> = None;
         for (weight, members) in &self.groups {
             // Names may hash alike, if someone tries: then the greater target wins, whatever the order of the members.
             let draws = members.iter().map(|m| (mixed(m.hash ^ hash), m.target));
@@ -152,13 +155,11 @@ impl Shares {
             if self.groups.len() == 1 {
                 return Some(target);
             }
-            let cost = negative_log2(draw);
-            let is_better = best.is_none_or(|(best_cost, best_weight, _)| {
-                u128::from(cost) * u128::from(best_weight)
-                    < u128::from(best_cost) * u128::from(*weight)
-            });
+            let (cost, weight) = (negative_ln(draw), f64::from(*weight));
+            let is_better = best
+                .is_none_or(|(best_cost, best_weight, _)| cost * best_weight < best_cost * weight);
             if is_better {
-                best = Some((cost, *weight, target));
+                best = Some((cost, weight, target));
             }
         }
         best.map(|(_, _, target)| target)
@@ -170,22 +171,40 @@ impl Shares {
     }
 }
 
-/// `-log2(draw / 2^64)` with 40 bits after the point: one bit per squaring.
-fn negative_log2(draw: u64) -> u64 {
-    const FRACTION_BITS: u32 = 40;
+const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
+
+/// `-ln(draw / 2^64)`, to about 13 digits: the series of the inverse hyperbolic tangent, for a mantissa around one.
+fn negative_ln(draw: u64) -> f64 {
     let draw = draw.max(1);
-    let zeros = draw.leading_zeros();
-    let mut mantissa = draw << zeros;
-    let mut fraction = 0;
-    for _ in 0..FRACTION_BITS {
-        let square = (u128::from(mantissa) * u128::from(mantissa)) >> 63;
-        fraction <<= 1;
-        mantissa = if square >> 64 == 0 {
-            square as u64
-        } else {
-            fraction |= 1;
-            (square >> 1) as u64
-        };
+    let mut halvings = draw.leading_zeros();
+    let mut mantissa = (draw << halvings) as f64 / TWO_TO_64;
+    if mantissa < FRAC_1_SQRT_2 {
+        mantissa *= 2.0;
+        halvings += 1;
     }
-    (u64::from(zeros + 1) << FRACTION_BITS) - fraction
+    let s = (mantissa - 1.0) / (mantissa + 1.0);
+    let square = s * s;
+    let mut series = 0.0;
+    for odd in [15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0] {
+        series = series * square + 1.0 / odd;
+    }
+    f64::from(halvings) * LN_2 - 2.0 * s * series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logarithm_is_one() {
+        let spread = (0..10_000_u64).map(mixed);
+        let small = (0..64).map(|shift| u64::MAX >> shift);
+        for draw in spread.chain(small).chain([0, 1, 2, u64::MAX - (1 << 40)]) {
+            let exact = 64.0 * LN_2 - (draw.max(1) as f64).ln();
+            let error = (negative_ln(draw) - exact).abs();
+            assert!(error < 1e-12, "{draw}: {error}");
+        }
+        assert!(negative_ln(u64::MAX) >= 0.0);
+        assert!(negative_ln(u64::MAX - (1 << 20)) > 0.0);
+    }
 }
