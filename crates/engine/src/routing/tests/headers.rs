@@ -42,7 +42,7 @@ fn documented_examples() {
         ],
         &[("format", text("zip")), ("type", text("report"))],
     ]);
-    let mut send = |fields: &[(&str, Value)]| r.to_with_headers("h", table(fields));
+    let mut send = |fields: &[(&str, Value)]| r.by_headers("h", table(fields));
     let pdf = ("format", text("pdf"));
     assert_eq!(send(&[pdf.clone(), ("type", text("report"))]), [0, 1]);
     assert_eq!(send(std::slice::from_ref(&pdf)), [1]);
@@ -67,22 +67,19 @@ fn x_arguments_count_only_with_x() {
         &[mode("any-with-x"), x.clone()],
         &[mode("all"), x.clone()],
     ]);
-    assert_eq!(r.to_with_headers("h", table(&[pdf.clone()])), [0, 4]);
-    assert_eq!(
-        r.to_with_headers("h", table(&[pdf, x.clone()])),
-        [0, 1, 3, 4]
-    );
-    assert_eq!(r.to_with_headers("h", table(&[x])), [3, 4]);
+    assert_eq!(r.by_headers("h", table(std::slice::from_ref(&pdf))), [0, 4]);
+    assert_eq!(r.by_headers("h", table(&[pdf, x.clone()])), [0, 1, 3, 4]);
+    assert_eq!(r.by_headers("h", table(&[x])), [3, 4]);
 }
 
 #[test]
 fn empty_arguments_match_all_or_nothing() {
     let mut r = bound(&[&[], &[("x-match", Value::text("any"))]]);
-    assert_eq!(r.to_with_headers("h", Table::new()), [0]);
+    assert_eq!(r.by_headers("h", Table::new()), [0]);
     let fields = table(&[("a", Value::I32(1))]);
-    assert_eq!(r.to_with_headers("h", fields), [0]);
+    assert_eq!(r.by_headers("h", fields), [0]);
     r.unbind(&with_arguments(0, Table::new())).unwrap();
-    assert_eq!(r.to_with_headers("h", Table::new()), []);
+    assert_eq!(r.by_headers("h", Table::new()), []);
 }
 
 #[test]
@@ -96,7 +93,7 @@ fn void_means_present() {
             ("b", Value::I32(1)),
         ],
     ]);
-    let mut send = |fields: &[(&str, Value)]| r.to_with_headers("h", table(fields));
+    let mut send = |fields: &[(&str, Value)]| r.by_headers("h", table(fields));
     assert_eq!(send(&[("a", Value::text("anything"))]), [0, 2]);
     assert_eq!(send(&[("a", Value::Void), ("b", Value::I32(1))]), [0, 1, 2]);
     assert_eq!(send(&[("b", Value::I32(1))]), [2]);
@@ -146,7 +143,7 @@ fn the_first_of_a_name_counts() {
         ("b", Value::Void),
         ("a", Value::I32(1)),
     ]);
-    assert_eq!(r.to_with_headers("h", twice), [1]);
+    assert_eq!(r.by_headers("h", twice), [1]);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn listings_have_the_implicit_bindings() {
     ];
     assert_eq!(r.bindings_to(&q1), to_q1);
     let to_e = r.bindings_to(&Destination::Topic(name("e")));
-    assert_eq!(to_e, [fourth.clone()]);
+    assert_eq!(to_e, std::slice::from_ref(&fourth));
     assert_eq!(r.bindings_to(&Destination::Topic(name("q1"))), []);
     let from_d = [first.clone(), third.clone(), fourth.clone()];
     assert_eq!(r.bindings_from("d"), from_d);

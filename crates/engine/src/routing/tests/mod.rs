@@ -140,7 +140,7 @@ impl Router {
         self.try_route(topic, &[key], CLIENT).unwrap().0
     }
 
-    fn to_with_headers(&mut self, topic: &str, headers: Table) -> Vec<u32> {
+    fn by_headers(&mut self, topic: &str, headers: Table) -> Vec<u32> {
         HEADERS.set(headers);
         self.to(topic, "")
     }
