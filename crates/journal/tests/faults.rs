@@ -409,6 +409,26 @@ fn a_snapshot_is_the_old_or_the_new_one() {
     }
 }
 
+/// A snapshot may not hold what a power cut can still take: it syncs first.
+#[test]
+fn a_snapshot_makes_its_records_durable() {
+    for durability in [Durability::Interval, Durability::None] {
+        let disk = MemoryIo::new();
+        let lazy = Options {
+            durability,
+            ..options()
+        };
+        let mut opened = open_with(&disk, lazy.clone());
+        commit(&mut opened, &[b"a"]);
+        opened.writer.write_snapshot(Lsn(1), |_| Ok(())).unwrap();
+        commit(&mut opened, &[b"b"]);
+        disk.crash(CrashMode::LoseUnsynced, 0);
+        let opened = open_with(&disk, lazy);
+        assert_eq!(opened.recovery.last_lsn, Lsn(1));
+        assert_eq!(opened.recovery.snapshot.unwrap().lsn, Lsn(1));
+    }
+}
+
 #[test]
 fn a_failing_snapshot_leaves_the_old_one() {
     let disk = MemoryIo::new();

@@ -14,7 +14,7 @@
 mod node;
 mod random;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -249,10 +249,13 @@ impl Disk {
 
     /// Forgets nodes that no name leads to, now or after any crash.
     fn forget_unnamed(&mut self) {
-        let names = (&self.names, &self.names_stable);
-        self.nodes.retain(|id, _| {
-            names.0.values().any(|named| named == id) || names.1.values().any(|named| named == id)
+        let linked = self.changes.iter().filter_map(|change| match change {
+            Change::Link(_, node) => Some(*node),
+            _ => None,
         });
+        let named = self.names.values().chain(self.names_stable.values());
+        let live: BTreeSet<u64> = named.copied().chain(linked).collect();
+        self.nodes.retain(|id, _| live.contains(id));
     }
 
     fn sync_fails(&mut self) -> bool {
