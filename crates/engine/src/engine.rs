@@ -1,21 +1,81 @@
-//! The engine as the broker sees it.
+//! The engine as the broker sees it: inputs, each of which is one turn, and the end that all turns share.
 
-use polybus_model::{Batch, Binding, Error, Message, Millis, Name, SessionId};
+use std::collections::BTreeSet;
 
-use crate::inspect::{ConsumerSummary, Peeked, QueueSummary, TopicSummary};
-use crate::{Effects, Options, Place, Store};
+use polybus_model::{
+    Batch, Error, Event, Kind, Lane, Message, Millis, Name, Outcome, Reply, Request, Resource,
+    SessionId,
+};
+use rustc_hash::FxHashMap;
+
+use crate::delayed::DelayedMessages;
+use crate::namespace::Namespace;
+use crate::queue::Queue;
+use crate::record;
+use crate::session::{LaneState, Session};
+use crate::slab::Slab;
+use crate::turn::{Answer, Asker, Turn, Work, fail};
+use crate::{Effects, Options, Store};
+
+/// Messages that may expire in one turn; the rest follows in the next.
+const EXPIRIES_PER_TURN: usize = 16 * 1024;
+
+/// Queues whose deadline is looked after in one turn.
+const TIMERS_PER_TURN: usize = 1_024;
 
 /// Topics and queues of all namespaces, and who is connected to them.
+#[derive(Debug)]
 pub struct Engine {
-    options: Options,
+    pub(crate) options: Options,
+    pub(crate) namespaces: Slab<Namespace>,
+    pub(crate) queues: Slab<Box<Queue>>,
+    /// The slots of queues by incarnation.
+    pub(crate) incarnations: FxHashMap<u64, u32>,
+    pub(crate) sessions: Slab<Session>,
+    pub(crate) session_slots: FxHashMap<SessionId, u32>,
+    pub(crate) lanes: Slab<LaneState>,
+    pub(crate) delayed: DelayedMessages,
+    /// Queues by their next deadline.
+    pub(crate) timers: BTreeSet<(Millis, u32)>,
+    pub(crate) next_incarnation: u64,
+    pub(crate) next_stamp: u32,
+    pub(crate) next_consumer: u64,
+    /// Bytes of messages in memory.
+    pub(crate) resident_bytes: usize,
+    pub(crate) work: Work,
+    pub(crate) leased: crate::compaction::LeasedIndex,
 }
 
-#[allow(unused_variables)]
 impl Engine {
     /// An engine with one empty namespace, `/`.
     #[must_use]
     pub fn new(options: Options) -> Self {
-        Self { options }
+        let mut engine = Self::bare(options);
+        if let Ok(name) = Name::new("/") {
+            engine.create_namespace(&name);
+        }
+        engine
+    }
+
+    /// An engine without any namespace.
+    pub(crate) fn bare(options: Options) -> Self {
+        Self {
+            options,
+            namespaces: Slab::default(),
+            queues: Slab::default(),
+            incarnations: FxHashMap::default(),
+            sessions: Slab::default(),
+            session_slots: FxHashMap::default(),
+            lanes: Slab::default(),
+            delayed: DelayedMessages::default(),
+            timers: BTreeSet::new(),
+            next_incarnation: 1,
+            next_stamp: 0,
+            next_consumer: 0,
+            resident_bytes: 0,
+            work: Work::default(),
+            leased: crate::compaction::LeasedIndex::default(),
+        }
     }
 
     /// A session enters a namespace (its request to open is granted).
@@ -23,10 +83,30 @@ impl Engine {
     /// # Errors
     /// The namespace does not exist.
     pub fn attach(&mut self, session: SessionId, namespace: &Name) -> Result<(), Error> {
+        let Some(slot) = self.namespace_slot(namespace.as_str()) else {
+            return Err(fail(
+                Kind::NotFound,
+                Resource::Namespace,
+                namespace,
+                namespace,
+            ));
+        };
+        if let Some(known) = self.session_slots.get(&session) {
+            if let Some(known) = self.sessions.get_mut(*known) {
+                known.namespace = slot;
+            }
+            return Ok(());
+        }
+        let at = self.sessions.insert(Session::new(
+            session,
+            slot,
+            self.options.session_window_bytes,
+        ));
+        self.session_slots.insert(session, at);
         Ok(())
     }
 
-    /// Carries out a batch; `batch` is left empty, its memory kept.
+    /// Carries out a batch; `batch` is left empty, its memory kept. A session that is not attached is not heard.
     pub fn handle(
         &mut self,
         session: SessionId,
@@ -35,7 +115,140 @@ impl Engine {
         store: &mut impl Store,
         out: &mut Effects,
     ) {
-        let _ = &self.options;
+        let Some(&slot) = self.session_slots.get(&session) else {
+            batch.requests.clear();
+            return;
+        };
+        let Some(namespace) = self.sessions.get(slot).map(|state| state.namespace) else {
+            return;
+        };
+        let mut turn = self.begin(now, store, out);
+        for (lane, request) in batch.requests.drain(..) {
+            let asker = Asker {
+                session: slot,
+                id: session,
+                namespace,
+                lane,
+            };
+            self.handle_request(asker, request, &mut turn);
+        }
+        self.finish(&mut turn);
+        self.confirm(session, &mut turn);
+    }
+
+    fn handle_request(&mut self, asker: Asker, request: Request, turn: &mut Turn<'_, impl Store>) {
+        if let Request::Drained { bytes } = request {
+            self.drained(asker, bytes);
+            return;
+        }
+        if self.work.failed.contains(&asker.lane) {
+            return;
+        }
+        let answers = request.answers();
+        match self.carry_out(asker, request, turn) {
+            Ok(Answer::Silent) => {}
+            Ok(Answer::Now(reply)) => turn.reply(asker.id, asker.lane, Ok(reply)),
+            Ok(Answer::Durable(reply)) => {
+                let event = Event::Reply {
+                    lane: asker.lane,
+                    result: Ok(reply),
+                };
+                turn.gate(asker.id, event, true);
+            }
+            Err(error) => {
+                self.work.failed.push(asker.lane);
+                if answers {
+                    turn.reply(asker.id, asker.lane, Err(error));
+                } else {
+                    let lane = asker.lane;
+                    turn.tell(asker.id, Event::Failed { lane, error });
+                }
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        asker: Asker,
+        request: Request,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<Answer, Error> {
+        if !matches!(request, Request::Publish(_) | Request::Settle(_)) {
+            self.look_after_touched(turn);
+        }
+        match request {
+            Request::Publish(publish) => {
+                self.publish(asker, publish, turn).map(|()| Answer::Silent)
+            }
+            Request::Settle(settle) => {
+                for lease in &settle.leases {
+                    self.settle(asker, *lease, settle.outcome, turn);
+                }
+                Ok(Answer::Silent)
+            }
+            Request::DeclareTopic { name, settings } => {
+                self.declare_topic(asker, &name, settings.map(|settings| *settings), turn)
+            }
+            Request::DeleteTopic { name, if_unused } => {
+                self.delete_topic(asker, &name, if_unused, turn)
+            }
+            Request::Bind(binding) => self.bind(asker, &binding, turn),
+            Request::Unbind(binding) => self.unbind(asker, &binding, turn),
+            Request::DeclareQueue { name, settings } => {
+                self.declare_queue(asker, &name, settings.map(|settings| *settings), turn)
+            }
+            Request::DeleteQueue {
+                name,
+                if_unused,
+                if_empty,
+            } => self.delete_queue_by_name(asker, &name, if_unused, if_empty, turn),
+            Request::Purge { queue } => self.purge(asker, &queue, turn),
+            Request::Subscribe(subscribe) => self.subscribe(asker, *subscribe, turn),
+            Request::Unsubscribe { subscriber } => {
+                turn.reply(asker.id, asker.lane, Ok(Reply::Done));
+                self.unsubscribe(asker, subscriber, turn);
+                Ok(Answer::Silent)
+            }
+            Request::LaneCredit { limit } => {
+                self.limit_lane(asker, limit);
+                Ok(Answer::Now(Reply::Done))
+            }
+            Request::Flow { active } => {
+                self.flow(asker, active);
+                Ok(Answer::Now(Reply::Done))
+            }
+            Request::Take { queue, auto_settle } => self.take(asker, &queue, auto_settle, turn),
+            Request::Transaction(transaction) => self.transact(asker, *transaction, turn),
+            Request::CloseLane => {
+                self.close_lane(asker, turn);
+                Ok(Answer::Now(Reply::Done))
+            }
+            Request::Refused { error, .. } => Err(*error),
+            Request::Authenticate(_) | Request::Open { .. } | Request::Drained { .. } => {
+                Ok(Answer::Silent)
+            }
+        }
+    }
+
+    fn transact(
+        &mut self,
+        asker: Asker,
+        transaction: polybus_model::Transaction,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<Answer, Error> {
+        for publish in &transaction.publishes {
+            self.check_publish(asker, &publish.message)?;
+        }
+        for mut publish in transaction.publishes {
+            publish.confirm = None;
+            self.publish(asker, publish, turn)?;
+        }
+        for settle in transaction.settles {
+            for lease in &settle.leases {
+                self.settle(asker, *lease, settle.outcome, turn);
+            }
+        }
+        Ok(Answer::Durable(Reply::Done))
     }
 
     /// The session is gone: subscriptions end, leases return, exclusive queues go.
@@ -46,9 +259,13 @@ impl Engine {
         store: &mut impl Store,
         out: &mut Effects,
     ) {
+        let mut turn = self.begin(now, store, out);
+        self.detach(session, &mut turn);
+        self.finish(&mut turn);
     }
 
-    /// Messages of a [`crate::Load`] are in memory. Those that could not be read are left out.
+    /// A [`crate::Load`] is answered with the messages that could be read; the others are asked for again if they are
+    /// still wanted (their records were moved meanwhile). Every load is to be answered once.
     pub fn handle_loaded(
         &mut self,
         queue: u64,
@@ -57,85 +274,182 @@ impl Engine {
         store: &mut impl Store,
         out: &mut Effects,
     ) {
+        let mut turn = self.begin(now, store, out);
+        if queue == record::DELAYED_QUEUE {
+            self.delayed.loaded(messages);
+            self.release_delayed(&mut turn);
+        } else if let Some(&slot) = self.incarnations.get(&queue) {
+            self.loaded(slot, messages);
+        }
+        self.finish(&mut turn);
     }
 
     /// The time that [`Engine::poll_timeout`] named has come, or later.
-    pub fn handle_timeout(&mut self, now: Millis, store: &mut impl Store, out: &mut Effects) {}
+    pub fn handle_timeout(&mut self, now: Millis, store: &mut impl Store, out: &mut Effects) {
+        let mut turn = self.begin(now, store, out);
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(&(due, slot)) = self.timers.first() else {
+                break;
+            };
+            if due > now {
+                break;
+            }
+            self.timers.pop_first();
+            if let Some(queue) = self.queues.get_mut(slot) {
+                queue.armed = None;
+                self.handle_queue_timeout(slot, &mut turn);
+            }
+        }
+        self.release_delayed(&mut turn);
+        self.finish(&mut turn);
+    }
 
     /// When to call [`Engine::handle_timeout`] at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Millis> {
-        None
+        let queues = self.timers.first().map(|(due, _)| *due);
+        [queues, self.delayed.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Adds a namespace with its predeclared topics; false if there is one of that name.
-    ///
-    /// # Errors
-    /// Too many.
-    pub fn add_namespace(
+    pub(crate) fn begin<'a, S: Store>(
         &mut self,
-        name: &Name,
-        store: &mut impl Store,
-    ) -> Result<bool, Error> {
-        Ok(true)
-    }
-
-    /// Deletes a namespace with all in it; false if there is none. Sessions in it are to be ended by the broker.
-    pub fn delete_namespace(
-        &mut self,
-        name: &Name,
         now: Millis,
-        store: &mut impl Store,
-        out: &mut Effects,
-    ) -> bool {
-        true
+        store: &'a mut S,
+        out: &'a mut Effects,
+    ) -> Turn<'a, S> {
+        self.work.expiries_left = EXPIRIES_PER_TURN;
+        self.work.confirms.clear();
+        self.work.failed.clear();
+        Turn { now, store, out }
     }
 
-    /// The namespaces, by name.
-    #[must_use]
-    pub fn namespaces(&self) -> Vec<Name> {
-        Vec::new()
+    /// Puts a queue on the turn's work list.
+    pub(crate) fn touch(&mut self, slot: u32) {
+        if let Some(queue) = self.queues.get_mut(slot)
+            && !queue.touched
+        {
+            queue.touched = true;
+            self.work.touched.push(slot);
+        }
     }
 
-    /// Writes the durable state as it is at this moment to the end of `out`.
-    pub fn snapshot(&self, out: &mut Vec<u8>) {}
-
-    /// How many queue entries still point at the record there.
-    pub fn live_targets(&mut self, place: Place, payload: &[u8]) -> usize {
-        0
+    /// Delivers, enforces limits and buries, until no queue has anything left to do.
+    pub(crate) fn look_after_touched(&mut self, turn: &mut Turn<'_, impl Store>) {
+        while let Some(&slot) = self.work.touched.get(self.work.done) {
+            self.work.done += 1;
+            if let Some(queue) = self.queues.get_mut(slot) {
+                queue.touched = false;
+                self.look_after(slot, turn);
+            }
+        }
     }
 
-    /// The record at `from` now stands at `to` too: the entries that pointed there point here. `to` needs as many
-    /// references as [`Engine::live_targets`] said; those of `from` are released.
-    pub fn relocate(&mut self, payload: &[u8], from: Place, to: Place, store: &mut impl Store) {}
-
-    /// The queues of a namespace, by name.
-    #[must_use]
-    pub fn queues(&self, namespace: &str) -> Vec<QueueSummary> {
-        Vec::new()
+    pub(crate) fn look_after(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
+        self.pump(slot, turn);
+        if let Some(queue) = self.queues.get_mut(slot) {
+            queue.enforce_limits(turn.store);
+            if !queue.dying.is_empty() {
+                self.bury(slot, turn);
+            }
+        }
     }
 
-    /// The topics of a namespace (without the default one), by name.
-    #[must_use]
-    pub fn topics(&self, namespace: &str) -> Vec<TopicSummary> {
-        Vec::new()
+    /// The end of a turn: all queues are looked after, what ended in them is journaled, their timers are set.
+    pub(crate) fn finish(&mut self, turn: &mut Turn<'_, impl Store>) {
+        self.look_after_touched(turn);
+        let mut touched = std::mem::take(&mut self.work.touched);
+        self.work.done = 0;
+        for slot in touched.drain(..) {
+            self.settle_accounts(slot, turn);
+        }
+        self.work.touched = touched;
+        self.delayed.journal_ended(&mut self.work.buffer, turn);
     }
 
-    /// The bindings of a namespace, the implicit ones of the default topic first.
-    #[must_use]
-    pub fn bindings(&self, namespace: &str) -> Vec<Binding> {
-        Vec::new()
+    fn settle_accounts(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
+        let Some(queue) = self.queues.get_mut(slot) else {
+            return;
+        };
+        let buffer = &mut self.work.buffer;
+        if !queue.ended.is_empty() {
+            merge_ranges(&mut queue.ended);
+            record::put_settle(buffer, queue.incarnation, &queue.ended);
+            queue.ended.clear();
+            turn.append(buffer, queue.incarnation);
+        }
+        if !queue.changed.is_empty() {
+            record::put_attempts(buffer, queue.incarnation, &queue.changed);
+            queue.changed.clear();
+            turn.append(buffer, queue.incarnation);
+        }
+        let bytes = queue.hot_bytes();
+        self.resident_bytes = self.resident_bytes + bytes - queue.reported_bytes;
+        queue.reported_bytes = bytes;
+        self.arm(slot);
     }
 
-    /// The subscribers of a namespace, by queue.
-    #[must_use]
-    pub fn consumers(&self, namespace: &str) -> Vec<ConsumerSummary> {
-        Vec::new()
+    /// Sets a queue's timer, if it is to ring earlier than it would.
+    fn arm(&mut self, slot: u32) {
+        let Some(queue) = self.queues.get_mut(slot) else {
+            return;
+        };
+        let Some(deadline) = queue.deadline() else {
+            return;
+        };
+        if queue.armed.is_none_or(|armed| deadline < armed) {
+            if let Some(armed) = queue.armed.replace(deadline) {
+                self.timers.remove(&(armed, slot));
+            }
+            self.timers.insert((deadline, slot));
+        }
     }
 
-    /// The first ready messages of a queue, in order; none if there is no such queue.
-    #[must_use]
-    pub fn peek(&self, namespace: &str, queue: &str, limit: usize) -> Option<Vec<Peeked>> {
-        None
+    /// Confirms the publishes of the batch, lane by lane.
+    fn confirm(&mut self, session: SessionId, turn: &mut Turn<'_, impl Store>) {
+        for confirm in self.work.confirms.drain(..) {
+            let event = Event::Confirmed {
+                lane: confirm.lane,
+                through: confirm.through,
+            };
+            turn.gate(session, event, confirm.needs_sync);
+        }
     }
+
+    /// The lane's slot; lanes come into being when they are first used.
+    pub(crate) fn lane_slot(&mut self, session: u32, lane: Lane) -> Option<u32> {
+        let state = self.sessions.get_mut(session)?;
+        if let Some(slot) = state.lanes.get(&lane) {
+            return Some(*slot);
+        }
+        let slot = self.lanes.insert(LaneState::new(lane));
+        state.lanes.insert(lane, slot);
+        Some(slot)
+    }
+
+    pub(crate) fn settle(
+        &mut self,
+        asker: Asker,
+        lease: polybus_model::LeaseId,
+        outcome: Outcome,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        self.settle_lease(asker.session, lease, outcome, turn);
+    }
+}
+
+/// Sorts ranges and joins those that meet.
+pub(crate) fn merge_ranges(ranges: &mut Vec<record::Range>) {
+    if !ranges.is_sorted_by_key(|range| range.first) {
+        ranges.sort_unstable();
+    }
+    ranges.dedup_by(|next, kept| {
+        let joins = next.first == kept.end() && kept.len.checked_add(next.len).is_some();
+        if joins {
+            kept.len += next.len;
+        }
+        joins
+    });
 }

@@ -1,7 +1,10 @@
 //! What listings show: plain copies of the state, never the state itself.
 
 use bytes::Bytes;
-use polybus_model::{Message, Name, QueueSettings, SessionId, Table, TopicSettings};
+use polybus_model::{Binding, Message, Name, QueueSettings, SessionId, Table, TopicSettings};
+
+use crate::Engine;
+use crate::queue::entry::REDELIVERED;
 
 /// A queue, for listings.
 #[derive(Clone, Debug)]
@@ -73,4 +76,122 @@ pub struct Peeked {
     pub redelivered: bool,
     /// The message, where it is in memory; otherwise its place says where to read it.
     pub message: Result<Message, (crate::Place, u32)>,
+}
+
+impl Engine {
+    /// The queues of a namespace, by name.
+    #[must_use]
+    pub fn queues(&self, namespace: &str) -> Vec<QueueSummary> {
+        let Some(slot) = self.namespace_slot(namespace) else {
+            return Vec::new();
+        };
+        let mut all: Vec<_> = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.namespace == slot)
+            .map(|(_, queue)| QueueSummary {
+                name: queue.name.clone(),
+                incarnation: queue.incarnation,
+                settings: queue.settings.clone(),
+                owner: queue.owner,
+                ready: queue.ready.len(),
+                leased: queue.leases.len(),
+                waiting: (queue.waiting.len() + queue.dying.len()) as u64,
+                ready_bytes: queue.ready.body_bytes(),
+                memory_bytes: queue.hot_bytes(),
+                consumers: queue.consumers.len() as u64,
+            })
+            .collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// The topics of a namespace (without the default one), by name.
+    #[must_use]
+    pub fn topics(&self, namespace: &str) -> Vec<TopicSummary> {
+        let router = self
+            .namespace_slot(namespace)
+            .and_then(|slot| self.namespaces.get(slot))
+            .map(|namespace| &namespace.router);
+        let mut all: Vec<_> = router
+            .into_iter()
+            .flat_map(|router| router.topics())
+            .map(|(name, settings)| TopicSummary {
+                name: name.clone(),
+                settings: settings.clone(),
+            })
+            .collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    /// The bindings of a namespace, the implicit ones of the default topic first.
+    #[must_use]
+    pub fn bindings(&self, namespace: &str) -> Vec<Binding> {
+        self.namespace_slot(namespace)
+            .and_then(|slot| self.namespaces.get(slot))
+            .map(|namespace| {
+                let router = &namespace.router;
+                router
+                    .default_bindings()
+                    .chain(router.bindings().cloned())
+                    .collect()
+            })
+            .unwrap_or_default()
+    }
+
+    /// The subscribers of a namespace, by queue.
+    #[must_use]
+    pub fn consumers(&self, namespace: &str) -> Vec<ConsumerSummary> {
+        let Some(slot) = self.namespace_slot(namespace) else {
+            return Vec::new();
+        };
+        let mut queues: Vec<_> = self
+            .queues
+            .iter()
+            .map(|(_, queue)| queue)
+            .filter(|queue| queue.namespace == slot && queue.consumers.len() > 0)
+            .collect();
+        queues.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut all = Vec::new();
+        for queue in queues {
+            for (at, consumer) in queue.consumers.in_order() {
+                all.push(ConsumerSummary {
+                    queue: queue.name.clone(),
+                    session: consumer.session_id,
+                    lane: consumer.lane_id,
+                    tag: consumer.tag.clone(),
+                    auto_settle: consumer.auto_settle,
+                    exclusive: consumer.exclusive,
+                    priority: consumer.priority,
+                    credit: consumer.credit,
+                    held: consumer.held.into(),
+                    active: queue.consumers.is_active(at),
+                    arguments: consumer.arguments.clone(),
+                });
+            }
+        }
+        all
+    }
+
+    /// The first ready messages of a queue, in order; none if there is no such queue.
+    #[must_use]
+    pub fn peek(&self, namespace: &str, queue: &str, limit: usize) -> Option<Vec<Peeked>> {
+        let namespace = self.namespace_slot(namespace)?;
+        let queue = self.queues.get(self.queue_slot(namespace, queue)?)?;
+        let peeked = queue.ready.iter().take(limit).filter_map(|entry| {
+            let redelivered = entry.has(REDELIVERED);
+            let message = match (entry.message, entry.stand) {
+                (Some(message), _) => Ok(message),
+                (None, Some(stand)) => Err((stand.place, stand.len)),
+                (None, None) => return None,
+            };
+            Some(Peeked {
+                sequence: entry.sequence,
+                redelivered,
+                message,
+            })
+        });
+        Some(peeked.collect())
+    }
 }

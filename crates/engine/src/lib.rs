@@ -2,14 +2,28 @@
 //! time is a parameter, records go to a [`Store`], and what is to happen comes out as [`Effects`]. The same inputs give the
 //! same effects.
 
+mod compaction;
+mod consume;
+mod delayed;
+mod deliver;
 mod effects;
 mod engine;
 pub mod inspect;
+mod letters;
+mod namespace;
 mod options;
+mod publish;
+mod queue;
+mod queues;
 pub mod record;
 mod recovery;
 mod routing;
+mod session;
+mod slab;
+mod snapshot;
 mod store;
+mod topics;
+mod turn;
 
 pub use effects::{Effects, Gated, Load};
 pub use engine::Engine;
@@ -18,3 +32,6 @@ pub use record::Corrupt;
 pub use recovery::{Recovery, ReplayOrigin};
 pub use routing::{HeaderReader, HeaderReaders, PropertyReader};
 pub use store::{Place, Store, Stored};
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,67 @@
-//! The records that an engine journals.
+//! The records that an engine journals, byte by byte. Numbers are little-endian; a name is a length byte and UTF-8; an
+//! option is 0, or 1 and a u64. Every payload starts with its kind and the version of its format, so that old records
+//! stay readable; what does not fit is [`Corrupt`], never a panic.
+//!
+//! | kind | payload after `kind u8, version u8` |
+//! |---|---|
+//! | 1 publish | targets u32, each: queue u64, sequence u64, flags u8 (1 transient, 2 expires), [expiry u64]; message |
+//! | 2 delayed | sequence u64, due u64, namespace name, topics u32 and names, keys, message |
+//! | 3 settle | queue u64 (0: the delayed), ranges u32, each: first u64, length u32 |
+//! | 4 attempts | queue u64, count u32, each: sequence u64, attempts u64, due u64 (0: not waiting) |
+//! | 5, 6 namespace added, deleted | name |
+//! | 7 topic declared | namespace name, name, settings |
+//! | 8 topic deleted | namespace name, name |
+//! | 9 queue declared | namespace name, incarnation u64, name, settings |
+//! | 10 queue deleted | incarnation u64 |
+//! | 11, 12 bound, unbound | namespace name, binding |
+//!
+//! The message is written as in `record/message.rs`, settings and bindings as in `record/settings.rs`. A transient target
+//! is in the journal only to be out of memory: recovery passes it over.
+
+pub(crate) mod codec;
+pub(crate) mod message;
+pub(crate) mod settings;
 
 use std::fmt;
 
-use polybus_model::Message;
+use polybus_model::{Message, Millis};
+
+use crate::Place;
+use codec::{Bounded, Put};
+use message::Glance;
+
+/// The kinds. Those from 64 on are free for the broker.
+pub(crate) mod kind {
+    pub(crate) const PUBLISH: u8 = 1;
+    pub(crate) const DELAYED: u8 = 2;
+    pub(crate) const SETTLE: u8 = 3;
+    pub(crate) const ATTEMPTS: u8 = 4;
+    pub(crate) const NAMESPACE_ADDED: u8 = 5;
+    pub(crate) const NAMESPACE_DELETED: u8 = 6;
+    pub(crate) const TOPIC_DECLARED: u8 = 7;
+    pub(crate) const TOPIC_DELETED: u8 = 8;
+    pub(crate) const QUEUE_DECLARED: u8 = 9;
+    pub(crate) const QUEUE_DELETED: u8 = 10;
+    pub(crate) const BOUND: u8 = 11;
+    pub(crate) const UNBOUND: u8 = 12;
+}
+
+const VERSION: u8 = 1;
+const TRANSIENT: u8 = 1;
+const EXPIRES: u8 = 2;
+
+/// The incarnation that stands for the messages waiting in delayed topics.
+pub(crate) const DELAYED_QUEUE: u64 = 0;
 
 /// A record or snapshot that cannot be what an engine wrote.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Corrupt(pub String);
+
+impl Corrupt {
+    pub(crate) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
 
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -16,11 +71,233 @@ impl fmt::Display for Corrupt {
 
 impl std::error::Error for Corrupt {}
 
+/// One queue that a published message goes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Target {
+    pub(crate) queue: u64,
+    pub(crate) sequence: u64,
+    pub(crate) transient: bool,
+    pub(crate) expiry: Option<Millis>,
+}
+
+/// Starts a payload.
+pub(crate) fn begin(out: &mut Vec<u8>, kind: u8) {
+    out.clear();
+    out.extend_from_slice(&[kind, VERSION]);
+}
+
+/// Checks the start of a payload and gives its kind.
+pub(crate) fn open<'a>(payload: &'a [u8]) -> Result<(u8, Bounded<'a>), Corrupt> {
+    let mut from = Bounded::new(payload);
+    let kind = from.u8()?;
+    match from.u8()? {
+        VERSION => Ok((kind, from)),
+        other => Err(Corrupt(format!(
+            "a record of version {other}; this program reads version {VERSION}"
+        ))),
+    }
+}
+
+/// Writes a publish record up to where the message's bytes follow.
+pub(crate) fn put_publish(out: &mut Vec<u8>, targets: &[Target], message: &Message) {
+    begin(out, kind::PUBLISH);
+    out.put_u32(targets.len() as u32);
+    for target in targets {
+        out.put_u64(target.queue);
+        out.put_u64(target.sequence);
+        let transient = if target.transient { TRANSIENT } else { 0 };
+        out.put_u8(transient | target.expiry.map_or(0, |_| EXPIRES));
+        if let Some(expiry) = target.expiry {
+            out.put_u64(expiry);
+        }
+    }
+    message::put_head(out, message);
+}
+
+/// Reads the targets of a publish record into `targets`; the message follows in `from`.
+pub(crate) fn targets(from: &mut Bounded<'_>, targets: &mut Vec<Target>) -> Result<(), Corrupt> {
+    targets.clear();
+    let count = from.u32()?;
+    for _ in 0..count {
+        let (queue, sequence, flags) = (from.u64()?, from.u64()?, from.u8()?);
+        if flags & !(TRANSIENT | EXPIRES) != 0 {
+            return Err(Corrupt::new("unknown flags of a target"));
+        }
+        targets.push(Target {
+            queue,
+            sequence,
+            transient: flags & TRANSIENT != 0,
+            expiry: (flags & EXPIRES != 0).then(|| from.u64()).transpose()?,
+        });
+    }
+    Ok(())
+}
+
+/// Looks at the message at the end of a publish or delayed record.
+pub(crate) fn glance(from: &mut Bounded<'_>) -> Result<Glance, Corrupt> {
+    message::glance(from)
+}
+
 /// The message in a record that [`crate::Load`] names.
 ///
 /// # Errors
 /// The payload is no such record.
 pub fn decode_message(payload: &[u8]) -> Result<Message, Corrupt> {
-    let _ = payload;
-    Err(Corrupt("empty".to_owned()))
+    let (kind, mut from) = open(payload)?;
+    match kind {
+        kind::PUBLISH => {
+            let mut ignored = Vec::new();
+            targets(&mut from, &mut ignored)?;
+        }
+        kind::DELAYED => {
+            delayed(&mut from)?;
+        }
+        other => return Err(Corrupt(format!("a record of kind {other} has no message"))),
+    }
+    message::message(&mut from)
+}
+
+/// What a delayed record says before its message.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Delayed {
+    pub(crate) sequence: u64,
+    pub(crate) due: Millis,
+    pub(crate) namespace: polybus_model::Name,
+    pub(crate) topics: Vec<polybus_model::Name>,
+    pub(crate) more_keys: Vec<bytes::Bytes>,
+}
+
+/// Writes a delayed record up to where the message's bytes follow.
+pub(crate) fn put_delayed(out: &mut Vec<u8>, delayed: &Delayed, message: &Message) {
+    begin(out, kind::DELAYED);
+    out.put_u64(delayed.sequence);
+    out.put_u64(delayed.due);
+    out.put_name(&delayed.namespace);
+    out.put_u32(delayed.topics.len() as u32);
+    for topic in &delayed.topics {
+        out.put_name(topic);
+    }
+    settings::put_keys(out, &delayed.more_keys);
+    message::put_head(out, message);
+}
+
+/// Reads a delayed record; the message follows in `from`.
+pub(crate) fn delayed(from: &mut Bounded<'_>) -> Result<Delayed, Corrupt> {
+    let (sequence, due, namespace) = (from.u64()?, from.u64()?, from.name()?);
+    let mut topics = Vec::new();
+    for _ in 0..from.u32()? {
+        topics.push(from.name()?);
+    }
+    Ok(Delayed {
+        sequence,
+        due,
+        namespace,
+        topics,
+        more_keys: settings::keys(from)?,
+    })
+}
+
+/// Consecutive sequences: the first and how many.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Range {
+    pub(crate) first: u64,
+    pub(crate) len: u32,
+}
+
+impl Range {
+    /// The first sequence behind it.
+    pub(crate) fn end(self) -> u64 {
+        self.first.saturating_add(self.len.into())
+    }
+}
+
+/// Writes a settle record.
+pub(crate) fn put_settle(out: &mut Vec<u8>, queue: u64, ranges: &[Range]) {
+    begin(out, kind::SETTLE);
+    out.put_u64(queue);
+    put_ranges(out, ranges);
+}
+
+pub(crate) fn put_ranges(out: &mut Vec<u8>, ranges: &[Range]) {
+    out.put_u32(ranges.len() as u32);
+    for range in ranges {
+        out.put_u64(range.first);
+        out.put_u32(range.len);
+    }
+}
+
+pub(crate) fn ranges(from: &mut Bounded<'_>) -> Result<Vec<Range>, Corrupt> {
+    let mut ranges = Vec::new();
+    for _ in 0..from.u32()? {
+        ranges.push(Range {
+            first: from.u64()?,
+            len: from.u32()?,
+        });
+    }
+    Ok(ranges)
+}
+
+/// How often a message came back, and until when it waits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Attempts {
+    pub(crate) sequence: u64,
+    pub(crate) attempts: u64,
+    pub(crate) due: Millis,
+}
+
+/// Writes an attempts record.
+pub(crate) fn put_attempts(out: &mut Vec<u8>, queue: u64, attempts: &[Attempts]) {
+    begin(out, kind::ATTEMPTS);
+    out.put_u64(queue);
+    put_attempt_list(out, attempts);
+}
+
+pub(crate) fn put_attempt_list(out: &mut Vec<u8>, attempts: &[Attempts]) {
+    out.put_u32(attempts.len() as u32);
+    for one in attempts {
+        out.put_u64(one.sequence);
+        out.put_u64(one.attempts);
+        out.put_u64(one.due);
+    }
+}
+
+pub(crate) fn attempt_list(from: &mut Bounded<'_>) -> Result<Vec<Attempts>, Corrupt> {
+    let mut attempts = Vec::new();
+    for _ in 0..from.u32()? {
+        attempts.push(Attempts {
+            sequence: from.u64()?,
+            attempts: from.u64()?,
+            due: from.u64()?,
+        });
+    }
+    Ok(attempts)
+}
+
+/// What a record that holds a message stands for, so that [`crate::Engine`] can say who points at it.
+pub(crate) enum Holder {
+    /// Queue entries.
+    Targets(Vec<Target>),
+    /// A message waiting in a delayed topic.
+    Delayed(u64),
+}
+
+/// Who points at a record with a message.
+pub(crate) fn holder(payload: &[u8]) -> Option<Holder> {
+    let (kind, mut from) = open(payload).ok()?;
+    match kind {
+        kind::PUBLISH => {
+            let mut list = Vec::new();
+            targets(&mut from, &mut list).ok()?;
+            Some(Holder::Targets(list))
+        }
+        kind::DELAYED => from.u64().ok().map(Holder::Delayed),
+        _ => None,
+    }
+}
+
+/// Where a record stands and how long it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Stand {
+    pub(crate) place: Place,
+    pub(crate) len: u32,
 }

@@ -1,0 +1,178 @@
+//! Dead letters: a message's history grows by one death, and the dead-letter topic routes it on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use polybus_model::{Death, DeathReason, Message, Millis, Name, Value};
+
+use crate::deliver::request_dying;
+use crate::queue::Queue;
+use crate::routing::RouteMode;
+use crate::turn::Turn;
+use crate::{Engine, HeaderReaders, Store};
+
+/// The header in which protocols that have them name the further keys that a message is routed by.
+const FURTHER_KEYS: &str = "CC";
+
+impl Engine {
+    /// Dead-letters what is dying in a queue, in order, until a message has to be loaded first.
+    pub(crate) fn bury(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
+        loop {
+            let Some(queue) = self.queues.get_mut(slot) else {
+                return;
+            };
+            match queue.dying.front() {
+                None => break,
+                Some((entry, _)) if entry.message.is_none() => {
+                    request_dying(queue, turn);
+                    return;
+                }
+                Some(_) => {}
+            }
+            let Some((entry, reason)) = queue.dying.pop_front() else {
+                break;
+            };
+            queue.aside_bytes -= entry.memory_size();
+            queue.end(&entry, turn.store);
+            let namespace = queue.namespace;
+            let letter = entry.message.and_then(|message| {
+                letter(
+                    queue,
+                    &message,
+                    reason,
+                    turn.now,
+                    &self.options.header_readers,
+                )
+            });
+            if let Some((message, more_keys)) = letter {
+                self.post(namespace, &message, &more_keys, turn);
+            }
+        }
+        // What could not expire for lack of room may now.
+        let expired = self
+            .queues
+            .get(slot)
+            .and_then(|queue| queue.ready.front())
+            .is_some_and(|front| front.expiry < turn.now);
+        if expired && self.work.expiries_left > 0 {
+            self.touch(slot);
+        }
+    }
+
+    /// Routes a dead letter; queues that it went round to are left out.
+    fn post(
+        &mut self,
+        namespace: u32,
+        message: &Message,
+        more_keys: &[Bytes],
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let mut slots = std::mem::take(&mut self.work.slots);
+        let mode = RouteMode {
+            by_client: false,
+            delay: false,
+        };
+        let routed = self.namespaces.get_mut(namespace).and_then(|namespace| {
+            let router = &mut namespace.router;
+            let readers = &self.options.header_readers;
+            router
+                .route(
+                    message.topic(),
+                    message,
+                    more_keys,
+                    mode,
+                    readers,
+                    &mut slots,
+                )
+                .ok()
+        });
+        if routed.is_some() {
+            if let Some(deaths) = message.deaths() {
+                slots.retain(|slot| {
+                    let queue = self.queues.get(*slot);
+                    queue.is_some_and(|queue| !is_cycle(deaths, &queue.name))
+                });
+            }
+            self.enqueue(message, &slots, turn);
+        }
+        self.work.slots = slots;
+    }
+}
+
+/// The dead letter made of a message: none if the queue has nowhere to send it.
+fn letter(
+    queue: &Queue,
+    message: &Message,
+    reason: DeathReason,
+    now: Millis,
+    readers: &HeaderReaders,
+) -> Option<(Message, Vec<Bytes>)> {
+    let to = queue.settings.dead_letter.as_ref()?;
+    let keys = current_keys(message, readers);
+    let topic = Name::new(&String::from_utf8_lossy(message.topic())).ok()?;
+    let death = Death {
+        reason,
+        queue: queue.name.clone(),
+        topic,
+        keys: keys.clone(),
+        time: now,
+        count: 1,
+        original_ttl: message.ttl(),
+    };
+    let deaths = add_death(message.deaths().map(|deaths| deaths.as_slice()), death);
+    let (key, more_keys) = match &to.key {
+        Some(key) => (key.clone(), Vec::new()),
+        None => {
+            let mut keys = keys.into_iter();
+            (keys.next().unwrap_or_default(), keys.collect())
+        }
+    };
+    let letter = message.redirected(&to.topic, &key, None, Some(Arc::new(deaths)));
+    Some((letter, more_keys))
+}
+
+/// The keys that a message was last routed by: its own, and the further ones if it still has them. A dead letter with
+/// a key of its queue's choosing has lost them.
+fn current_keys(message: &Message, readers: &HeaderReaders) -> Vec<Bytes> {
+    let own = Bytes::copy_from_slice(message.key());
+    if let Some(last) = message.deaths().and_then(|deaths| deaths.first()) {
+        if last.keys.first() == Some(&own) {
+            return last.keys.clone();
+        }
+        return vec![own];
+    }
+    let mut keys = vec![own];
+    if let Some(Value::Array(further)) = readers.headers(message).lookup(FURTHER_KEYS) {
+        keys.extend(further.iter().filter_map(|key| match key {
+            Value::Text(key) | Value::Bytes(key) => Some(key.clone()),
+            _ => None,
+        }));
+    }
+    keys
+}
+
+/// A history with one more death: the latest first, one entry per queue and reason, which counts.
+fn add_death(history: Option<&[Death]>, death: Death) -> Vec<Death> {
+    let mut deaths = history.unwrap_or_default().to_vec();
+    let same = deaths
+        .iter()
+        .position(|old| old.reason == death.reason && old.queue == death.queue);
+    let newest = match same {
+        Some(at) => {
+            let mut old = deaths.remove(at);
+            old.count = old.count.saturating_add(1);
+            old
+        }
+        None => death,
+    };
+    deaths.insert(0, newest);
+    deaths
+}
+
+/// Whether a message that comes to this queue would go round for ever: it was here before, and nobody rejected it since.
+fn is_cycle(deaths: &[Death], queue: &Name) -> bool {
+    deaths
+        .iter()
+        .take_while(|death| death.reason != DeathReason::Rejected)
+        .any(|death| death.queue == *queue)
+}

@@ -1,0 +1,4 @@
+//! Whole turns, from batches to effects.
+
+mod basics;
+pub(crate) mod desk;
