@@ -170,6 +170,12 @@ impl HeaderRules {
         }
     }
 
+    /// How many rules the most crowded field of the index has, for tests of the choice of fields.
+    #[cfg(test)]
+    pub(super) fn crowd_max(&self) -> usize {
+        self.index.values().map(Vec::len).max().unwrap_or(0)
+    }
+
     #[cfg(test)]
     pub(super) fn is_clean(&self) -> bool {
         self.index.is_empty() && self.always.is_empty() && self.rules.iter().all(Option::is_none)

@@ -165,6 +165,24 @@ fn bindings_are_validated_in_rabbitmqs_words() {
 }
 
 #[test]
+fn rules_stand_under_their_rarest_field() {
+    let mut rules = HeaderRules::new(&keyed(1));
+    for place in 0..1_000 {
+        let arguments = table(&[
+            ("present", Value::Void),
+            ("format", Value::text("pdf")),
+            ("tenant", Value::I32(place as i32)),
+        ]);
+        let hit = Hit {
+            rank: place.into(),
+            target: Target::queue(place),
+        };
+        rules.add(place, &with_arguments(place, arguments), hit);
+    }
+    assert_eq!(rules.crowd_max(), 1);
+}
+
+#[test]
 fn deep_values_need_no_stack() {
     let mut value = Value::Void;
     for _ in 0..2_000 {

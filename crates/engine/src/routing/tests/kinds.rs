@@ -144,6 +144,28 @@ fn alternates_take_what_matches_nothing() {
 }
 
 #[test]
+fn one_key_that_matches_keeps_the_message_from_the_alternate() {
+    let mut r = router(2);
+    r.declare("rest", TopicKind::Fanout);
+    r.must_bind(&to_queue("rest", "q1", ""));
+    for (topic, kind) in [("d", TopicKind::Direct), ("p", TopicKind::Pattern)] {
+        let with_alternate = TopicSettings {
+            alternate: Some(name("rest")),
+            ..settings(kind)
+        };
+        r.declare_topic(&name(topic), with_alternate);
+        r.must_bind(&to_queue(topic, "q0", "k"));
+        // Often enough to come from the cache as well.
+        for _ in 0..3 {
+            for keys in [["k", "x"], ["x", "k"]] {
+                assert_eq!(r.try_route(topic, &keys, CLIENT).unwrap().0, [0]);
+            }
+            assert_eq!(r.try_route(topic, &["x", "y"], CLIENT).unwrap().0, [1]);
+        }
+    }
+}
+
+#[test]
 fn delayed_topics_stop_what_has_a_delay() {
     let mut r = router(2);
     let delayed = TopicSettings {
