@@ -240,11 +240,10 @@ impl Disk {
         self.changes.push(change);
     }
 
+    /// What the named files take: a removed one makes room at once.
     fn used_bytes(&self) -> u64 {
-        self.nodes
-            .values()
-            .map(|node| node.bytes.len() as u64)
-            .sum()
+        let nodes = self.names.values().filter_map(|id| self.nodes.get(id));
+        nodes.map(|node| node.bytes.len() as u64).sum()
     }
 
     /// Forgets nodes that no name leads to, now or after any crash.
