@@ -101,7 +101,9 @@ impl Fault {
 
     /// What the codec found, in RabbitMQ's words. `frame` holds the frame's bytes as far as they came.
     pub(crate) fn from_codec(error: CodecError, frame: &[u8]) -> Self {
-        let payload = frame.get(7..frame.len().saturating_sub(1)).unwrap_or_default();
+        let payload = frame
+            .get(7..frame.len().saturating_sub(1))
+            .unwrap_or_default();
         let kind = frame.first().copied().unwrap_or_default();
         let (code, text) = match error {
             CodecError::FrameTooLarge { kind, size, limit } => (
@@ -113,14 +115,21 @@ impl Fault {
             ),
             CodecError::FrameEnd { kind, octet } => (
                 Code::FrameError,
-                format!("{}: {{invalid_frame_end_marker,{octet}}}", snippet(kind, payload)),
+                format!(
+                    "{}: {{invalid_frame_end_marker,{octet}}}",
+                    snippet(kind, payload)
+                ),
             ),
-            CodecError::FrameKind(_) | CodecError::FrameShape(_) => {
-                (Code::FrameError, format!("{}: unknown_frame", snippet(kind, payload)))
-            }
+            CodecError::FrameKind(_) | CodecError::FrameShape(_) => (
+                Code::FrameError,
+                format!("{}: unknown_frame", snippet(kind, payload)),
+            ),
             CodecError::Fields(_) => {
                 let fields = payload.get(4..).unwrap_or_default();
-                (Code::FrameError, format!("cannot decode {}", erlang_binary(fields)))
+                (
+                    Code::FrameError,
+                    format!("cannot decode {}", erlang_binary(fields)),
+                )
             }
             CodecError::Text(_) => {
                 return Self::new(Code::FrameError, NO_METHOD, "Malformed UTF-8 in shortstr");
@@ -135,7 +144,9 @@ impl Fault {
 
     /// A frame that may not come here.
     pub(crate) fn unexpected_frame(frame: &[u8]) -> Self {
-        let payload = frame.get(7..frame.len().saturating_sub(1)).unwrap_or_default();
+        let payload = frame
+            .get(7..frame.len().saturating_sub(1))
+            .unwrap_or_default();
         let kind = frame.first().copied().unwrap_or_default();
         Self::new(Code::UnexpectedFrame, NO_METHOD, snippet(kind, payload))
     }
@@ -145,10 +156,9 @@ impl Fault {
         let thing = described(error);
         let (code, text) = match &error.kind {
             Kind::NotFound => match error.resource {
-                Resource::Namespace => (
-                    Code::NotAllowed,
-                    format!("vhost {} not found", error.name),
-                ),
+                Resource::Namespace => {
+                    (Code::NotAllowed, format!("vhost {} not found", error.name))
+                }
                 Resource::Topic | Resource::Queue => (Code::NotFound, format!("no {thing}")),
             },
             Kind::Inequivalent { field, .. } if field == "exclusive" => {
@@ -340,7 +350,10 @@ mod tests {
 
     #[test]
     fn texts_are_as_measured() {
-        assert_eq!(error(Kind::NotFound).text, "NOT_FOUND - no queue 'q1' in vhost '/'");
+        assert_eq!(
+            error(Kind::NotFound).text,
+            "NOT_FOUND - no queue 'q1' in vhost '/'"
+        );
         assert_eq!(
             differs("durable", Some(Value::Bool(true)), Some(Value::Bool(false))),
             "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q1' in vhost '/': received 'true' but current is 'false'"
@@ -354,7 +367,11 @@ mod tests {
             "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q1' in vhost '/': received none but current is the value '1000' of type 'signedint'"
         );
         assert_eq!(
-            differs("x-message-ttl", Some(Value::I32(2000)), Some(Value::I32(1000))),
+            differs(
+                "x-message-ttl",
+                Some(Value::I32(2000)),
+                Some(Value::I32(1000))
+            ),
             "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q1' in vhost '/': received '2000' but current is '1000'"
         );
         let locked = error(Kind::Locked);

@@ -63,9 +63,14 @@ enum Phase {
     Enter,
     Running,
     /// `connection.close` is sent. Deaf after a frame that could not be read: where the next one starts is not known.
-    Closing { until: Millis, deaf: bool },
+    Closing {
+        until: Millis,
+        deaf: bool,
+    },
     /// Refused without a word.
-    Silent { until: Millis },
+    Silent {
+        until: Millis,
+    },
     Done,
 }
 

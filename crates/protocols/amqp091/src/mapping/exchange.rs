@@ -29,7 +29,11 @@ pub(crate) struct ExchangeFlags {
 ///
 /// # Errors
 /// The fault of a type that there is not; it costs the connection, as with RabbitMQ.
-pub(crate) fn kind(text: &str, arguments: &Table, method: MethodId) -> Result<(TopicKind, bool), Fault> {
+pub(crate) fn kind(
+    text: &str,
+    arguments: &Table,
+    method: MethodId,
+) -> Result<(TopicKind, bool), Fault> {
     if let Some(kind) = plain_kind(text) {
         return Ok((kind, false));
     }
@@ -142,12 +146,24 @@ mod tests {
     #[test]
     fn types_are_known_or_refused() {
         let mut arguments = Table::new();
-        assert_eq!(kind("topic", &arguments, MethodId::new(40, 10)), Ok((TopicKind::Pattern, false)));
+        assert_eq!(
+            kind("topic", &arguments, MethodId::new(40, 10)),
+            Ok((TopicKind::Pattern, false))
+        );
         let unknown = kind("foo", &arguments, MethodId::new(40, 10)).err();
-        assert_eq!(unknown.map(|f| (f.code.number(), f.text)), Some((503, "COMMAND_INVALID - invalid exchange type 'foo'".to_owned())));
+        assert_eq!(
+            unknown.map(|f| (f.code.number(), f.text)),
+            Some((
+                503,
+                "COMMAND_INVALID - invalid exchange type 'foo'".to_owned()
+            ))
+        );
         assert!(kind("x-delayed-message", &arguments, MethodId::new(40, 10)).is_err());
         arguments.push("x-delayed-type", Value::text("direct"));
-        assert_eq!(kind("x-delayed-message", &arguments, MethodId::new(40, 10)), Ok((TopicKind::Direct, true)));
+        assert_eq!(
+            kind("x-delayed-message", &arguments, MethodId::new(40, 10)),
+            Ok((TopicKind::Direct, true))
+        );
     }
 
     #[test]
@@ -158,7 +174,9 @@ mod tests {
                 arguments.push(argument, Value::text(value));
             }
             let kind = (TopicKind::ConsistentHash, false);
-            settings(kind, FLAGS, arguments, "x", "/", MethodId::new(40, 10)).err().map(|f| f.text)
+            settings(kind, FLAGS, arguments, "x", "/", MethodId::new(40, 10))
+                .err()
+                .map(|f| f.text)
         };
         assert_eq!(refused(&[("hash-header", "h")]), None);
         assert_eq!(

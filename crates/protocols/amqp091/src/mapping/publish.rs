@@ -66,9 +66,11 @@ pub(crate) fn prepare(
         ..Prepared::default()
     };
     let reply_name = match routing.reply_to {
-        Some(name) if name == REPLY_TO.as_bytes() => Some(publisher.reply_name.ok_or_else(|| {
-            Fault::precondition(BasicPublish::ID, "fast reply consumer does not exist")
-        })?),
+        Some(name) if name == REPLY_TO.as_bytes() => {
+            Some(publisher.reply_name.ok_or_else(|| {
+                Fault::precondition(BasicPublish::ID, "fast reply consumer does not exist")
+            })?)
+        }
         _ => None,
     };
     if let Some(text) = routing.expiration {
@@ -202,7 +204,10 @@ fn expiration(text: &[u8]) -> Result<Millis, Fault> {
         return Err(refused("no_integer"));
     }
     if !rest.is_empty() {
-        return Err(refused(&format!("{{leftover_string,{}}}", erlang_string(rest))));
+        return Err(refused(&format!(
+            "{{leftover_string,{}}}",
+            erlang_string(rest)
+        )));
     }
     let number = digits.trim_start_matches('0');
     let value = if number.is_empty() {

@@ -74,7 +74,9 @@ fn a_foreign_user_id_is_refused() {
     };
     assert_eq!(
         prepared(&properties).err().as_deref(),
-        Some("PRECONDITION_FAILED - user_id property set to 'bob' but authenticated user was 'guest'")
+        Some(
+            "PRECONDITION_FAILED - user_id property set to 'bob' but authenticated user was 'guest'"
+        )
     );
 }
 

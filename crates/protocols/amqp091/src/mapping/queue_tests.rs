@@ -36,20 +36,60 @@ fn bad_values_are_refused_as_measured() {
     let text = Value::text;
     for (argument, value, why) in [
         ("x-message-ttl", Value::I32(-1), "{value_negative,-1}"),
-        ("x-message-ttl", text("a"), "\"expected integer, got longstr\""),
-        ("x-message-ttl", Value::I64(10_000_000_000_000), "{value_too_large,10000000000000}"),
-        ("x-message-ttl", Value::F64(1.0), "\"expected integer, got double\""),
+        (
+            "x-message-ttl",
+            text("a"),
+            "\"expected integer, got longstr\"",
+        ),
+        (
+            "x-message-ttl",
+            Value::I64(10_000_000_000_000),
+            "{value_too_large,10000000000000}",
+        ),
+        (
+            "x-message-ttl",
+            Value::F64(1.0),
+            "\"expected integer, got double\"",
+        ),
         ("x-expires", Value::I32(0), "{value_zero,0}"),
         ("x-max-length", Value::I32(-1), "{value_negative,-1}"),
         ("x-overflow", text("bad"), "invalid_overflow"),
         ("x-overflow", Value::I32(1), "{unacceptable_type,signedint}"),
-        ("x-max-priority", Value::I32(256), "{max_value_exceeded,256}"),
-        ("x-dead-letter-routing-key", text("k"), "routing_key_but_no_dlx_defined"),
-        ("x-single-active-consumer", text("yes"), "{unacceptable_type,longstr}"),
-        ("x-queue-type", text("foo"), "\"unsupported queue type 'foo'\""),
-        ("x-queue-type", Value::I32(1), "{unacceptable_type,signedint}"),
-        ("x-queue-mode", text("foo"), "\"unsupported queue mode 'foo'\""),
-        ("x-queue-version", Value::I32(3), "\"unsupported queue version '3'\""),
+        (
+            "x-max-priority",
+            Value::I32(256),
+            "{max_value_exceeded,256}",
+        ),
+        (
+            "x-dead-letter-routing-key",
+            text("k"),
+            "routing_key_but_no_dlx_defined",
+        ),
+        (
+            "x-single-active-consumer",
+            text("yes"),
+            "{unacceptable_type,longstr}",
+        ),
+        (
+            "x-queue-type",
+            text("foo"),
+            "\"unsupported queue type 'foo'\"",
+        ),
+        (
+            "x-queue-type",
+            Value::I32(1),
+            "{unacceptable_type,signedint}",
+        ),
+        (
+            "x-queue-mode",
+            text("foo"),
+            "\"unsupported queue mode 'foo'\"",
+        ),
+        (
+            "x-queue-version",
+            Value::I32(3),
+            "\"unsupported queue version '3'\"",
+        ),
     ] {
         let expected = format!("invalid arg '{argument}' for queue 'q' in vhost '/': {why}");
         refused(DURABLE, &[(argument, value)], &expected);
@@ -70,9 +110,27 @@ fn bad_values_are_refused_as_measured() {
 fn quorum_queues_are_durable_and_shared() {
     let quorum = [("x-queue-type", Value::text("quorum"))];
     for (flags, property) in [
-        (QueueFlags { durable: false, ..DURABLE }, "non-durable"),
-        (QueueFlags { exclusive: true, ..DURABLE }, "exclusive-owner"),
-        (QueueFlags { auto_delete: true, ..DURABLE }, "auto-delete"),
+        (
+            QueueFlags {
+                durable: false,
+                ..DURABLE
+            },
+            "non-durable",
+        ),
+        (
+            QueueFlags {
+                exclusive: true,
+                ..DURABLE
+            },
+            "exclusive-owner",
+        ),
+        (
+            QueueFlags {
+                auto_delete: true,
+                ..DURABLE
+            },
+            "auto-delete",
+        ),
     ] {
         refused(
             flags,
@@ -84,7 +142,12 @@ fn quorum_queues_are_durable_and_shared() {
     assert_eq!(made.kind, QueueKind::Quorum);
     assert_eq!(made.delivery_limit, Some(20));
     let unlimited = [quorum[0].clone(), ("x-delivery-limit", Value::I32(-1))];
-    assert_eq!(declare(DURABLE, &unlimited).unwrap_or_default().delivery_limit, None);
+    assert_eq!(
+        declare(DURABLE, &unlimited)
+            .unwrap_or_default()
+            .delivery_limit,
+        None
+    );
     let prioritised = [quorum[0].clone(), ("x-max-priority", Value::I32(1))];
     refused(
         DURABLE,
@@ -113,7 +176,9 @@ fn arguments_become_settings() {
     assert_eq!(made.max_length, Some(5));
     assert_eq!(made.overflow, Overflow::RejectPublishDeadLetter);
     assert_eq!(made.max_priority, Some(9));
-    let dead_letter = made.dead_letter.map(|d| (d.topic.as_str().to_owned(), d.key));
+    let dead_letter = made
+        .dead_letter
+        .map(|d| (d.topic.as_str().to_owned(), d.key));
     assert_eq!(dead_letter, Some(("dlx".to_owned(), Some("k".into()))));
     assert!(made.arguments.lookup("custom").is_none());
     assert!(made.arguments.lookup("x-queue-mode").is_some());
@@ -127,8 +192,13 @@ fn delayed_retry_is_read() {
         ("x-delayed-retry-min", Value::I32(100)),
         ("x-delayed-retry-max", Value::I32(1000)),
     ];
-    let retry = declare(DURABLE, &arguments).unwrap_or_default().delayed_retry;
-    let expected = DelayedRetry { min: 100, max: 1000 };
+    let retry = declare(DURABLE, &arguments)
+        .unwrap_or_default()
+        .delayed_retry;
+    let expected = DelayedRetry {
+        min: 100,
+        max: 1000,
+    };
     assert_eq!(retry, Some(expected));
 }
 

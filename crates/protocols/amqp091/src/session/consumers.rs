@@ -71,7 +71,11 @@ impl Consumers {
     pub(super) fn remove(&mut self, place: u16) -> Option<Consumer> {
         let removed = self.places.get_mut(usize::from(place))?.take()?;
         self.len -= 1;
-        if self.reply.as_ref().is_some_and(|reply| reply.place == place) {
+        if self
+            .reply
+            .as_ref()
+            .is_some_and(|reply| reply.place == place)
+        {
             self.reply = None;
         }
         Some(removed)

@@ -31,7 +31,10 @@ impl Channel {
         };
         let consumers_max = core.settings.consumers_per_channel_max;
         if !method.consumer_tag.is_empty()
-            && self.consumers.tagged(method.consumer_tag.as_bytes()).is_some()
+            && self
+                .consumers
+                .tagged(method.consumer_tag.as_bytes())
+                .is_some()
         {
             return Err(Fault::new(
                 Code::NotAllowed,

@@ -119,7 +119,14 @@ impl Core {
         attempts: Option<u64>,
     ) {
         let properties = delivery::properties(message, attempts, &mut self.scratch);
-        write_message(&mut self.out, channel, self.frame_max, method, message, properties);
+        write_message(
+            &mut self.out,
+            channel,
+            self.frame_max,
+            method,
+            message,
+            properties,
+        );
     }
 
     /// A delivery of so many bytes was staged.
@@ -164,5 +171,11 @@ fn write_message(
         Some(bytes) => ContentBody::Shared(bytes),
         None => ContentBody::Inline(message.body()),
     };
-    write_content(out, channel, frame_max, method, Content { properties, body });
+    write_content(
+        out,
+        channel,
+        frame_max,
+        method,
+        Content { properties, body },
+    );
 }

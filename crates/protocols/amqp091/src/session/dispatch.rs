@@ -288,8 +288,8 @@ impl Channel {
 
     fn bind_queue(&mut self, core: &mut Core, method: &QueueBind<'_>) -> Result<(), Fault> {
         let queue = self.queue_meant(method.queue, QueueBind::ID)?;
-        let key_meant = (method.queue.is_empty() && method.routing_key.is_empty())
-            .then(|| queue.clone());
+        let key_meant =
+            (method.queue.is_empty() && method.routing_key.is_empty()).then(|| queue.clone());
         let ends = Ends {
             source: method.exchange,
             destination: Destination::Queue(stripped(queue.as_str())),
@@ -303,8 +303,8 @@ impl Channel {
 
     fn unbind_queue(&mut self, core: &mut Core, method: &QueueUnbind<'_>) -> Result<(), Fault> {
         let queue = self.queue_meant(method.queue, QueueUnbind::ID)?;
-        let key_meant = (method.queue.is_empty() && method.routing_key.is_empty())
-            .then(|| queue.clone());
+        let key_meant =
+            (method.queue.is_empty() && method.routing_key.is_empty()).then(|| queue.clone());
         let ends = Ends {
             source: method.exchange,
             destination: Destination::Queue(stripped(queue.as_str())),

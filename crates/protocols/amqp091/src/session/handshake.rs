@@ -3,8 +3,9 @@
 use std::fmt::Write;
 
 use bytes::{Buf, BytesMut};
-use polybus_model::{Error, Kind, Millis, Reply, Request, Lane, Table, Value};
+use polybus_model::{Error, Kind, Lane, Millis, Reply, Request, Table, Value};
 
+use super::core::Capabilities;
 use super::{Connection, Phase};
 use crate::codec::{
     ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune,
@@ -14,7 +15,6 @@ use crate::codec::{
 use crate::error::{Code, Fault, NO_METHOD};
 use crate::mapping::name;
 use crate::sasl::Mechanism;
-use super::core::Capabilities;
 
 /// What clients are told that the broker can do, in RabbitMQ's order.
 const CAPABILITIES: &[&str] = &[
@@ -189,12 +189,24 @@ impl Connection {
         let agreed_frame_max = match tune.frame_max {
             0 => frame_max,
             agreed if agreed >= FRAME_MAX_MIN && agreed <= frame_max => agreed,
-            _ => return Err(Fault::new(Code::NotAllowed, ConnectionTune::ID, "frame_max")),
+            _ => {
+                return Err(Fault::new(
+                    Code::NotAllowed,
+                    ConnectionTune::ID,
+                    "frame_max",
+                ));
+            }
         };
         let agreed_channel_max = match tune.channel_max {
             0 => channel_max,
             agreed if agreed <= channel_max => agreed,
-            _ => return Err(Fault::new(Code::NotAllowed, ConnectionTune::ID, "channel_max")),
+            _ => {
+                return Err(Fault::new(
+                    Code::NotAllowed,
+                    ConnectionTune::ID,
+                    "channel_max",
+                ));
+            }
         };
         self.core.frame_max = agreed_frame_max;
         self.core.channel_max = agreed_channel_max;

@@ -18,7 +18,10 @@ use crate::mapping::reserved;
 #[derive(Debug)]
 pub(super) enum Pending {
     /// For a plain `-ok`.
-    Ok { method: MethodId, nowait: bool },
+    Ok {
+        method: MethodId,
+        nowait: bool,
+    },
     /// To know whether an exchange with a reserved name is there, so that it may be declared.
     ReservedExchange {
         name: Name,
@@ -26,10 +29,17 @@ pub(super) enum Pending {
         nowait: bool,
     },
     /// To know whether a publish within a transaction has an exchange.
-    ExchangeKnown { name: Name },
-    DeclareQueue { nowait: bool },
+    ExchangeKnown {
+        name: Name,
+    },
+    DeclareQueue {
+        nowait: bool,
+    },
     /// To know whether a direct reply's consumer is there.
-    ReplyName { queue: Name, nowait: bool },
+    ReplyName {
+        queue: Name,
+        nowait: bool,
+    },
     /// For the queue of direct replies, to subscribe to it.
     ReplyQueue {
         subscribe: Box<Subscribe>,
@@ -41,9 +51,17 @@ pub(super) enum Pending {
         /// Consumers that ended with it.
         ended: Vec<SubscriberId>,
     },
-    Purge { nowait: bool },
-    Subscribe { place: u16, nowait: bool },
-    Unsubscribe { place: u16, nowait: bool },
+    Purge {
+        nowait: bool,
+    },
+    Subscribe {
+        place: u16,
+        nowait: bool,
+    },
+    Unsubscribe {
+        place: u16,
+        nowait: bool,
+    },
     Qos,
     Take,
     Commit,

@@ -87,7 +87,8 @@ impl Channel {
     ) -> Result<(), Fault> {
         let mut taken: Vec<(u64, LeaseId)> = Vec::new();
         if tag == 0 {
-            self.unsettled.take_all(|tag, lease| taken.push((tag, lease)));
+            self.unsettled
+                .take_all(|tag, lease| taken.push((tag, lease)));
         } else if !self
             .unsettled
             .take_through(tag, |tag, lease| taken.push((tag, lease)))
@@ -101,7 +102,11 @@ impl Channel {
                 }
             }
             Mode::Plain | Mode::Confirm(_) => {
-                core.settle(self.lane, outcome, taken.into_iter().map(|(_, lease)| lease));
+                core.settle(
+                    self.lane,
+                    outcome,
+                    taken.into_iter().map(|(_, lease)| lease),
+                );
             }
         }
         Ok(())

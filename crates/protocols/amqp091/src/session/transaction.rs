@@ -24,7 +24,11 @@ pub(super) struct Tx {
 impl Tx {
     /// Whether the exchange is known to be there.
     pub(super) fn knows(&self, exchange: &str) -> bool {
-        exchange.is_empty() || self.known.as_ref().is_some_and(|known| known.as_str() == exchange)
+        exchange.is_empty()
+            || self
+                .known
+                .as_ref()
+                .is_some_and(|known| known.as_str() == exchange)
     }
 
     /// The exchange is there.

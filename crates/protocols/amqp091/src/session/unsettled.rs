@@ -66,7 +66,11 @@ impl Unsettled {
         let Some(at) = self.position(tag) else {
             return false;
         };
-        if self.entries.get(at).is_none_or(|entry| entry.lease.is_none()) {
+        if self
+            .entries
+            .get(at)
+            .is_none_or(|entry| entry.lease.is_none())
+        {
             return false;
         }
         for entry in self.entries.drain(..=at) {
@@ -166,7 +170,10 @@ mod tests {
         for tag in 1..=5 {
             unsettled.push(tag, lease(tag as u32));
         }
-        let taken: Vec<_> = [2, 4].into_iter().filter_map(|tag| Some((tag, unsettled.take(tag)?))).collect();
+        let taken: Vec<_> = [2, 4]
+            .into_iter()
+            .filter_map(|tag| Some((tag, unsettled.take(tag)?)))
+            .collect();
         unsettled.restore(taken.into_iter());
         let mut tags = Vec::new();
         unsettled.take_all(|tag, _| tags.push(tag));
