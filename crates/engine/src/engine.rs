@@ -392,7 +392,7 @@ impl Engine {
     }
 
     /// Sets a queue's timer, if it is to ring earlier than it would.
-    fn arm(&mut self, slot: u32) {
+    pub(crate) fn arm(&mut self, slot: u32) {
         let Some(queue) = self.queues.get_mut(slot) else {
             return;
         };

@@ -1,10 +1,238 @@
-//! The durable state at one moment.
+//! The durable state at one moment, compact: definitions as the records that made them, and of each queue which sequences
+//! are alive, as ranges. The messages themselves stay in the journal.
+//!
+//! ```text
+//! version u8 | next incarnation u64 | next delayed sequence u64
+//! definitions: (length u32, record)*, then a length of 0
+//! queues u32, each: incarnation u64 | next sequence u64 | live ranges | redelivered ranges | attempts
+//! delayed: live ranges
+//! ```
+
+use polybus_model::{Binding, Destination};
 
 use crate::Engine;
+use crate::engine::merge_ranges;
+use crate::namespace::{Namespace, is_predeclared};
+use crate::queue::Queue;
+use crate::queue::entry::{ATTEMPTED, DURABLE, Entry, REDELIVERED};
+use crate::queues::put_queue_declared;
+use crate::record::codec::{Bounded, Put};
+use crate::record::{self, Attempts, Corrupt, Range, kind};
+use crate::topics::{put_binding, put_topic_declared};
+
+const VERSION: u8 = 1;
+
+/// What a snapshot says of one queue.
+#[derive(Debug, Default)]
+pub(crate) struct QueueState {
+    pub(crate) incarnation: u64,
+    pub(crate) next_sequence: u64,
+    pub(crate) live: Vec<Range>,
+    pub(crate) redelivered: Vec<Range>,
+    pub(crate) attempts: Vec<Attempts>,
+}
+
+/// A snapshot, read.
+#[derive(Debug)]
+pub(crate) struct Snapshot<'a> {
+    pub(crate) next_incarnation: u64,
+    pub(crate) next_delayed: u64,
+    pub(crate) definitions: Vec<&'a [u8]>,
+    pub(crate) queues: Vec<QueueState>,
+    pub(crate) delayed: Vec<Range>,
+}
 
 impl Engine {
     /// Writes the durable state as it is at this moment to the end of `out`.
     pub fn snapshot(&self, out: &mut Vec<u8>) {
-        let _ = out;
+        out.put_u8(VERSION);
+        out.put_u64(self.next_incarnation);
+        out.put_u64(self.delayed.next_sequence);
+        self.put_definitions(out);
+        let persistent: Vec<_> = self
+            .queues
+            .iter()
+            .map(|(_, queue)| queue)
+            .filter(|queue| queue.persistent)
+            .collect();
+        out.put_u32(persistent.len() as u32);
+        for queue in persistent {
+            put_queue_state(out, queue);
+        }
+        let mut delayed = Vec::new();
+        for (_, sequence, held) in self.delayed.iter() {
+            if held.stand.is_some() {
+                add(&mut delayed, sequence);
+            }
+        }
+        merge_ranges(&mut delayed);
+        record::put_ranges(out, &delayed);
     }
+
+    fn put_definitions(&self, out: &mut Vec<u8>) {
+        let mut buffer = Vec::new();
+        let mut put = |buffer: &[u8]| out.put_bytes(buffer);
+        for (slot, namespace) in self.namespaces.iter() {
+            record::begin(&mut buffer, kind::NAMESPACE_ADDED);
+            buffer.put_name(&namespace.name);
+            put(&buffer);
+            for (name, settings) in namespace.router.topics() {
+                if settings.durable && !is_predeclared(name.as_str()) {
+                    put_topic_declared(&mut buffer, &namespace.name, name, settings);
+                    put(&buffer);
+                }
+            }
+            for (_, queue) in self.queues.iter() {
+                if queue.persistent && queue.namespace == slot {
+                    put_queue_declared(&mut buffer, &namespace.name, queue);
+                    put(&buffer);
+                }
+            }
+            for binding in namespace.router.bindings() {
+                if self.is_durable(namespace, binding) {
+                    put_binding(&mut buffer, kind::BOUND, &namespace.name, binding);
+                    put(&buffer);
+                }
+            }
+        }
+        put(&[]);
+    }
+
+    /// Whether both ends of a binding survive a restart.
+    fn is_durable(&self, namespace: &Namespace, binding: &Binding) -> bool {
+        let durable_topic = |name: &str| {
+            let settings = namespace.router.topic(name);
+            settings.is_some_and(|settings| settings.durable)
+        };
+        durable_topic(binding.source.as_str())
+            && match &binding.destination {
+                Destination::Topic(name) => durable_topic(name.as_str()),
+                Destination::Queue(name) => namespace
+                    .router
+                    .queue_slot(name.as_str())
+                    .and_then(|slot| self.queues.get(slot))
+                    .is_some_and(|queue| queue.persistent),
+            }
+    }
+}
+
+/// Adds a sequence to the end of a list of ranges.
+pub(crate) fn add(ranges: &mut Vec<Range>, sequence: u64) {
+    match ranges.last_mut() {
+        Some(last) if last.end() == sequence && last.len < u32::MAX => last.len += 1,
+        _ => ranges.push(Range {
+            first: sequence,
+            len: 1,
+        }),
+    }
+}
+
+fn put_queue_state(out: &mut Vec<u8>, queue: &Queue) {
+    let (mut live, mut redelivered) = (Vec::new(), Vec::new());
+    let mut note = |sequence: u64, flags: u8| {
+        if flags & DURABLE != 0 {
+            add(&mut live, sequence);
+            if flags & REDELIVERED != 0 {
+                add(&mut redelivered, sequence);
+            }
+        }
+    };
+    for (sequence, flags) in queue.ready.sequences() {
+        note(sequence, flags);
+    }
+    for (_, lease) in queue.leases.iter() {
+        note(lease.entry.sequence, lease.entry.flags | REDELIVERED);
+    }
+    let dying = queue.dying.iter().map(|(entry, _)| entry);
+    for entry in queue.waiting.values().chain(dying) {
+        note(entry.sequence, entry.flags);
+    }
+    merge_ranges(&mut live);
+    merge_ranges(&mut redelivered);
+    out.put_u64(queue.incarnation);
+    out.put_u64(queue.next_sequence);
+    record::put_ranges(out, &live);
+    record::put_ranges(out, &redelivered);
+    record::put_attempt_list(out, &attempts(queue));
+}
+
+fn attempts(queue: &Queue) -> Vec<Attempts> {
+    let mut due_of: Vec<(u64, u64)> = queue
+        .waiting
+        .iter()
+        .filter(|(_, entry)| entry.has(DURABLE))
+        .map(|((due, sequence), _)| (*sequence, *due))
+        .collect();
+    due_of.sort_unstable();
+    let due = |sequence| {
+        due_of
+            .binary_search_by_key(&sequence, |one| one.0)
+            .ok()
+            .and_then(|at| due_of.get(at))
+            .map_or(0, |one| one.1)
+    };
+    let mut all: Vec<_> = queue
+        .attempts
+        .iter()
+        .map(|(sequence, attempts)| Attempts {
+            sequence: *sequence,
+            attempts: *attempts,
+            due: due(*sequence),
+        })
+        .collect();
+    let unattempted = |entry: &&Entry| entry.has(DURABLE) && !entry.has(ATTEMPTED);
+    all.extend(
+        queue
+            .waiting
+            .values()
+            .filter(unattempted)
+            .map(|entry| Attempts {
+                sequence: entry.sequence,
+                attempts: 0,
+                due: due(entry.sequence),
+            }),
+    );
+    all.sort_unstable_by_key(|one| one.sequence);
+    all
+}
+
+/// Reads a snapshot.
+pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
+    let mut from = Bounded::new(bytes);
+    let version = from.u8()?;
+    if version != VERSION {
+        return Err(Corrupt(format!(
+            "a snapshot of version {version}; this program reads version {VERSION}"
+        )));
+    }
+    let (next_incarnation, next_delayed) = (from.u64()?, from.u64()?);
+    let mut definitions = Vec::new();
+    loop {
+        let definition = from.bytes()?;
+        if definition.is_empty() {
+            break;
+        }
+        definitions.push(definition);
+    }
+    let mut queues = Vec::new();
+    for _ in 0..from.u32()? {
+        queues.push(QueueState {
+            incarnation: from.u64()?,
+            next_sequence: from.u64()?,
+            live: record::ranges(&mut from)?,
+            redelivered: record::ranges(&mut from)?,
+            attempts: record::attempt_list(&mut from)?,
+        });
+    }
+    let delayed = record::ranges(&mut from)?;
+    if !from.is_empty() {
+        return Err(Corrupt::new("a snapshot is followed by other bytes"));
+    }
+    Ok(Snapshot {
+        next_incarnation,
+        next_delayed,
+        definitions,
+        queues,
+        delayed,
+    })
 }
