@@ -5,12 +5,8 @@ use polybus_model::{Error, Event, Kind, Name, QueueSettings, Reply, Resource, Ta
 use crate::queue::Queue;
 use crate::record::codec::Put;
 use crate::record::{self, kind, settings};
-use crate::topics::RESERVED;
 use crate::turn::{Answer, Asker, Turn};
 use crate::{Engine, Store};
-
-/// Names that sessions make up for their peers.
-const GENERATED: &str = "amq.gen-";
 
 /// The arguments that have to be the same, in the order in which they are compared.
 const SIGNIFICANT: [&str; 16] = [
@@ -70,10 +66,6 @@ impl Engine {
         let Some(settings) = settings else {
             return refuse(self, Kind::NotFound);
         };
-        if name.as_str().starts_with(RESERVED) && !name.as_str().starts_with(GENERATED) {
-            let text = format!("queue name '{name}' contains reserved prefix 'amq.*'");
-            return refuse(self, Kind::AccessRefused(text));
-        }
         if self.queues.len() >= self.options.queues_max {
             let text = format!("at most {} queues (queues_max)", self.options.queues_max);
             return refuse(self, Kind::LimitReached(text));

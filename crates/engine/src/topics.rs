@@ -11,7 +11,7 @@ use crate::turn::{Answer, Asker, Turn};
 use crate::{Engine, Store};
 
 /// What the name of everything starts with that only the broker declares.
-pub(crate) const RESERVED: &str = "amq.";
+const RESERVED: &str = "amq.";
 
 const DEFAULT_TOPIC: &str = "operation not permitted on the default exchange";
 
