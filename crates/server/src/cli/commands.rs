@@ -1,0 +1,269 @@
+//! What each command asks the running broker, and how its reply is shown.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::console::{Failure, input, password, print};
+use super::show;
+use super::{Connections, Consume, Listed, Namespaces, Permissions, Publish, Queues, Users, What};
+use crate::control::{AskError, Body, Request, ask};
+
+/// How a reply is shown to people.
+enum Shown {
+    Table(show::Columns),
+    Names(&'static str),
+    Status,
+    Messages,
+    /// A sentence; `#` stands for the reply.
+    Said(String),
+    /// The name of what was added, unless the reply says that it was there before.
+    Added(String),
+    /// The reply says whether it was routed.
+    Routed,
+}
+
+/// Asks the broker behind the control socket and prints its reply.
+pub(crate) fn run(what: What, json: bool, socket: &Path) -> Result<(), Failure> {
+    let (request, shown) = request(what)?;
+    let reply = ask(socket, &request).map_err(|error| match error {
+        AskError::Unreachable(reason) => Failure::Unreachable(reason),
+        AskError::Refused(reason) => Failure::Failed(reason),
+    })?;
+    let is_unrouted = matches!(shown, Shown::Routed) && reply == Value::Bool(false);
+    print(&if json {
+        format!("{reply:#}\n")
+    } else {
+        text(&shown, &reply)
+    });
+    if is_unrouted {
+        return Err(Failure::Failed(
+            "no queue took the message: nothing is bound for that topic and key".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn text(shown: &Shown, reply: &Value) -> String {
+    match shown {
+        Shown::Table(columns) => show::table(columns, reply),
+        Shown::Names(title) => show::names(title, reply),
+        Shown::Status => show::status(reply),
+        Shown::Messages if reply.as_array().is_some_and(Vec::is_empty) => {
+            "the queue has no ready messages\n".into()
+        }
+        Shown::Messages => show::messages(reply),
+        Shown::Said(sentence) => format!("{}\n", sentence.replace('#', &reply.to_string())),
+        Shown::Added(name) if *reply == Value::Bool(false) => format!("{name} was there already\n"),
+        Shown::Added(name) => {
+            format!(
+                "{name} is there; let users in with `polybus permissions set USER --namespace {name}`\n"
+            )
+        }
+        Shown::Routed if *reply == Value::Bool(true) => "published\n".into(),
+        Shown::Routed => String::new(),
+    }
+}
+
+fn said(sentence: impl Into<String>) -> Shown {
+    Shown::Said(sentence.into())
+}
+
+fn request(what: What) -> Result<(Request, Shown), Failure> {
+    Ok(match what {
+        What::Status => (Request::Status, Shown::Status),
+        What::Queues(what) => queues(what),
+        What::Topics(Listed::List(place)) => (
+            Request::Topics {
+                namespace: place.namespace,
+            },
+            Shown::Table(show::TOPICS),
+        ),
+        What::Bindings(Listed::List(place)) => (
+            Request::Bindings {
+                namespace: place.namespace,
+            },
+            Shown::Table(show::BINDINGS),
+        ),
+        What::Consumers(Listed::List(place)) => (
+            Request::Consumers {
+                namespace: place.namespace,
+            },
+            Shown::Table(show::CONSUMERS),
+        ),
+        What::Connections(Connections::List) => {
+            (Request::Connections, Shown::Table(show::CONNECTIONS))
+        }
+        What::Connections(Connections::Close { id, reason }) => (
+            Request::CloseConnection { id, reason },
+            said(format!("connection {id} is told to close")),
+        ),
+        What::Users(what) => users(what)?,
+        What::Permissions(what) => permissions(what),
+        What::Namespaces(what) => namespaces(what),
+        What::Publish(publish) => (publication(publish)?, Shown::Routed),
+        What::Consume(Consume {
+            queue,
+            count,
+            ack,
+            place,
+        }) => {
+            let namespace = place.namespace;
+            (
+                Request::Consume {
+                    namespace,
+                    queue,
+                    count,
+                    acknowledge: ack,
+                },
+                Shown::Messages,
+            )
+        }
+        What::Serve | What::Config | What::Completions { .. } => {
+            return Err(Failure::Wrong("that command asks no broker".into()));
+        }
+    })
+}
+
+fn queues(what: Queues) -> (Request, Shown) {
+    match what {
+        Queues::List(place) => (
+            Request::Queues {
+                namespace: place.namespace,
+            },
+            Shown::Table(show::QUEUES),
+        ),
+        Queues::Purge { name, place } => {
+            let done = said(format!("# messages dropped from {name}"));
+            (
+                Request::Purge {
+                    namespace: place.namespace,
+                    queue: name,
+                },
+                done,
+            )
+        }
+        Queues::Delete { name, place } => {
+            let done = said(format!("{name} deleted, with # messages"));
+            (
+                Request::DeleteQueue {
+                    namespace: place.namespace,
+                    queue: name,
+                },
+                done,
+            )
+        }
+        Queues::Peek { name, count, place } => (
+            Request::Peek {
+                namespace: place.namespace,
+                queue: name,
+                count,
+            },
+            Shown::Messages,
+        ),
+    }
+}
+
+fn users(what: Users) -> Result<(Request, Shown), Failure> {
+    Ok(match what {
+        Users::List => (Request::Users, Shown::Table(show::USERS)),
+        Users::Add {
+            name,
+            password: given,
+            no_password,
+            tags,
+        } => {
+            let password = match given {
+                Some(password) => Some(password),
+                None if no_password => None,
+                None => Some(password(&name)?),
+            };
+            let done = said(format!(
+                "{name} added; let it in with `polybus permissions set {name}`"
+            ));
+            (
+                Request::AddUser {
+                    name,
+                    password,
+                    tags,
+                },
+                done,
+            )
+        }
+        Users::Delete { name } => {
+            let done = said(format!("{name} deleted"));
+            (Request::DeleteUser { name }, done)
+        }
+        Users::Passwd {
+            name,
+            password: given,
+        } => {
+            let password = given.map_or_else(|| password(&name), Ok)?;
+            let done = said(format!("{name} has a new password"));
+            (Request::ChangePassword { name, password }, done)
+        }
+        Users::Tags { name, tags } => {
+            let done = said(format!("{name} has new tags"));
+            (Request::ChangeTags { name, tags }, done)
+        }
+    })
+}
+
+fn permissions(what: Permissions) -> (Request, Shown) {
+    match what {
+        Permissions::List => (Request::Permissions, Shown::Table(show::PERMISSIONS)),
+        Permissions::Set {
+            user,
+            configure,
+            write,
+            read,
+            place,
+        } => {
+            let namespace = place.namespace;
+            let done = said(format!("{user} may enter {namespace}"));
+            (
+                Request::SetPermission {
+                    user,
+                    namespace,
+                    configure,
+                    write,
+                    read,
+                },
+                done,
+            )
+        }
+        Permissions::Clear { user, place } => {
+            let namespace = place.namespace;
+            let done = said(format!("{user} may no longer enter {namespace}"));
+            (Request::ClearPermission { user, namespace }, done)
+        }
+    }
+}
+
+fn namespaces(what: Namespaces) -> (Request, Shown) {
+    match what {
+        Namespaces::List => (Request::Namespaces, Shown::Names("name")),
+        Namespaces::Add { name } => {
+            let done = Shown::Added(name.clone());
+            (Request::AddNamespace { name }, done)
+        }
+        Namespaces::Delete { name } => {
+            let done = said(format!("{name} deleted"));
+            (Request::DeleteNamespace { name }, done)
+        }
+    }
+}
+
+fn publication(publish: Publish) -> Result<Request, Failure> {
+    let body = match publish.body {
+        Some(body) => body.into_bytes(),
+        None => input()?,
+    };
+    Ok(Request::Publish {
+        namespace: publish.place.namespace,
+        topic: publish.topic,
+        key: publish.key,
+        body: Body(body),
+        durable: !publish.transient,
+    })
+}

@@ -1,0 +1,250 @@
+//! The one table of settings. To add a setting, add a row here and a field in [`super::Config`].
+
+use std::path::PathBuf;
+
+use super::Config;
+use super::values;
+
+/// One setting.
+pub(crate) struct Setting {
+    /// Its name: `amqp.listen`.
+    pub(crate) key: &'static str,
+    /// What its value is, in one word, for help texts.
+    pub(crate) value: &'static str,
+    /// What it is if nobody says otherwise.
+    pub(crate) default: &'static str,
+    /// A path: relative to the folder of the file that names it.
+    pub(crate) is_path: bool,
+    /// What it does, in one line.
+    pub(crate) help: &'static str,
+    /// Parses a value into its place.
+    pub(crate) apply: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    /// Its flag, without the dashes: `amqp-listen`.
+    pub(crate) fn flag(&self) -> String {
+        self.key.replace('.', "-")
+    }
+
+    /// Its environment variable: `POLYBUS_AMQP_LISTEN`.
+    pub(crate) fn variable(&self) -> String {
+        format!("POLYBUS_{}", self.key.replace(['.', '-'], "_")).to_uppercase()
+    }
+}
+
+fn path(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
+/// Every setting, in the order in which they are listed.
+pub(crate) const SETTINGS: &[Setting] = &[
+    Setting {
+        key: "data",
+        value: "DIR",
+        default: "./data",
+        is_path: true,
+        help: "The folder that holds everything the broker keeps. Made if it is not there.",
+        apply: |c, text| {
+            c.data = path(text)?.ok_or("a folder is needed")?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "durability",
+        value: "LEVEL",
+        default: "fsync",
+        is_path: false,
+        help: "When a publish is confirmed: fsync (it is on disk), interval (on disk within 100 ms), none (never synced).",
+        apply: |c, text| values::durability(text).map(|v| c.durability = v),
+    },
+    Setting {
+        key: "amqp.listen",
+        value: "ADDRESS",
+        default: "*:5672",
+        is_path: false,
+        help: "Where AMQP listens: HOST:PORT, *:PORT for every address (IPv4 and IPv6), several with commas, or off.",
+        apply: |c, text| values::listen(text).map(|v| c.amqp.listen = v),
+    },
+    Setting {
+        key: "amqp.tls-listen",
+        value: "ADDRESS",
+        default: "off",
+        is_path: false,
+        help: "Where AMQP listens with TLS. *:5671 as soon as tls.certificate is set.",
+        apply: |c, text| values::listen(text).map(|v| c.amqp.tls_listen = v),
+    },
+    Setting {
+        key: "amqp.heartbeat",
+        value: "DURATION",
+        default: "60s",
+        is_path: false,
+        help: "The heartbeat suggested to clients (whole seconds), or off.",
+        apply: |c, text| values::heartbeat(text).map(|v| c.amqp.heartbeat = v),
+    },
+    Setting {
+        key: "amqp.frame-max",
+        value: "SIZE",
+        default: "128 KiB",
+        is_path: false,
+        help: "The greatest frame, from 4 KiB to 16 MiB.",
+        apply: |c, text| {
+            let size = values::size_between(text, 4096, 16 << 20)?;
+            c.amqp.frame_max = u32::try_from(size).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "amqp.channel-max",
+        value: "COUNT",
+        default: "2047",
+        is_path: false,
+        help: "The most channels on one connection, from 1 to 65535.",
+        apply: |c, text| {
+            let count = values::count_between(text, 1, 65_535)?;
+            c.amqp.channel_max = u16::try_from(count).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "amqp.handshake-timeout",
+        value: "DURATION",
+        default: "10s",
+        is_path: false,
+        help: "How long a client may take from connecting until its connection is open.",
+        apply: |c, text| values::duration(text).map(|v| c.amqp.handshake_timeout = v),
+    },
+    Setting {
+        key: "amqp.max-message-size",
+        value: "SIZE",
+        default: "16 MiB",
+        is_path: false,
+        help: "The greatest message body, up to 512 MiB.",
+        apply: |c, text| {
+            values::size_between(text, 1, 512 << 20).map(|v| c.amqp.message_bytes_max = v)
+        },
+    },
+    Setting {
+        key: "amqp.consumer-timeout",
+        value: "DURATION",
+        default: "30m",
+        is_path: false,
+        help: "How long a consumer may hold a message before its channel is closed, or off.",
+        apply: |c, text| values::duration_or_off(text).map(|v| c.amqp.consumer_timeout = v),
+    },
+    Setting {
+        key: "tls.certificate",
+        value: "FILE",
+        default: "",
+        is_path: true,
+        help: "The server's certificate and the chain behind it, PEM.",
+        apply: |c, text| path(text).map(|v| c.tls.certificate = v),
+    },
+    Setting {
+        key: "tls.key",
+        value: "FILE",
+        default: "",
+        is_path: true,
+        help: "The certificate's private key, PEM.",
+        apply: |c, text| path(text).map(|v| c.tls.key = v),
+    },
+    Setting {
+        key: "tls.client-ca",
+        value: "FILE",
+        default: "",
+        is_path: true,
+        help: "Who signs clients' certificates, PEM. A client's common name is then its user (SASL EXTERNAL).",
+        apply: |c, text| path(text).map(|v| c.tls.client_ca = v),
+    },
+    Setting {
+        key: "tls.require-client-certificate",
+        value: "true|false",
+        default: "false",
+        is_path: false,
+        help: "Turn clients without a certificate away.",
+        apply: |c, text| values::switch(text).map(|v| c.tls.require_client_certificate = v),
+    },
+    Setting {
+        key: "limits.connections",
+        value: "COUNT",
+        default: "10000",
+        is_path: false,
+        help: "The most connections at a time; more are closed at once.",
+        apply: |c, text| values::count_between(text, 1, 1 << 32).map(|v| c.limits.connections = v),
+    },
+    Setting {
+        key: "limits.queues",
+        value: "COUNT",
+        default: "100000",
+        is_path: false,
+        help: "The most queues.",
+        apply: |c, text| values::count_between(text, 1, 1 << 32).map(|v| c.limits.queues = v),
+    },
+    Setting {
+        key: "limits.memory",
+        value: "SIZE",
+        default: "512 MiB",
+        is_path: false,
+        help: "How many bytes of messages are kept in memory; what is beyond waits on disk.",
+        apply: |c, text| values::size_between(text, 1 << 20, 1 << 50).map(|v| c.limits.memory = v),
+    },
+    Setting {
+        key: "limits.disk-free-min",
+        value: "SIZE",
+        default: "512 MiB",
+        is_path: false,
+        help: "With less free on the data folder's disk, publishers wait (connection.blocked) and consumers go on.",
+        apply: |c, text| values::size_between(text, 0, 1 << 50).map(|v| c.limits.disk_free_min = v),
+    },
+    Setting {
+        key: "log.level",
+        value: "LEVEL",
+        default: "info",
+        is_path: false,
+        help: "How much the log tells: error, warn, info, debug or trace.",
+        apply: |c, text| values::level(text).map(|v| c.log.level = v),
+    },
+    Setting {
+        key: "log.format",
+        value: "FORMAT",
+        default: "text",
+        is_path: false,
+        help: "How the log is written to stderr: text or json.",
+        apply: |c, text| values::format(text).map(|v| c.log.format = v),
+    },
+    Setting {
+        key: "control.socket",
+        value: "FILE",
+        default: "",
+        is_path: true,
+        help: "The Unix socket by which the other commands reach a running broker. control.sock in the data folder if not set.",
+        apply: |c, text| path(text).map(|v| c.control_socket = v),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_follow_from_the_key() {
+        let tls_listen = SETTINGS
+            .iter()
+            .find(|s| s.key == "amqp.tls-listen")
+            .unwrap();
+        assert_eq!(tls_listen.flag(), "amqp-tls-listen");
+        assert_eq!(tls_listen.variable(), "POLYBUS_AMQP_TLS_LISTEN");
+    }
+
+    #[test]
+    fn every_default_is_a_valid_value_and_every_name_is_single() {
+        let mut config = Config::default();
+        for (i, setting) in SETTINGS.iter().enumerate() {
+            (setting.apply)(&mut config, setting.default).unwrap();
+            for other in &SETTINGS[..i] {
+                assert_ne!(setting.flag(), other.flag());
+                assert_ne!(setting.variable(), other.variable());
+            }
+        }
+    }
+}

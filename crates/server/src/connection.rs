@@ -1,0 +1,371 @@
+//! One connection: owns a socket, drives a session, asks the broker. One task, one state, no channel between.
+//!
+//! ```text
+//!            hear (broker's events)      read (one)              write (one, vectored)
+//! broker ---------------------> session <---------- socket <------------------ outbound
+//!    ^----- submit (one batch) ----'
+//! ```
+//! A turn does each once and repeats while anything moves; then the task sleeps until the socket, the broker, the timer or
+//! the stop wakes it. It does not read while the session waits for an answer, too much is unwritten, or the broker has no room.
+
+mod drains;
+mod reading;
+mod sniff;
+
+pub(crate) use sniff::sniff;
+
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use polybus_model::{Batch, Event, Lane, Millis, Request};
+use polybus_session::Session;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::Sleep;
+
+use crate::clock::Clock;
+use crate::link::Link;
+use crate::stop::Slot;
+use drains::Drains;
+use reading::Input;
+
+/// With more unwritten than this, nothing is read. More than the broker's window of deliveries, so that a slow consumer alone
+/// does not silence its acknowledgements.
+const OUTBOUND_BYTES_MAX: usize = 2 << 20;
+/// Slices in one write.
+const SLICES_MAX: usize = 64;
+/// Turns before other tasks get theirs.
+const TURNS_MAX: usize = 16;
+/// The least time between two summaries for listings.
+const SUMMARY_MS: Millis = 250;
+/// How long a peer may take to read what it is told at the end.
+const CLOSING_MS: Millis = 5_000;
+/// Buffers with room for more than this are dropped when a connection is quiet.
+const QUIET_CAPACITY: usize = 64;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The session was done and all was written.
+    Done,
+    /// The peer did not get through the handshake in time.
+    HandshakeTimeout,
+    /// The peer did not read the last bytes in time.
+    ClosingTimeout,
+    /// The socket failed.
+    Lost(io::Error),
+}
+
+/// What a turn came to.
+enum Turn {
+    /// Something moved: another may find more.
+    Moved,
+    /// Nothing did.
+    Still,
+    /// It was the last.
+    Over(End),
+}
+
+/// A connection's state.
+pub(crate) struct Driver<S, L> {
+    socket: S,
+    session: Box<dyn Session>,
+    link: L,
+    slot: Slot,
+    clock: Clock,
+    input: Input,
+    batch: Batch,
+    events: Vec<Event>,
+    drains: Drains,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// What the timer is set to.
+    armed: Option<Millis>,
+    /// No session timeout is handled before this: two never come within one millisecond.
+    timeout_floor: Millis,
+    handshake_until: Option<Millis>,
+    closing_until: Option<Millis>,
+    summary_next: Millis,
+    flags: Flags,
+}
+
+#[derive(Debug, Default)]
+struct Flags {
+    /// The input is to be parsed again though nothing was read.
+    has_unparsed: bool,
+    is_eof: bool,
+    eof_told: bool,
+    stop_told: bool,
+    is_unflushed: bool,
+    is_summary_stale: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
+    /// A driver for a session whose first bytes were already read. `handshake_until` is when its handshake must be over.
+    pub(crate) fn new(
+        socket: S,
+        session: Box<dyn Session>,
+        link: L,
+        slot: Slot,
+        clock: Clock,
+        first: BytesMut,
+        handshake_until: Millis,
+    ) -> Self {
+        Self {
+            socket,
+            session,
+            link,
+            slot,
+            clock,
+            flags: Flags {
+                has_unparsed: !first.is_empty(),
+                is_summary_stale: true,
+                ..Flags::default()
+            },
+            input: Input::new(first),
+            batch: Batch::default(),
+            events: Vec::new(),
+            drains: Drains::default(),
+            timer: None,
+            armed: None,
+            timeout_floor: 0,
+            handshake_until: Some(handshake_until),
+            closing_until: None,
+            summary_next: 0,
+        }
+    }
+
+    /// Runs until the end. The session's place in the broker is given up before the socket is closed.
+    pub(crate) async fn run(mut self) -> End {
+        let end = std::future::poll_fn(|context| self.poll(context)).await;
+        let Self {
+            socket, link, slot, ..
+        } = self;
+        drop(link);
+        if matches!(end, End::Done) {
+            linger(socket).await;
+        }
+        drop(slot);
+        end
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<End> {
+        if !self.flags.stop_told && self.slot.is_stopping(context) {
+            self.flags.stop_told = true;
+            let reason = "the broker is stopping".to_owned();
+            let now = self.clock.now();
+            self.session.handle_event(Event::Shutdown { reason }, now);
+        }
+        for _ in 0..TURNS_MAX {
+            match self.turn(context) {
+                Ok(Turn::Moved) => {}
+                Ok(Turn::Still) if self.link.poll_events(context).is_ready() => {}
+                Ok(Turn::Still) => return Poll::Pending,
+                Ok(Turn::Over(end)) => return Poll::Ready(end),
+                Err(error) => return Poll::Ready(End::Lost(error)),
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn turn(&mut self, context: &mut Context<'_>) -> io::Result<Turn> {
+        let now = self.clock.now();
+        self.hear(now);
+        let has_read = self.read(context, now)?;
+        self.converse(now);
+        let has_written = self.write(context)?;
+        if let Some(end) = self.end(now) {
+            return Ok(Turn::Over(end));
+        }
+        let has_moved = has_read || has_written || self.tick(context, now);
+        Ok(if has_moved { Turn::Moved } else { Turn::Still })
+    }
+
+    /// Gives the session what the broker has to tell.
+    fn hear(&mut self, now: Millis) {
+        self.link.take_events(&mut self.events);
+        if self.events.is_empty() {
+            return;
+        }
+        self.flags.is_summary_stale = true;
+        let was_waiting = self.session.is_waiting();
+        let mut delivered = 0;
+        for event in self.events.drain(..) {
+            if let Event::Delivery(delivery) = &event {
+                delivered += delivery.message.memory_size();
+            }
+            self.session.handle_event(event, now);
+        }
+        if delivered > 0 {
+            self.drains
+                .delivered(delivered, self.session.outbound().len());
+        }
+        self.flags.has_unparsed |= was_waiting && self.input.len() > 0;
+    }
+
+    /// Reads once, if there is room for what comes of it. True if there was something.
+    fn read(&mut self, context: &mut Context<'_>, now: Millis) -> io::Result<bool> {
+        let session = &mut self.session;
+        let may_read = !self.flags.is_eof
+            && !self.flags.has_unparsed
+            && !session.is_waiting()
+            && !session.is_done()
+            && session.outbound().len() < OUTBOUND_BYTES_MAX
+            && self.link.may_read();
+        if !may_read {
+            return Ok(false);
+        }
+        let parse = |input: &mut BytesMut| session.handle_input(input, now);
+        match self.input.poll_read(&mut self.socket, context, parse) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(read)) => {
+                self.flags.is_eof = read == 0;
+                self.flags.is_summary_stale = true;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Session and broker talk until both are quiet.
+    fn converse(&mut self, now: Millis) {
+        loop {
+            if self.flags.has_unparsed && !self.session.is_waiting() {
+                self.flags.has_unparsed = false;
+                if !self.session.is_done() {
+                    self.input
+                        .parse(|input| self.session.handle_input(input, now));
+                }
+            }
+            self.session.poll_requests(&mut self.batch);
+            if let Some(bytes) = self.drains.report() {
+                self.batch
+                    .requests
+                    .push((Lane(0), Request::Drained { bytes }));
+            }
+            if self.batch.requests.is_empty() {
+                // What stands before the end of the input counts; so the end is told last.
+                if self.flags.is_eof && !self.flags.eof_told && !self.session.is_waiting() {
+                    self.flags.eof_told = true;
+                    self.session.handle_eof(now);
+                    continue;
+                }
+                return;
+            }
+            self.link.submit(&mut self.batch);
+            self.hear(now);
+        }
+    }
+
+    /// Writes once. True if something was written.
+    fn write(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let outbound = self.session.outbound();
+        if outbound.is_empty() {
+            if self.flags.is_unflushed && Pin::new(&mut self.socket).poll_flush(context)?.is_ready()
+            {
+                self.flags.is_unflushed = false;
+            }
+            return Ok(false);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let filled = outbound.slices(&mut slices);
+        let slices = slices.get(..filled).unwrap_or_default();
+        match Pin::new(&mut self.socket).poll_write_vectored(context, slices)? {
+            Poll::Pending => Ok(false),
+            Poll::Ready(0) => Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(written) => {
+                outbound.advance(written);
+                self.drains.wrote(written);
+                self.flags.is_unflushed = true;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether this is the end.
+    fn end(&mut self, now: Millis) -> Option<End> {
+        let is_over = self.session.is_done() || self.flags.eof_told;
+        if is_over && self.session.outbound().is_empty() && !self.flags.is_unflushed {
+            return Some(End::Done);
+        }
+        if is_over && self.closing_until.is_none() {
+            self.closing_until = Some(now + CLOSING_MS);
+        }
+        if self.closing_until.is_some_and(|until| until <= now) {
+            return Some(End::ClosingTimeout);
+        }
+        if self.handshake_until.is_some_and(|until| until <= now) {
+            self.handshake_until = None;
+            if self.session.summary().state == "handshake" {
+                return Some(End::HandshakeTimeout);
+            }
+        }
+        None
+    }
+
+    /// Does what is due and sets the timer to what is due next. True if something was.
+    fn tick(&mut self, context: &mut Context<'_>, now: Millis) -> bool {
+        if self.flags.is_summary_stale && self.summary_next <= now {
+            self.flags.is_summary_stale = false;
+            self.summary_next = now + SUMMARY_MS;
+            self.link.update_summary(self.session.summary());
+            self.release();
+        }
+        let timeout = self
+            .session
+            .poll_timeout()
+            .map(|at| at.max(self.timeout_floor));
+        if timeout.is_some_and(|at| at <= now) {
+            self.timeout_floor = now + 1;
+            self.session.handle_timeout(now);
+            return true;
+        }
+        let summary = self.flags.is_summary_stale.then_some(self.summary_next);
+        let due = [timeout, summary, self.handshake_until, self.closing_until];
+        let Some(due) = due.into_iter().flatten().min() else {
+            return false;
+        };
+        // A timer that is set too early does no harm: it is set anew when it fires. So it is seldom touched.
+        if self.armed.is_some_and(|armed| now < armed && armed <= due) {
+            return false;
+        }
+        let at = self.clock.instant(due);
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+        timer.as_mut().reset(at);
+        self.armed = Some(due);
+        timer.as_mut().poll(context).is_ready()
+    }
+
+    /// Gives memory back that a quiet connection does not need.
+    fn release(&mut self) {
+        if self.batch.requests.is_empty() && self.batch.requests.capacity() > QUIET_CAPACITY {
+            self.batch.requests = Vec::new();
+        }
+        if self.events.is_empty() && self.events.capacity() > QUIET_CAPACITY {
+            self.events = Vec::new();
+        }
+        let outbound = self.session.outbound();
+        if outbound.is_empty() {
+            *outbound.staged() = BytesMut::new();
+        }
+    }
+}
+
+/// Closes so that the peer can read the last bytes: a socket with unread input is reset by the kernel, and a reset takes what
+/// the peer has not read yet. So: say that nothing more comes, then take what still comes, for a while.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut socket: S) {
+    let drain = async {
+        if socket.shutdown().await.is_ok() {
+            let mut bin = [0; 4096];
+            while matches!(socket.read(&mut bin).await, Ok(1..)) {}
+        }
+    };
+    drop(tokio::time::timeout(Duration::from_secs(2), pin!(drain)).await);
+}
+
+#[cfg(test)]
+mod tests;

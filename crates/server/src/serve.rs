@@ -1,0 +1,239 @@
+//! `polybus serve`: from the settings to a broker that is ready, and back.
+//!
+//! ```text
+//! TLS, addresses taken -> data folder opened -> listening -> control socket -> "ready" -> a signal -> clients told -> all on disk
+//! ```
+//! What can fail quickly comes first; a client reaches the broker only once it has recovered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use polybus_broker::{Broker, Options};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{info, warn};
+
+use crate::cli::console::{Failure, print, tell};
+use crate::clock::{Clock, millis};
+use crate::config::{Config, Durability, Resolved};
+use crate::control::{Control, Desk};
+use crate::listener::{Bound, Server, accept, bind};
+use crate::stop::Connections;
+use crate::{protocols, tls};
+
+/// How long clients may take to leave.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The addresses of one listener setting.
+struct Door {
+    protocol: &'static str,
+    setting: &'static str,
+    bound: Vec<Bound>,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+/// Serves until a signal, or until the broker fails.
+pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
+    let config = &resolved.config;
+    crate::log::start(&config.log);
+    for note in &resolved.notes {
+        warn!("{note}");
+    }
+    raise_file_limit(config.limits.connections);
+    let acceptor = tls::acceptor(&config.tls).map_err(Failure::Failed)?;
+    let doors = [
+        ("amqp", "amqp.listen", &config.amqp.listen, None),
+        (
+            "amqps",
+            "amqp.tls-listen",
+            &config.amqp.tls_listen,
+            acceptor,
+        ),
+    ];
+    let doors = doors
+        .into_iter()
+        .map(|(protocol, setting, listen, tls)| {
+            let bound = bind(setting, listen)?;
+            Ok(Door {
+                protocol,
+                setting,
+                bound,
+                tls,
+            })
+        })
+        .collect::<Result<Vec<_>, String>>()
+        .map_err(Failure::Failed)?;
+    let broker =
+        Broker::open(options(config)).map_err(|error| Failure::Failed(error.to_string()))?;
+    let runtime = Runtime::new()
+        .map_err(|error| Failure::Failed(format!("the system gives no threads: {error}")))?;
+    let result = runtime.block_on(run(config, &broker, doors));
+    // Whoever did not leave in time is cut off here.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    result?;
+    broker
+        .shutdown()
+        .map_err(|reason| Failure::Failed(failed(&reason)))
+}
+
+fn failed(reason: &str) -> String {
+    format!(
+        "the broker has failed: {reason}. What was confirmed is on disk; mend the disk and start again"
+    )
+}
+
+async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), Failure> {
+    let cannot_listen =
+        |error: std::io::Error| Failure::Failed(format!("cannot listen for signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot_listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_listen)?;
+    let server = Arc::new(Server {
+        broker: broker.clone(),
+        protocols: protocols::amqp(config),
+        clock: Clock::start(),
+        connections: Connections::default(),
+        connections_max: config.limits.connections,
+        handshake_timeout: config.amqp.handshake_timeout,
+    });
+    let mut addresses = Vec::new();
+    let mut tasks = Vec::new();
+    for door in doors {
+        for bound in door.bound {
+            addresses.push((door.protocol, bound.address.to_string()));
+            let listener = bound.listen(door.setting).map_err(Failure::Failed)?;
+            tasks.push(tokio::spawn(accept(
+                listener,
+                door.tls.clone(),
+                Arc::clone(&server),
+            )));
+        }
+    }
+    let control = Control::bind(&config.control_socket()).map_err(Failure::Failed)?;
+    let desk = Desk::new(
+        broker.clone(),
+        config.amqp.message_bytes_max,
+        addresses.clone(),
+    );
+    print(&welcome(config, &addresses));
+    tasks.push(tokio::spawn(control.serve(Arc::new(desk))));
+    print("ready\n");
+    let failure = tokio::select! {
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+        reason = broker.failure() => Some(reason),
+    };
+    for task in &tasks {
+        task.abort();
+    }
+    if let Some(reason) = failure {
+        return Err(Failure::Failed(failed(&reason)));
+    }
+    info!(connections = server.connections.count(), "stopping");
+    tokio::select! {
+        () = server.connections.stop(PATIENCE) => Ok(()),
+        _ = terminate.recv() => Err(Failure::Failed("stopped at once".into())),
+        _ = interrupt.recv() => Err(Failure::Failed("stopped at once".into())),
+    }
+}
+
+/// What the broker is opened with.
+fn options(config: &Config) -> Options {
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    Options {
+        durability: match config.durability {
+            Durability::Fsync => polybus_broker::Durability::Fsync,
+            Durability::Interval => polybus_broker::Durability::Interval,
+            Durability::None => polybus_broker::Durability::None,
+        },
+        resident_bytes_max: size(config.limits.memory),
+        queues_max: size(config.limits.queues),
+        // The commands are the broker's connections too.
+        connections_max: size(config.limits.connections.saturating_add(64)),
+        disk_free_min_bytes: config.limits.disk_free_min,
+        consumer_timeout_ms: config.amqp.consumer_timeout.map(millis),
+        header_readers: protocols::header_readers(),
+        ..Options::new(config.data.clone())
+    }
+}
+
+/// What listens where, how durable it is, what to try next.
+fn welcome(config: &Config, addresses: &[(&'static str, String)]) -> String {
+    let mut text = format!("Polybus {}\n", env!("CARGO_PKG_VERSION"));
+    let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<10} {value}\n"));
+    for (protocol, address) in addresses {
+        let what = match *protocol {
+            "amqps" => "AMQP 0-9-1 with TLS",
+            _ => "AMQP 0-9-1; guest/guest from this machine",
+        };
+        line(protocol, &format!("{address}  {what}"));
+    }
+    if addresses.is_empty() {
+        line("listens", "nowhere: every listener is off");
+    }
+    let durability = match config.durability {
+        Durability::Fsync => "fsync: a message is confirmed when it is on disk",
+        Durability::Interval => {
+            "interval: a confirmed message is on disk within 100 ms; a power cut may lose those"
+        }
+        Durability::None => "none: a confirmed message survives the process, not a power cut",
+    };
+    line("durability", durability);
+    line("data", &config.data.display().to_string());
+    let socket = match &config.control_socket {
+        Some(path) => format!(" --control-socket {}", path.display()),
+        None if config.data == std::path::Path::new("./data") => String::new(),
+        None => format!(" --data {}", config.data.display()),
+    };
+    line(
+        "try",
+        &format!("polybus status{socket};  polybus queues list{socket};  Ctrl-C stops"),
+    );
+    text
+}
+
+/// Each connection is a file to the system, and many systems give a process 1,024 unless it asks for more.
+fn raise_file_limit(connections: u64) {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
+        let _ = setrlimit(Resource::Nofile, raised);
+    }
+    let current = getrlimit(Resource::Nofile).current;
+    // Beside the connections: the journal's segments, the listeners.
+    if current.is_some_and(|current| current < connections.saturating_add(256)) {
+        tell(&format!(
+            "polybus: note: the system allows this process {} open files, less than limits.connections ({connections}) needs; raise it with ulimit -n\n",
+            current.unwrap_or(0)
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Sources, resolve};
+
+    #[test]
+    fn the_welcome_says_what_listens_how_durable_and_what_to_try() {
+        let addresses = [
+            ("amqp", "[::]:5672".to_owned()),
+            ("amqps", "[::]:5671".to_owned()),
+        ];
+        let mut sources = Sources {
+            folder: "/nowhere".into(),
+            ..Sources::default()
+        };
+        let config = resolve(&sources).unwrap().config;
+        let first = super::welcome(&config, &addresses);
+        sources.flags = vec![
+            ("data", "/var/lib/polybus".into()),
+            ("durability", "none".into()),
+        ];
+        let config = resolve(&sources).unwrap().config;
+        let second = super::welcome(&config, &[]);
+        crate::scratch::assert_same(&(first + &second), "tests/shown/welcome.txt");
+    }
+}
