@@ -14,6 +14,9 @@ pub(crate) const NO_METHOD: MethodId = MethodId::new(0, 0);
 /// The longest reply text, in bytes.
 const TEXT_MAX: usize = 255;
 
+/// What a quorum queue says to a consumer on a channel with a limit of its own.
+const NO_GLOBAL_QOS: &str = "does not support global qos";
+
 /// A reply code: its number, its name, and whether it costs the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Code {
@@ -135,8 +138,9 @@ impl Fault {
                 return Self::new(Code::FrameError, NO_METHOD, "Malformed UTF-8 in shortstr");
             }
             CodecError::UnknownMethod(id) => (Code::NotImplemented, format!("unknown method {id}")),
-            CodecError::Arguments(..) | CodecError::Properties | CodecError::Headers(_) => {
-                (Code::SyntaxError, error.to_string())
+            CodecError::Arguments(..) => (Code::SyntaxError, error.to_string()),
+            CodecError::Properties | CodecError::Headers(_) => {
+                return Self::new(Code::InternalError, NO_METHOD, "");
             }
         };
         Self::new(code, error.method_id().unwrap_or(NO_METHOD), text)
@@ -152,7 +156,7 @@ impl Fault {
     }
 
     /// The broker's error in this protocol's words.
-    pub(crate) fn from_broker(error: &Error, method: MethodId) -> Self {
+    pub(crate) fn from_broker(error: &Error, method: MethodId, user: &str) -> Self {
         let thing = described(error);
         let (code, text) = match &error.kind {
             Kind::NotFound => match error.resource {
@@ -178,18 +182,38 @@ impl Fault {
             Kind::NotEmpty => (Code::PreconditionFailed, format!("{thing} not empty")),
             Kind::BadCredentials => (Code::AccessRefused, "login refused".to_owned()),
             Kind::InvalidSetting(text) => (Code::PreconditionFailed, text.clone()),
+            Kind::NotAllowed(text) if text.ends_with(NO_GLOBAL_QOS) => {
+                (Code::NotImplemented, format!("{thing} {NO_GLOBAL_QOS}"))
+            }
             Kind::AccessRefused(text) | Kind::NotAllowed(text) => match error.resource {
                 Resource::Namespace => (Code::NotAllowed, text.clone()),
-                Resource::Topic | Resource::Queue => (Code::AccessRefused, text.clone()),
+                Resource::Topic | Resource::Queue => {
+                    (Code::AccessRefused, access_refused(text, &thing, user))
+                }
             },
             Kind::LimitReached(text) => match error.resource {
                 Resource::Namespace => (Code::NotAllowed, text.clone()),
                 Resource::Topic | Resource::Queue => (Code::PreconditionFailed, text.clone()),
             },
-            Kind::Unavailable(text) => (Code::InternalError, text.clone()),
+            // RabbitMQ has no such error, and hard ones would cost the connection for what may be over soon.
+            Kind::Unavailable(text) => (Code::PreconditionFailed, text.clone()),
         };
         Self::new(code, method, text)
     }
+}
+
+/// RabbitMQ's words where the broker says what is not permitted.
+fn access_refused(text: &str, thing: &str, user: &str) -> String {
+    for (verb, access) in [
+        ("the user may not configure", "configure"),
+        ("the user may not write", "write"),
+        ("the user may not read", "read"),
+    ] {
+        if text.starts_with(verb) {
+            return format!("{access} access to {thing} refused for user '{user}'");
+        }
+    }
+    text.to_owned()
 }
 
 /// `queue 'x' in vhost '/'`.
@@ -336,7 +360,7 @@ mod tests {
             name: Name::new("q1").unwrap_or_else(|_| Name::empty()),
             namespace: Name::new("/").unwrap_or_else(|_| Name::empty()),
         };
-        Fault::from_broker(&error, MethodId::new(50, 10))
+        Fault::from_broker(&error, MethodId::new(50, 10), "u")
     }
 
     fn differs(field: &str, received: Option<Value>, current: Option<Value>) -> String {

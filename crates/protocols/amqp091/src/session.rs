@@ -37,7 +37,7 @@ mod tests;
 use std::sync::Arc;
 
 use bytes::{Buf, BytesMut};
-use polybus_model::{Batch, Error, Event, Lane, Millis, Reply, Request};
+use polybus_model::{Batch, Error, Event, Lane, Millis, Reply};
 use polybus_session::{Outbound, Peer, PeerSummary, Session};
 use rustc_hash::FxHashMap;
 
@@ -51,6 +51,9 @@ use crate::codec::{
 use crate::error::{Code, Fault, NO_METHOD};
 use crate::sasl::Mechanism;
 use crate::settings::Settings;
+
+/// With so many bytes unwritten a peer's silence is not held against it.
+const UNWRITTEN_MAX: usize = 1 << 20;
 
 /// Where a connection is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +91,8 @@ pub(crate) struct Connection {
     /// Why the broker takes no publishes.
     blocked: Option<&'static str>,
     told_blocked: bool,
+    /// A publish waits in the input until the broker takes it.
+    is_paused: bool,
 }
 
 impl Connection {
@@ -103,6 +108,7 @@ impl Connection {
             label: None,
             blocked: None,
             told_blocked: false,
+            is_paused: false,
         }
     }
 
@@ -113,6 +119,11 @@ impl Connection {
             let at = frames.consumed();
             match frames.next_frame() {
                 Ok(None) => break,
+                Ok(Some(frame)) if self.must_pause(&frame) => {
+                    self.is_paused = true;
+                    self.tell_blocked();
+                    return at;
+                }
                 Ok(Some(frame)) => {
                     let bytes = input.get(at..frames.consumed()).unwrap_or_default();
                     self.handle_frame(frame, bytes, now);
@@ -174,9 +185,20 @@ impl Connection {
         if let Err(fault) = handled {
             self.fail(number, &fault, now);
         }
-        if self.blocked.is_some() && !self.told_blocked {
-            self.tell_blocked();
-        }
+    }
+
+    /// Whether this publish has to wait, and with it all that comes after it on the connection, as with RabbitMQ.
+    #[inline]
+    fn must_pause(&self, frame: &Frame<'_>) -> bool {
+        self.blocked.is_some()
+            && self.phase == Phase::Running
+            && matches!(
+                frame,
+                Frame::Method {
+                    method: Method::BasicPublish(_),
+                    ..
+                }
+            )
     }
 
     fn open_channel(&mut self, number: u16, method: &Method<'_>) -> Result<(), Fault> {
@@ -239,7 +261,7 @@ impl Connection {
             return;
         };
         if let Event::Failed { error, .. } = event {
-            let fault = replies::failed_publish(&error);
+            let fault = replies::failed_publish(&error, &self.core.user);
             if fault.code.is_hard() {
                 self.fail_connection(&fault, now);
             } else {
@@ -252,7 +274,8 @@ impl Connection {
 
     /// Tells a client that publishes, once, that it is not listened to.
     fn tell_blocked(&mut self) {
-        let (Some(reason), true) = (self.blocked, self.core.has_published) else {
+        let publishes = self.core.has_published || self.is_paused;
+        let Some(reason) = self.blocked.filter(|_| publishes && !self.told_blocked) else {
             return;
         };
         self.told_blocked = true;
@@ -263,6 +286,7 @@ impl Connection {
 
     fn handle_unblocked(&mut self, now: Millis) {
         self.blocked = None;
+        self.is_paused = false;
         self.heartbeat.heard(now);
         let told = std::mem::take(&mut self.told_blocked);
         if told && self.core.client.connection_blocked && self.phase == Phase::Running {
@@ -270,9 +294,10 @@ impl Connection {
         }
     }
 
-    /// Whether the peer's bytes are taken, so that its silence means something.
+    /// Whether the peer's bytes are taken, so that its silence means something. With much unwritten, whoever drives the
+    /// session does not read.
     fn is_listening(&self) -> bool {
-        self.core.awaited == 0 && self.blocked.is_none()
+        self.core.awaited == 0 && !self.is_paused && self.core.out.len() < UNWRITTEN_MAX
     }
 
     /// Notes whether something was staged since `staged_before`.
@@ -346,10 +371,15 @@ impl Session for Connection {
                 }
             }
             Phase::Running => {
-                if self.is_listening() && self.heartbeat.is_cut_due(now) {
-                    // Without a word, as it seems to be gone.
-                    self.phase = Phase::Done;
-                } else if self.heartbeat.is_send_due(now) {
+                if self.heartbeat.is_cut_due(now) {
+                    if self.is_listening() {
+                        // Without a word, as it seems to be gone.
+                        self.phase = Phase::Done;
+                        return;
+                    }
+                    self.heartbeat.heard(now);
+                }
+                if self.heartbeat.is_send_due(now) {
                     // Bytes that the peer does not take need no company.
                     if self.core.out.is_empty() {
                         write_heartbeat(self.core.out.staged());
@@ -371,10 +401,6 @@ impl Session for Connection {
     }
 
     fn poll_requests(&mut self, batch: &mut Batch) {
-        let bytes = self.core.take_drained();
-        if bytes > 0 {
-            self.core.tell(Lane(0), Request::Drained { bytes });
-        }
         if batch.requests.is_empty() {
             std::mem::swap(&mut batch.requests, &mut self.core.requests);
         } else {
@@ -385,7 +411,7 @@ impl Session for Connection {
     fn poll_timeout(&self) -> Option<Millis> {
         match self.phase {
             Phase::Closing { until, .. } | Phase::Silent { until } => Some(until),
-            Phase::Running => self.heartbeat.deadline(self.is_listening()),
+            Phase::Running => self.heartbeat.deadline(),
             Phase::Done => None,
             _ => Some(self.handshake_until),
         }
@@ -396,11 +422,11 @@ impl Session for Connection {
     }
 
     fn is_waiting(&self) -> bool {
-        self.core.awaited > 0
-            && matches!(
-                self.phase,
-                Phase::Running | Phase::Authenticate(_) | Phase::Enter
-            )
+        let takes_requests = matches!(
+            self.phase,
+            Phase::Running | Phase::Authenticate(_) | Phase::Enter
+        );
+        takes_requests && (self.core.awaited > 0 || self.is_paused)
     }
 
     fn is_done(&self) -> bool {

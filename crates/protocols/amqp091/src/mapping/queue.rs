@@ -1,6 +1,5 @@
 //! `queue.declare` and `basic.consume` arguments to settings, checked as RabbitMQ checks them, in its order.
-//!
-//! Only the arguments that a queue type knows are kept for comparison: others are accepted and never compared.
+//! Arguments that no queue type knows are accepted, and kept for listings.
 
 use polybus_model::{
     DeadLetter, DelayedRetry, Millis, Name, Overflow, QueueKind, QueueSettings, Table, Value,
@@ -290,7 +289,7 @@ fn collected(flags: QueueFlags, kind_bit: u8, arguments: Table) -> QueueSettings
             .and_then(Value::as_bool)
             .unwrap_or(false),
         consumer_timeout: number("x-consumer-timeout"),
-        arguments: compared(arguments, kind_bit),
+        arguments,
     }
 }
 
@@ -325,17 +324,6 @@ fn delayed_retry(
         min,
         max: max.max(min),
     })
-}
-
-/// The arguments that two declarations of a queue have to agree on. That a queue is classic goes without saying.
-fn compared(mut arguments: Table, kind_bit: u8) -> Table {
-    arguments.0.retain(|(argument, value)| {
-        let known = ARGUMENTS
-            .iter()
-            .any(|(known, kinds, _)| known == argument && kinds & kind_bit != 0);
-        known && !(argument == "x-queue-type" && value.as_str() == Some("classic"))
-    });
-    arguments
 }
 
 /// The priority and timeout that a `basic.consume` names.

@@ -180,7 +180,7 @@ fn arguments_become_settings() {
         .dead_letter
         .map(|d| (d.topic.as_str().to_owned(), d.key));
     assert_eq!(dead_letter, Some(("dlx".to_owned(), Some("k".into()))));
-    assert!(made.arguments.lookup("custom").is_none());
+    assert!(made.arguments.lookup("custom").is_some());
     assert!(made.arguments.lookup("x-queue-mode").is_some());
 }
 

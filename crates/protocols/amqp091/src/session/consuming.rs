@@ -258,7 +258,6 @@ impl Channel {
             routing_key: ShortBytes(message.key()),
         };
         core.send_message(self.number, &method, message, delivery.attempts);
-        core.count_delivery(message.memory_size());
     }
 
     /// A mandatory message that nobody wanted.

@@ -37,16 +37,6 @@ pub(super) struct Core {
     /// The client has published on this connection.
     pub(super) has_published: bool,
     scratch: BytesMut,
-    unwritten: Unwritten,
-}
-
-/// Deliveries that the peer has not taken yet, so that the broker stops in time.
-#[derive(Debug, Default)]
-struct Unwritten {
-    /// As the broker counts them.
-    memory: usize,
-    /// What lay in the outbound when this was last looked at.
-    wire: usize,
 }
 
 impl Core {
@@ -65,7 +55,6 @@ impl Core {
             assembling: 0,
             has_published: false,
             scratch: BytesMut::new(),
-            unwritten: Unwritten::default(),
         }
     }
 
@@ -127,33 +116,6 @@ impl Core {
             message,
             properties,
         );
-    }
-
-    /// A delivery of so many bytes was staged.
-    #[inline]
-    pub(super) fn count_delivery(&mut self, memory: usize) {
-        self.unwritten.memory += memory;
-        self.unwritten.wire = self.out.len();
-    }
-
-    /// Bytes of deliveries that have left since last asked: of those staged, the part that the outbound has shrunk by.
-    pub(super) fn take_drained(&mut self) -> usize {
-        let Unwritten { memory, wire } = self.unwritten;
-        let left = self.out.len();
-        if memory == 0 || left >= wire {
-            return 0;
-        }
-        let drained = if left == 0 {
-            memory
-        } else {
-            let share = memory as u128 * (wire - left) as u128 / wire as u128;
-            usize::try_from(share).unwrap_or(memory).min(memory)
-        };
-        self.unwritten = Unwritten {
-            memory: memory - drained,
-            wire: left,
-        };
-        drained
     }
 }
 

@@ -9,10 +9,10 @@ use super::channel::Channel;
 use super::core::Core;
 use super::replies::Pending;
 use crate::codec::{
-    ChannelFlow, ChannelFlowOk, ChannelOpen, Encode, ExchangeBind, ExchangeBindOk, ExchangeDeclare,
-    ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk, ExchangeUnbind, ExchangeUnbindOk, Method,
-    MethodId, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk, QueueDelete, QueueDeleteOk,
-    QueuePurge, QueueUnbind, QueueUnbindOk, TableRef,
+    AccessRequestOk, ChannelFlow, ChannelFlowOk, ChannelOpen, Encode, ExchangeBind, ExchangeBindOk,
+    ExchangeDeclare, ExchangeDeclareOk, ExchangeDelete, ExchangeDeleteOk, ExchangeUnbind,
+    ExchangeUnbindOk, Method, MethodId, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk,
+    QueueDelete, QueueDeleteOk, QueuePurge, QueueUnbind, QueueUnbindOk, TableRef,
 };
 use crate::error::{Code, Fault, exchange_in};
 use crate::mapping::exchange::{self, ExchangeFlags};
@@ -64,6 +64,10 @@ impl Channel {
             // An answer that comes late; there is nothing to answer.
             Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) => Ok(()),
             Method::ChannelFlow(method) => self.flow(core, method),
+            Method::AccessRequest(_) => {
+                core.send(self.number, &AccessRequestOk { ticket: 1 });
+                Ok(())
+            }
             Method::ExchangeDeclare(method) => self.declare_exchange(core, method),
             Method::ExchangeDelete(method) => self.delete_exchange(core, method),
             Method::ExchangeBind(method) => self.bind_exchange(core, method),

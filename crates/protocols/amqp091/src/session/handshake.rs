@@ -231,7 +231,7 @@ impl Connection {
             (Phase::Authenticate(mechanism), Err(error)) => {
                 let fault = match error.kind {
                     Kind::Unavailable(_) | Kind::LimitReached(_) => {
-                        Fault::from_broker(&error, NO_METHOD)
+                        Fault::from_broker(&error, NO_METHOD, &self.core.user)
                     }
                     _ => Fault::new(
                         Code::AccessRefused,
@@ -255,7 +255,7 @@ impl Connection {
                     let text = format!("access to vhost '{vhost}' refused for user '{user}'");
                     Fault::new(Code::NotAllowed, ConnectionOpen::ID, text)
                 } else {
-                    Fault::from_broker(&error, ConnectionOpen::ID)
+                    Fault::from_broker(&error, ConnectionOpen::ID, &self.core.user)
                 };
                 // Whatever the code says, without a virtual host there is no connection.
                 self.fail_connection(&fault, now);

@@ -48,12 +48,8 @@ impl Heartbeat {
         self.interval_ms > 0 && now >= self.cut_at()
     }
 
-    /// When to look again; `listening` is false while the peer's bytes are not taken anyway.
-    pub(super) fn deadline(&self, listening: bool) -> Option<Millis> {
-        match (self.interval_ms, listening) {
-            (0, _) => None,
-            (_, true) => Some(self.send_at().min(self.cut_at())),
-            (_, false) => Some(self.send_at()),
-        }
+    /// When to look again.
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        (self.interval_ms > 0).then(|| self.send_at().min(self.cut_at()))
     }
 }

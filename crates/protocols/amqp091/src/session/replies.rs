@@ -94,7 +94,7 @@ fn count(number: u64) -> u32 {
 }
 
 /// A failed publish in the client's words: an internal exchange is refused, whatever the broker's reason says.
-pub(super) fn failed_publish(error: &Error) -> Fault {
+pub(super) fn failed_publish(error: &Error, user: &str) -> Fault {
     if let (Kind::NotAllowed(_), Resource::Topic) = (&error.kind, error.resource) {
         let exchange = exchange_in(error.name.as_str(), error.namespace.as_str());
         return Fault::new(
@@ -103,7 +103,7 @@ pub(super) fn failed_publish(error: &Error) -> Fault {
             format!("cannot publish to internal {exchange}"),
         );
     }
-    Fault::from_broker(error, BasicPublish::ID)
+    Fault::from_broker(error, BasicPublish::ID, user)
 }
 
 impl Channel {
@@ -234,8 +234,8 @@ impl Channel {
                 self.answer_reply_declared(core, &queue, nowait);
                 Ok(())
             }
-            Pending::ExchangeKnown { .. } => Err(failed_publish(error)),
-            _ => Err(Fault::from_broker(error, method)),
+            Pending::ExchangeKnown { .. } => Err(failed_publish(error, &core.user)),
+            _ => Err(Fault::from_broker(error, method, &core.user)),
         }
     }
 }

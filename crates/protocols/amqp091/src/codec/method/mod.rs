@@ -3,6 +3,7 @@
 //! A `method!` says all there is to a method's wire form: its ids, who may send it, and its fields in order. Fields that the
 //! specification reserves are skipped when read, and written as zero.
 
+mod access;
 mod basic;
 mod channel;
 mod connection;
@@ -18,6 +19,7 @@ use super::error::CodecError;
 use super::field::{Field, FieldError, FieldReader, FieldWriter, ShortBytes, ShortText};
 use super::table::TableRef;
 
+pub use access::*;
 pub use basic::*;
 pub use channel::*;
 pub use connection::*;
@@ -219,6 +221,8 @@ methods! {
     ChannelFlowOk "channel.flow_ok" Both,
     ChannelClose<'a> "channel.close" Both,
     ChannelCloseOk "channel.close_ok" Both,
+    AccessRequest<'a> "access.request" Client,
+    AccessRequestOk "access.request_ok" Server,
     ExchangeDeclare<'a> "exchange.declare" Client,
     ExchangeDeclareOk "exchange.declare_ok" Server,
     ExchangeDelete<'a> "exchange.delete" Client,

@@ -102,6 +102,16 @@ impl Seed {
             }
             .into(),
             ChannelCloseOk {}.into(),
+            AccessRequest {
+                realm: b,
+                exclusive: active,
+                passive: self.bit(1),
+                active: self.bit(2),
+                write: self.bit(3),
+                read: self.bit(4),
+            }
+            .into(),
+            AccessRequestOk { ticket: short }.into(),
         ]
     }
 

@@ -29,7 +29,6 @@ pub(super) struct Broker {
     pub(super) log: Vec<String>,
     /// How many leases each settlement had.
     pub(super) settled: Vec<(usize, Outcome)>,
-    pub(super) drained: usize,
     pub(super) published: Vec<Publish>,
 }
 
@@ -219,7 +218,6 @@ impl Broker {
                     }
                 }
             }
-            Request::Drained { bytes } => self.drained += bytes,
             _ => {}
         }
         Ok(Reply::Done)

@@ -290,6 +290,14 @@ fn flow_cannot_be_stopped() {
 }
 
 #[test]
+fn a_ticket_is_given_to_whoever_asks() {
+    assert_eq!(
+        close(&AccessRequest::default()),
+        ["1 access.request_ok { ticket: 1 }"]
+    );
+}
+
+#[test]
 fn a_failed_channel_leaves_others_alone() {
     let mut world = World::with_channel();
     world.send(2, &ChannelOpen {});
@@ -352,4 +360,26 @@ fn a_timeout_overtakes_an_answer() {
     world.send(1, &ChannelCloseOk {});
     world.send(1, &ChannelOpen {});
     assert_eq!(world.take(), ["1 channel.open_ok"]);
+}
+
+#[test]
+fn refusals_name_the_user() {
+    use polybus_model::{Error, Kind, Name, Resource};
+
+    let mut world = World::with_channel();
+    let name = |text: &str| Name::new(text).unwrap_or_else(|_| Name::empty());
+    let error = Error {
+        kind: Kind::AccessRefused("the user may not write to it".to_owned()),
+        resource: Resource::Topic,
+        name: name("x"),
+        namespace: name("/"),
+    };
+    let lane = polybus_model::Lane(1);
+    world.event(polybus_model::Event::Failed { lane, error });
+    assert_eq!(
+        world.take(),
+        [
+            "1 channel.close 403 ACCESS_REFUSED - write access to exchange 'x' in vhost '/' refused for user 'guest' (60,40)"
+        ]
+    );
 }

@@ -28,7 +28,6 @@ fn deliveries_follow_consume_ok() {
             "1 body 1",
         ]
     );
-    assert!(world.broker.drained > 0);
 }
 
 #[test]

@@ -53,9 +53,11 @@ fn none_is_none() {
 fn a_peer_that_is_not_listened_to_is_not_cut_off() {
     let mut world = World::new();
     world.shake_hands(131_072, 10);
+    world.send(1, &ChannelOpen {});
     world.event(Event::Blocked {
         reason: "low on disk",
     });
+    world.publish(1, "", "q", b"x");
     world.wait_until(100_000);
     assert!(!world.session.is_done());
     world.event(Event::Unblocked);

@@ -177,7 +177,10 @@ fn bad_properties_end_the_connection() {
         &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x80, 0, 200],
         0xce,
     ));
-    assert!(answer(&bytes).starts_with("0 connection.close 502 SYNTAX_ERROR"));
+    assert_eq!(
+        answer(&bytes),
+        "0 connection.close 541 INTERNAL_ERROR (0,0)"
+    );
 }
 
 #[test]

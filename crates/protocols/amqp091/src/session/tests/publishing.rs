@@ -373,8 +373,10 @@ fn only_publishers_are_told_of_a_block() {
         world.take(),
         ["0 connection.blocked { reason: \"low on disk\" }"]
     );
+    assert!(world.broker.published.is_empty() && world.session.is_waiting());
     world.event(Event::Unblocked);
     assert_eq!(world.take(), ["0 connection.unblocked"]);
+    assert_eq!(world.broker.published.len(), 1);
 }
 
 #[test]
