@@ -1,4 +1,10 @@
 //! Whole turns, from batches to effects.
 
 mod basics;
+mod consuming;
+mod declaring;
 pub(crate) mod desk;
+mod dying;
+mod memory;
+mod model;
+mod recovering;

@@ -1,0 +1,217 @@
+//! Credit, turns, exclusivity, flow.
+
+use polybus_model::{
+    Event, Kind, Outcome, QueueKind, QueueSettings, Request, SessionId, SubscriberId,
+};
+
+use super::desk::{Desk, bodies, deliveries, durable, name, subscribe};
+use crate::Options;
+
+fn who(told: super::desk::Told) -> Vec<u32> {
+    deliveries(told)
+        .iter()
+        .map(|delivery| delivery.subscriber.0)
+        .collect()
+}
+
+#[test]
+fn competing_consumers_take_turns_and_higher_priorities_come_first() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    for number in [1, 2, 3] {
+        desk.subscribe(2, subscribe("q", number));
+    }
+    assert_eq!(who(desk.send("q", &["a", "b", "c", "d"])), [1, 2, 3, 1]);
+    let mut first = subscribe("q", 9);
+    first.priority = 1;
+    first.credit = Some(2);
+    desk.subscribe(3, first);
+    assert_eq!(who(desk.send("q", &["e", "f", "g", "h"])), [9, 9, 2, 3]);
+}
+
+#[test]
+fn credit_bounds_what_a_consumer_and_a_lane_hold() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    desk.batch(2, vec![Request::LaneCredit { limit: Some(3) }]);
+    let mut one = subscribe("q", 1);
+    one.credit = Some(2);
+    desk.subscribe(2, one);
+    desk.subscribe(2, subscribe("q", 2));
+    let got = deliveries(desk.send("q", &["a", "b", "c", "d", "e"]));
+    assert_eq!(got.len(), 3);
+    let lease = got[1].lease.into_iter().collect();
+    let more = desk.settle(2, lease, Outcome::Accept);
+    assert_eq!(bodies(more), ["d"]);
+    let more = desk.batch(2, vec![Request::LaneCredit { limit: None }]);
+    assert_eq!(bodies(more), ["e"]);
+}
+
+#[test]
+fn a_session_that_does_not_drain_gets_no_more() {
+    let options = Options {
+        session_window_bytes: 1,
+        ..Options::default()
+    };
+    let mut desk = Desk::with(options);
+    desk.declare("q", durable());
+    let mut auto = subscribe("q", 1);
+    auto.auto_settle = true;
+    desk.subscribe(2, auto);
+    let got = deliveries(desk.send("q", &["a", "b"]));
+    assert_eq!(got.len(), 1, "one may always go");
+    assert_eq!(got[0].lease, None);
+    let bytes = got[0].message.memory_size();
+    assert_eq!(
+        bodies(desk.batch(2, vec![Request::Drained { bytes }])),
+        ["b"]
+    );
+    assert_eq!(desk.shelf.live(), 0);
+}
+
+#[test]
+fn a_paused_lane_gets_nothing_until_it_resumes() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    desk.subscribe(2, subscribe("q", 1));
+    desk.batch(2, vec![Request::Flow { active: false }]);
+    assert!(bodies(desk.send("q", &["a"])).is_empty());
+    let told = desk.batch(2, vec![Request::Flow { active: true }]);
+    assert_eq!(bodies(told), ["a"]);
+}
+
+#[test]
+fn a_single_active_consumer_is_followed_by_the_next() {
+    let mut desk = Desk::new();
+    let settings = QueueSettings {
+        single_active: true,
+        ..durable()
+    };
+    desk.declare("q", settings);
+    for session in [2, 3, 4] {
+        desk.subscribe(session, subscribe("q", session as u32));
+    }
+    assert_eq!(who(desk.send("q", &["a", "b"])), [2, 2]);
+    assert_eq!(who(desk.detach(2)), [3, 3]);
+}
+
+#[test]
+fn a_quorum_queue_hands_over_to_a_higher_priority_when_nothing_is_held() {
+    let mut desk = Desk::new();
+    let settings = QueueSettings {
+        kind: QueueKind::Quorum,
+        single_active: true,
+        ..durable()
+    };
+    desk.declare("q", settings);
+    desk.subscribe(2, subscribe("q", 2));
+    let held = deliveries(desk.send("q", &["a"]));
+    let mut higher = subscribe("q", 3);
+    higher.priority = 1;
+    desk.subscribe(3, higher);
+    assert!(
+        who(desk.send("q", &["b"])).is_empty(),
+        "it has to end first"
+    );
+    let leases = held.iter().filter_map(|one| one.lease).collect();
+    assert_eq!(who(desk.settle(2, leases, Outcome::Accept)), [3]);
+}
+
+#[test]
+fn exclusive_use_is_exclusive() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    let refused = |told: super::desk::Told| {
+        matches!(
+            &told[..],
+            [(_, Event::Reply { result: Err(error), .. })] if error.kind == Kind::ExclusiveUse
+        )
+    };
+    let exclusive = |number| {
+        let mut one = subscribe("q", number);
+        one.exclusive = true;
+        one
+    };
+    desk.subscribe(2, exclusive(1));
+    assert!(refused(desk.subscribe(3, subscribe("q", 1))));
+    desk.batch(
+        2,
+        vec![Request::Unsubscribe {
+            subscriber: SubscriberId(1),
+        }],
+    );
+    desk.subscribe(3, subscribe("q", 1));
+    assert!(refused(desk.subscribe(2, exclusive(1))));
+}
+
+#[test]
+fn what_an_ended_subscription_held_stays_with_its_lane() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    desk.subscribe(2, subscribe("q", 1));
+    let held = deliveries(desk.send("q", &["a", "b"]));
+    desk.batch(
+        2,
+        vec![Request::Unsubscribe {
+            subscriber: SubscriberId(1),
+        }],
+    );
+    assert!(desk.take(3, "q").is_none());
+    desk.settle(2, held[0].lease.into_iter().collect(), Outcome::Accept);
+    desk.batch(2, vec![Request::CloseLane]);
+    assert_eq!(desk.drain("q"), ["b"]);
+    desk.settle(2, held[1].lease.into_iter().collect(), Outcome::Accept);
+    assert_eq!(desk.shelf.live(), 0, "a stale lease settles nothing");
+}
+
+#[test]
+fn who_holds_a_message_for_too_long_is_told_once() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    let mut slow = subscribe("q", 1);
+    slow.consumer_timeout = Some(1_000);
+    desk.subscribe(2, slow);
+    desk.send("q", &["a"]);
+    desk.wait(900);
+    desk.send("q", &["b"]);
+    let told = desk.wait(2_000);
+    assert!(
+        matches!(
+            &told[..],
+            [(SessionId(2), Event::ConsumerTimeout { timeout: 1_000, .. })]
+        ),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn queues_go_with_their_last_consumer_or_their_owner() {
+    let mut desk = Desk::new();
+    let auto_delete = QueueSettings {
+        auto_delete: true,
+        ..durable()
+    };
+    desk.declare("auto", auto_delete);
+    desk.take(2, "auto");
+    desk.subscribe(2, subscribe("auto", 1));
+    desk.send("auto", &["x"]);
+    desk.batch(2, vec![Request::CloseLane]);
+    assert!(desk.engine.queues("/").is_empty());
+    let exclusive = QueueSettings {
+        exclusive: true,
+        ..durable()
+    };
+    desk.declare("mine", exclusive);
+    let told = desk.subscribe(2, subscribe("mine", 1));
+    assert!(matches!(
+        &told[..],
+        [(_, Event::Reply { result: Err(error), .. })] if error.kind == Kind::Locked
+    ));
+    desk.detach(1);
+    assert!(desk.engine.queues("/").is_empty());
+    assert_eq!(desk.shelf.live(), 0);
+    assert_eq!(
+        desk.engine.peek("/", name("mine").as_str(), 1).map(|_| ()),
+        None
+    );
+}

@@ -1,0 +1,398 @@
+//! Random turns, a snapshot anywhere among them, an end after any of them: what is recovered is what was durable.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use polybus_model::{
+    Binding, DeadLetter, DelayedRetry, Destination, Event, LeaseId, Outcome, QueueKind,
+    QueueSettings, Request, SessionId, Table, TopicKind, TopicSettings, Transaction,
+};
+use proptest::prelude::*;
+
+use super::desk::{Desk, Shelf, Told, durable, message_with, name, publish, subscribe};
+use crate::record::Range;
+use crate::{Engine, Options, Place, Recovery, ReplayOrigin, snapshot};
+
+const QUEUES: [&str; 5] = ["plain", "quorum", "ttl", "priority", "transient"];
+
+fn queue(at: usize) -> (&'static str, QueueSettings) {
+    let name_of = QUEUES[at % QUEUES.len()];
+    let mut settings = durable();
+    match name_of {
+        "quorum" => {
+            settings.kind = QueueKind::Quorum;
+            settings.delivery_limit = Some(2);
+            settings.delayed_retry = Some(DelayedRetry { min: 20, max: 50 });
+        }
+        "ttl" => {
+            settings.message_ttl = Some(40);
+            settings.dead_letter = Some(DeadLetter {
+                topic: name("t"),
+                key: Some(Bytes::from_static(b"dead")),
+            });
+            settings.max_length = Some(6);
+        }
+        "priority" => settings.max_priority = Some(3),
+        "transient" => settings.durable = false,
+        _ => {}
+    }
+    (name_of, settings)
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Declare(usize),
+    Delete(usize),
+    Topic(bool),
+    DeleteTopic,
+    Bind(usize),
+    Unbind(usize),
+    Publish {
+        queue: usize,
+        count: usize,
+        durable: bool,
+        priority: u8,
+        by_topic: bool,
+        delay: Option<u64>,
+    },
+    Transaction(usize),
+    Subscribe(usize),
+    Settle(usize, Outcome),
+    CloseLane,
+    Purge(usize),
+    Wait(u64),
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let at = 0..QUEUES.len();
+    let outcome = prop_oneof![
+        Just(Outcome::Accept),
+        any::<bool>().prop_map(|failed| Outcome::Release { failed }),
+        Just(Outcome::Reject),
+    ];
+    prop_oneof![
+        4 => at.clone().prop_map(Step::Declare),
+        1 => at.clone().prop_map(Step::Delete),
+        2 => any::<bool>().prop_map(Step::Topic),
+        1 => Just(Step::DeleteTopic),
+        4 => at.clone().prop_map(Step::Bind),
+        1 => at.clone().prop_map(Step::Unbind),
+        12 => (at.clone(), 1..4_usize, prop::bool::weighted(0.8), 0..5_u8, any::<bool>(), prop::option::of(1..60_u64))
+            .prop_map(|(queue, count, durable, priority, by_topic, delay)| Step::Publish {
+                queue, count, durable, priority, by_topic, delay,
+            }),
+        1 => at.clone().prop_map(Step::Transaction),
+        3 => at.clone().prop_map(Step::Subscribe),
+        8 => (any::<usize>(), outcome).prop_map(|(which, outcome)| Step::Settle(which, outcome)),
+        1 => Just(Step::CloseLane),
+        1 => at.prop_map(Step::Purge),
+        3 => (1..50_u64).prop_map(Step::Wait),
+    ]
+}
+
+fn binding(at: usize) -> Box<Binding> {
+    Box::new(Binding {
+        source: name("t"),
+        destination: Destination::Queue(name(QUEUES[at])),
+        key: Bytes::new(),
+        arguments: Table::new(),
+    })
+}
+
+fn topic(delayed: bool) -> Request {
+    Request::DeclareTopic {
+        name: name("t"),
+        settings: Some(Box::new(TopicSettings {
+            kind: TopicKind::Fanout,
+            delayed,
+            durable: true,
+            auto_delete: false,
+            internal: false,
+            alternate: None,
+            arguments: Table::new(),
+        })),
+    }
+}
+
+fn run(desk: &mut Desk, held: &mut Vec<LeaseId>, number: usize, step: &Step) {
+    let request = match step.clone() {
+        Step::Declare(at) => {
+            let (queue, settings) = queue(at);
+            Request::DeclareQueue {
+                name: name(queue),
+                settings: Some(Box::new(settings)),
+            }
+        }
+        Step::Delete(at) => Request::DeleteQueue {
+            name: name(QUEUES[at]),
+            if_unused: false,
+            if_empty: false,
+        },
+        Step::Topic(delayed) => topic(delayed),
+        Step::DeleteTopic => Request::DeleteTopic {
+            name: name("t"),
+            if_unused: false,
+        },
+        Step::Bind(at) => Request::Bind(binding(at)),
+        Step::Unbind(at) => Request::Unbind(binding(at)),
+        Step::Publish {
+            queue,
+            count,
+            durable,
+            priority,
+            by_topic,
+            delay,
+        } => {
+            let topic = if by_topic { "t" } else { "" };
+            let requests = (0..count)
+                .map(|_| {
+                    let message = message_with(topic, QUEUES[queue], "body", |parts| {
+                        parts.durable = durable;
+                        parts.priority = Some(priority);
+                    });
+                    let mut one = publish(message);
+                    one.delay = delay;
+                    Request::Publish(one)
+                })
+                .collect();
+            note(held, desk.batch(1, requests));
+            return;
+        }
+        Step::Transaction(at) => Request::Transaction(Box::new(Transaction {
+            publishes: vec![publish(message_with("", QUEUES[at], "tx", |_| {}))],
+            settles: held
+                .pop()
+                .map(|lease| polybus_model::Settle {
+                    leases: vec![lease],
+                    outcome: Outcome::Accept,
+                })
+                .into_iter()
+                .collect(),
+        })),
+        Step::Subscribe(at) => {
+            let mut one = subscribe(QUEUES[at], number as u32);
+            one.credit = Some(3);
+            Request::Subscribe(Box::new(one))
+        }
+        Step::Settle(which, outcome) => {
+            if held.is_empty() {
+                return;
+            }
+            let leases = vec![held.swap_remove(which % held.len())];
+            Request::Settle(polybus_model::Settle { leases, outcome })
+        }
+        Step::CloseLane => Request::CloseLane,
+        Step::Purge(at) => Request::Purge {
+            queue: name(QUEUES[at]),
+        },
+        Step::Wait(ms) => {
+            note(held, desk.wait(ms));
+            return;
+        }
+    };
+    note(held, desk.batch(1, vec![request]));
+}
+
+fn note(held: &mut Vec<LeaseId>, told: Told) {
+    held.extend(told.into_iter().filter_map(|(_, event)| match event {
+        Event::Delivery(delivery) => delivery.lease,
+        _ => None,
+    }));
+}
+
+/// The durable state, in a form that can be compared.
+#[derive(PartialEq, Debug)]
+struct Durable {
+    definitions: Vec<Vec<u8>>,
+    queues: BTreeMap<u64, (Vec<u64>, Vec<u64>, Vec<(u64, u64, u64)>)>,
+    delayed: Vec<u64>,
+}
+
+fn all(ranges: &[Range]) -> Vec<u64> {
+    ranges
+        .iter()
+        .flat_map(|range| range.first..range.first + u64::from(range.len))
+        .collect()
+}
+
+fn durable_state(engine: &Engine, with_flags: bool) -> Durable {
+    let mut bytes = Vec::new();
+    engine.snapshot(&mut bytes);
+    let state = snapshot::read(&bytes).unwrap();
+    let mut definitions: Vec<_> = state.definitions.iter().map(|one| one.to_vec()).collect();
+    definitions.sort();
+    let queues = state.queues.iter().map(|queue| {
+        let live = all(&queue.live);
+        let redelivered = if with_flags {
+            all(&queue.redelivered)
+        } else {
+            Vec::new()
+        };
+        let attempts = queue
+            .attempts
+            .iter()
+            .filter(|one| live.contains(&one.sequence))
+            .map(|one| (one.sequence, one.attempts, one.due))
+            .collect();
+        (queue.incarnation, (live, redelivered, attempts))
+    });
+    Durable {
+        definitions,
+        queues: queues.collect(),
+        delayed: all(&state.delayed),
+    }
+}
+
+fn recover(
+    snapshot: Option<&(usize, Vec<u8>)>,
+    records: &[(u8, Place, Vec<u8>)],
+    clean: bool,
+    now: u64,
+) -> (Engine, Shelf) {
+    let (cut, mut recovery) = match snapshot {
+        Some((cut, bytes)) => (*cut, Engine::restore(Options::default(), bytes).unwrap()),
+        None => (0, Recovery::empty(Options::default())),
+    };
+    for (at, (kind, place, payload)) in records.iter().enumerate() {
+        let origin = if at < cut {
+            ReplayOrigin::BeforeSnapshot
+        } else {
+            ReplayOrigin::AfterSnapshot
+        };
+        recovery.replay(origin, *kind, *place, payload).unwrap();
+    }
+    let mut shelf = Shelf {
+        records: records.to_vec(),
+        references: BTreeMap::new(),
+    };
+    let engine = recovery.finish(now, clean, &mut shelf).unwrap();
+    (engine, shelf)
+}
+
+fn live(shelf: &Shelf) -> BTreeMap<Place, i64> {
+    let mut live = shelf.references.clone();
+    live.retain(|_, count| *count > 0);
+    live
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_durable_is_recovered_from_any_snapshot(
+        steps in prop::collection::vec(steps(), 1..60),
+        cut in any::<prop::sample::Index>(),
+        end in any::<prop::sample::Index>(),
+    ) {
+        let mut desk = Desk::new();
+        let mut held = Vec::new();
+        let (cut, end) = (cut.index(steps.len()), end.index(steps.len()));
+        let mut snapshot = None;
+        for (number, step) in steps.iter().enumerate() {
+            run(&mut desk, &mut held, number, step);
+            if number == cut {
+                let mut bytes = Vec::new();
+                desk.engine.snapshot(&mut bytes);
+                snapshot = Some((desk.shelf.records.len(), bytes));
+            }
+            if number == end {
+                break;
+            }
+        }
+        let expected = durable_state(&desk.engine, false);
+        let now = desk.now;
+        let (engine, shelf) = recover(snapshot.as_ref(), &desk.shelf.records, false, now);
+        prop_assert_eq!(&durable_state(&engine, false), &expected);
+        prop_assert_eq!(live(&shelf), live(&desk.shelf));
+
+        // A clean end keeps which messages were delivered before.
+        let mut bytes = Vec::new();
+        desk.engine.snapshot(&mut bytes);
+        let last = (desk.shelf.records.len(), bytes);
+        let (engine, _) = recover(Some(&last), &desk.shelf.records, true, now);
+        prop_assert_eq!(durable_state(&engine, true), durable_state(&desk.engine, true));
+    }
+
+    #[test]
+    fn a_corrupt_record_is_an_error_and_never_a_panic(
+        steps in prop::collection::vec(steps(), 1..20),
+        which in any::<prop::sample::Index>(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+        cut in any::<bool>(),
+    ) {
+        let mut desk = Desk::new();
+        let mut held = Vec::new();
+        run(&mut desk, &mut held, 0, &Step::Declare(0));
+        for (number, step) in steps.iter().enumerate() {
+            run(&mut desk, &mut held, number + 1, step);
+        }
+        let mut bytes = Vec::new();
+        desk.engine.snapshot(&mut bytes);
+        damage(&mut bytes, at, byte, cut);
+        let _ = Engine::restore(Options::default(), &bytes);
+        let mut recovery = Recovery::empty(Options::default());
+        let damaged = which.index(desk.shelf.records.len());
+        for (number, (kind, place, payload)) in desk.shelf.records.iter().enumerate() {
+            let mut payload = payload.clone();
+            if number == damaged {
+                damage(&mut payload, at, byte, cut);
+                let _ = crate::record::decode_message(&payload);
+                let _ = desk.engine.live_targets(*place, &payload);
+            }
+            if recovery.replay(ReplayOrigin::AfterSnapshot, *kind, *place, &payload).is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn damage(bytes: &mut Vec<u8>, at: prop::sample::Index, byte: u8, cut: bool) {
+    let at = at.index(bytes.len());
+    if cut {
+        bytes.truncate(at);
+    } else {
+        bytes[at] = byte;
+    }
+}
+
+#[test]
+fn recovered_messages_are_loaded_and_delivered_in_order() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    desk.send("q", &["a", "b", "c", "d"]);
+    let taken = desk.take(2, "q").unwrap();
+    desk.settle(2, taken.lease.into_iter().collect(), Outcome::Accept);
+    let (engine, shelf) = recover(None, &desk.shelf.records, false, desk.now);
+    desk.engine = engine;
+    desk.shelf = shelf;
+    desk.engine.attach(SessionId(4), &name("/")).unwrap();
+    let first = desk.take(4, "q").unwrap();
+    assert!(first.redelivered);
+    assert_eq!(first.message.body(), b"b");
+    assert_eq!(desk.drain("q"), ["c", "d"]);
+}
+
+#[test]
+fn a_missing_message_is_corrupt_data() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    desk.send("q", &["a", "b", "c"]);
+    let mut bytes = Vec::new();
+    desk.engine.snapshot(&mut bytes);
+    let mut recovery = Engine::restore(Options::default(), &bytes).unwrap();
+    for (at, (kind, place, payload)) in desk.shelf.records.iter().enumerate() {
+        if at != 2 {
+            recovery
+                .replay(ReplayOrigin::BeforeSnapshot, *kind, *place, payload)
+                .unwrap();
+        }
+    }
+    let error = recovery
+        .finish(desk.now, false, &mut desk.shelf)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("message 2 is missing"),
+        "{error}"
+    );
+}
