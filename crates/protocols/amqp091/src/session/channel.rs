@@ -148,15 +148,27 @@ impl Channel {
         self.ask(core, Request::CloseLane, Pending::ClosedByUs);
     }
 
-    /// The broker failed a request without an answer, and dropped those that came after it.
+    /// The broker failed a request without an answer, and dropped those of its batch that came after it.
     pub(super) fn handle_failed(&mut self, core: &mut Core, fault: &Fault) {
-        if self.phase == Phase::Closing || matches!(self.pending, Some(Pending::ClosedByPeer)) {
+        if self.phase == Phase::Closing {
+            // The end of the lane was among them, unless it is not sent yet.
+            let is_unsent = |(lane, request): &(Lane, Request)| {
+                *lane == self.lane && matches!(request, Request::CloseLane)
+            };
+            if self.pending.is_some() && !core.requests.iter().any(is_unsent) {
+                core.requests.push((self.lane, Request::CloseLane));
+            }
             return;
         }
-        if self.pending.take().is_some() {
+        let dropped = self.pending.take();
+        if dropped.is_some() {
             core.awaited = core.awaited.saturating_sub(1);
         }
         self.close(core, fault);
+        if let Some(Pending::ClosedByPeer) = dropped {
+            // Both closed it at once; each answers the other.
+            core.send(self.number, &ChannelCloseOk {});
+        }
     }
 
     /// The answer that is due, if someone still waits for it.

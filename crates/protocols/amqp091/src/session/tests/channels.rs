@@ -383,3 +383,45 @@ fn refusals_name_the_user() {
         ]
     );
 }
+
+#[test]
+fn a_failed_publish_and_a_close_may_cross() {
+    let mut world = World::with_channel();
+    let mut bytes = published(1, "nope", "q", false, &Properties::default(), b"x");
+    write_method(&mut bytes, 1, &ChannelClose::default());
+    world.push(&bytes);
+    assert_eq!(
+        world.take_names(),
+        ["1 channel.close", "1 channel.close_ok"]
+    );
+    assert!(!world.session.is_waiting());
+    world.send(1, &ChannelCloseOk {});
+    world.send(1, &ChannelOpen {});
+    assert_eq!(world.take(), ["1 channel.open_ok"]);
+}
+
+#[test]
+fn a_failed_publish_and_a_fault_behind_it_close_once() {
+    let mut world = World::with_channel();
+    let mut bytes = published(1, "nope", "q", false, &Properties::default(), b"x");
+    let ack = BasicAck {
+        delivery_tag: 9,
+        multiple: false,
+    };
+    write_method(&mut bytes, 1, &ack);
+    world.push(&bytes);
+    assert_eq!(world.take_names(), ["1 channel.close"]);
+    assert!(!world.session.is_waiting());
+    assert_eq!(
+        world
+            .broker
+            .log
+            .iter()
+            .filter(|w| *w == "CloseLane")
+            .count(),
+        1
+    );
+    world.send(1, &ChannelCloseOk {});
+    world.send(1, &ChannelOpen {});
+    assert_eq!(world.take(), ["1 channel.open_ok"]);
+}
