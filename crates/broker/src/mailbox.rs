@@ -58,6 +58,8 @@ impl Mailbox {
     /// Moves the events to the end of `into`.
     pub(crate) fn take(&self, into: &mut Vec<Event>) {
         let mut inner = self.inner.lock();
+        // Whoever takes is awake: what comes next finds the waker only after the next poll.
+        inner.waker = None;
         if into.is_empty() {
             std::mem::swap(&mut inner.events, into);
         } else {

@@ -208,6 +208,21 @@ impl Shard {
         Ok(true)
     }
 
+    /// Writes an empty frame: it proves on disk how far everything before it was durable, so that later damage to the last
+    /// confirmed frame is not taken for a torn write.
+    pub(crate) fn mark_idle(&self) -> Result<(), StepError> {
+        let mark = {
+            let mut state = self.state.lock();
+            let mark = state.staging.appender.seal_mark();
+            state.in_flight += mark.bytes();
+            mark
+        };
+        let bytes = mark.bytes();
+        self.writer.write(mark).map_err(|error| error.to_string())?;
+        self.release_gated(bytes);
+        Ok(())
+    }
+
     /// Makes what was written stable, for interval durability.
     pub(crate) fn sync(&self) -> Result<(), StepError> {
         self.writer.sync().map_err(|error| error.to_string())?;

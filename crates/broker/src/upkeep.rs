@@ -67,6 +67,9 @@ impl Upkeep {
             0
         };
         self.last_seen = now_at;
+        if self.idle_steps == 1 {
+            shard.mark_idle()?;
+        }
 
         let complete = complete_journal(shard);
         let uncovered = complete
