@@ -8,6 +8,7 @@ use polybus_model::{
 };
 use rustc_hash::FxHashMap;
 
+use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
 use crate::namespace::Namespace;
 use crate::queue::Queue;
@@ -43,7 +44,7 @@ pub struct Engine {
     /// Bytes of messages in memory.
     pub(crate) resident_bytes: usize,
     pub(crate) work: Work,
-    pub(crate) leased: crate::compaction::LeasedIndex,
+    pub(crate) aside: AsideIndex,
 }
 
 impl Engine {
@@ -74,7 +75,7 @@ impl Engine {
             next_consumer: 0,
             resident_bytes: 0,
             work: Work::default(),
-            leased: crate::compaction::LeasedIndex::default(),
+            aside: AsideIndex::default(),
         }
     }
 

@@ -29,10 +29,9 @@ impl Engine {
                 }
                 Some(_) => {}
             }
-            let Some((entry, reason)) = queue.dying.pop_front() else {
+            let Some((entry, reason)) = queue.next_dying() else {
                 break;
             };
-            queue.aside_bytes -= entry.memory_size();
             queue.end(&entry, turn.store);
             let namespace = queue.namespace;
             let letter = entry.message.and_then(|message| {

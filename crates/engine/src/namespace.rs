@@ -17,6 +17,9 @@ const PREDECLARED: [(&str, TopicKind, bool); 6] = [
     ("amq.rabbitmq.trace", TopicKind::Pattern, true),
 ];
 
+/// The slot of no namespace.
+const NOWHERE: u32 = u32::MAX;
+
 /// A namespace.
 #[derive(Debug)]
 pub(crate) struct Namespace {
@@ -88,6 +91,12 @@ impl Engine {
         }
         self.delayed.drop_namespace(slot, turn.store);
         self.namespaces.remove(slot);
+        // Whoever is still in it must not find itself in the next one that gets this slot.
+        for (_, session) in self.sessions.iter_mut() {
+            if session.namespace == slot {
+                session.namespace = NOWHERE;
+            }
+        }
     }
 
     /// The namespaces, by name.

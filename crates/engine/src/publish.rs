@@ -54,7 +54,9 @@ impl Engine {
         let mut placed = Placed::default();
         if routed.delayed {
             placed.journaled |= self.delay(asker.namespace, &publish, turn);
-        } else if slots.is_empty() && publish.mandatory {
+        }
+        // What is delayed comes back too: nothing was routed yet.
+        if slots.is_empty() && publish.mandatory {
             let event = Event::Returned {
                 lane: asker.lane,
                 message: publish.message.clone(),

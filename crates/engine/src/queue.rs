@@ -79,6 +79,8 @@ pub(crate) struct Queue {
     /// Attempts that changed in this turn.
     pub(crate) changed: Vec<Attempts>,
     pub(crate) last_used: Millis,
+    /// Changes whenever the set of those waiting or dying does.
+    pub(crate) aside_version: u64,
     /// Bytes in memory of what is waiting or dying.
     pub(crate) aside_bytes: usize,
     /// What the engine's sum holds for this queue.
@@ -119,6 +121,7 @@ impl Queue {
             ended: Vec::new(),
             changed: Vec::new(),
             last_used: now,
+            aside_version: 0,
             aside_bytes: 0,
             reported_bytes: 0,
             armed: None,
@@ -229,6 +232,7 @@ impl Queue {
     /// An entry is to be dead-lettered, or ends where there is nowhere to.
     pub(crate) fn kill(&mut self, entry: Entry, reason: DeathReason, store: &mut impl Store) {
         if self.settings.dead_letter.is_some() {
+            self.aside_version += 1;
             self.aside_bytes += entry.memory_size();
             self.dying.push_back((entry, reason));
         } else {
@@ -305,8 +309,17 @@ impl Queue {
         }
     }
 
+    /// Takes the next one to be dead-lettered.
+    pub(crate) fn next_dying(&mut self) -> Option<(Entry, DeathReason)> {
+        let (entry, reason) = self.dying.pop_front()?;
+        self.aside_version += 1;
+        self.aside_bytes -= entry.memory_size();
+        Some((entry, reason))
+    }
+
     /// Puts an entry aside until then.
     pub(crate) fn wait(&mut self, due: Millis, entry: Entry) {
+        self.aside_version += 1;
         self.aside_bytes += entry.memory_size();
         self.waiting.insert((due, entry.sequence), entry);
     }
@@ -317,6 +330,7 @@ impl Queue {
             && first.key().0 <= now
         {
             let entry = first.remove();
+            self.aside_version += 1;
             self.aside_bytes -= entry.memory_size();
             self.ready.put_back(entry);
         }
@@ -329,7 +343,7 @@ impl Queue {
             .ready
             .front()
             .map(|front| front.expiry)
-            .filter(|expiry| *expiry != NEVER && !(loading && !self.can_kill()));
+            .filter(|expiry| *expiry != NEVER && (!loading || self.can_kill()));
         let unused = self
             .settings
             .expires

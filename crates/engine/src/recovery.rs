@@ -281,7 +281,7 @@ impl Recovery {
                 now,
             );
             let sequences = self.sequences.remove(&incarnation).unwrap_or_default();
-            fill(&mut queue, sequences, clean, store)?;
+            fill(&mut queue, sequences, now, clean, store)?;
             let slot = engine.insert_queue(queue);
             engine.arm(slot);
         }
@@ -323,6 +323,7 @@ impl Recovery {
 fn fill(
     queue: &mut Queue,
     mut sequences: Sequences,
+    now: Millis,
     clean: bool,
     store: &mut impl Store,
 ) -> Result<(), Corrupt> {
@@ -353,9 +354,9 @@ fn fill(
             message: None,
         };
         store.adopt(seen.stand.place, seen.stand.len);
-        match attempts.map_or(0, |one| one.due) {
-            0 => queue.ready.push(entry),
-            due => queue.wait(due, entry),
+        match attempts.map(|one| one.due).filter(|due| *due > now) {
+            None => queue.ready.push(entry),
+            Some(due) => queue.wait(due, entry),
         }
     }
     Ok(())

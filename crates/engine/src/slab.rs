@@ -54,4 +54,11 @@ impl<T> Slab<T> {
             .enumerate()
             .filter_map(|(slot, value)| Some((slot as u32, value.as_ref()?)))
     }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut T)> {
+        self.slots
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(slot, value)| Some((slot as u32, value.as_mut()?)))
+    }
 }

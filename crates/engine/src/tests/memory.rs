@@ -119,9 +119,7 @@ fn a_record_moves_with_all_that_point_at_it() {
         let (kind, from, payload) = record;
         let live = desk.engine.live_targets(from, &payload);
         if live > 0 {
-            let moved = desk
-                .shelf
-                .append(kind, 0, 0, &[&payload], None, live as u32);
+            let moved = desk.shelf.append(kind, 0, 0, &[&payload], None, 0);
             desk.engine
                 .relocate(&payload, from, moved.place, &mut desk.shelf);
             assert_eq!(desk.engine.live_targets(from, &payload), 0);

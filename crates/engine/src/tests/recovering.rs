@@ -200,11 +200,14 @@ fn note(held: &mut Vec<LeaseId>, told: Told) {
     }));
 }
 
+/// Live sequences, those delivered before, and attempts.
+type Messages = (Vec<u64>, Vec<u64>, Vec<(u64, u64, u64)>);
+
 /// The durable state, in a form that can be compared.
 #[derive(PartialEq, Debug)]
 struct Durable {
     definitions: Vec<Vec<u8>>,
-    queues: BTreeMap<u64, (Vec<u64>, Vec<u64>, Vec<(u64, u64, u64)>)>,
+    queues: BTreeMap<u64, Messages>,
     delayed: Vec<u64>,
 }
 
