@@ -1,6 +1,6 @@
 //! Random turns, a snapshot anywhere among them, an end after any of them: what is recovered is what was durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use polybus_model::{
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use super::desk::{Desk, Shelf, Told, durable, message_with, name, publish, subscribe};
 use crate::record::Range;
-use crate::{Engine, Options, Place, Recovery, ReplayOrigin, snapshot};
+use crate::{Engine, Options, Place, Recovery, ReplayOrigin, Store, snapshot};
 
 const QUEUES: [&str; 5] = ["plain", "quorum", "ttl", "priority", "transient"];
 
@@ -61,6 +61,7 @@ enum Step {
     CloseLane,
     Purge(usize),
     Wait(u64),
+    Compact,
 }
 
 fn steps() -> impl Strategy<Value = Step> {
@@ -87,6 +88,7 @@ fn steps() -> impl Strategy<Value = Step> {
         1 => Just(Step::CloseLane),
         1 => at.prop_map(Step::Purge),
         3 => (1..50_u64).prop_map(Step::Wait),
+        1 => Just(Step::Compact),
     ]
 }
 
@@ -189,6 +191,7 @@ fn run(desk: &mut Desk, held: &mut Vec<LeaseId>, number: usize, step: &Step) {
             note(held, desk.wait(ms));
             return;
         }
+        Step::Compact => return,
     };
     note(held, desk.batch(1, vec![request]));
 }
@@ -198,6 +201,74 @@ fn note(held: &mut Vec<LeaseId>, told: Told) {
         Event::Delivery(delivery) => delivery.lease,
         _ => None,
     }));
+}
+
+/// What became of the records: the snapshot, and which records were copied or given up since.
+#[derive(Default)]
+struct History {
+    snapshot: Option<(usize, Vec<u8>)>,
+    cold: BTreeSet<usize>,
+    retired: BTreeSet<usize>,
+}
+
+impl History {
+    fn snapshot(&mut self, desk: &Desk) {
+        let mut bytes = Vec::new();
+        desk.engine.snapshot(&mut bytes);
+        self.snapshot = Some((desk.shelf.records.len(), bytes));
+    }
+
+    /// Copies what is alive of the records from before the snapshot, and gives those up.
+    fn compact(&mut self, desk: &mut Desk) {
+        let Some((cut, _)) = self.snapshot else {
+            return;
+        };
+        let old: Vec<_> = (0..cut)
+            .chain(std::mem::take(&mut self.cold))
+            .filter(|at| !self.retired.contains(at))
+            .collect();
+        for at in old {
+            let (kind, from, payload) = desk.shelf.records[at].clone();
+            let live = desk.engine.live_targets(from, &payload);
+            if live > 0 {
+                self.cold.insert(desk.shelf.records.len());
+                let to = desk.shelf.append(kind, 0, 0, &[&payload], None, 0).place;
+                desk.engine.relocate(&payload, from, to, &mut desk.shelf);
+                assert_eq!(desk.engine.live_targets(to, &payload), live);
+            }
+            assert_eq!(desk.engine.live_targets(from, &payload), 0);
+            self.retired.insert(at);
+        }
+    }
+
+    fn recover(&self, desk: &Desk, clean: bool) -> (Engine, Shelf) {
+        let (cut, mut recovery) = match &self.snapshot {
+            Some((cut, bytes)) => (*cut, Engine::restore(Options::default(), bytes).unwrap()),
+            None => (0, Recovery::empty(Options::default())),
+        };
+        let records = &desk.shelf.records;
+        for at in &self.cold {
+            let (kind, place, payload) = &records[*at];
+            let cold = ReplayOrigin::Cold;
+            recovery.replay(cold, *kind, *place, payload).unwrap();
+        }
+        for (at, (kind, place, payload)) in records.iter().enumerate() {
+            let origin = if at < cut {
+                ReplayOrigin::BeforeSnapshot
+            } else {
+                ReplayOrigin::AfterSnapshot
+            };
+            if !self.cold.contains(&at) && !self.retired.contains(&at) {
+                recovery.replay(origin, *kind, *place, payload).unwrap();
+            }
+        }
+        let mut shelf = Shelf {
+            records: records.clone(),
+            references: BTreeMap::new(),
+        };
+        let engine = recovery.finish(desk.now, clean, &mut shelf).unwrap();
+        (engine, shelf)
+    }
 }
 
 /// Live sequences, those delivered before, and attempts.
@@ -246,32 +317,6 @@ fn durable_state(engine: &Engine, with_flags: bool) -> Durable {
     }
 }
 
-fn recover(
-    snapshot: Option<&(usize, Vec<u8>)>,
-    records: &[(u8, Place, Vec<u8>)],
-    clean: bool,
-    now: u64,
-) -> (Engine, Shelf) {
-    let (cut, mut recovery) = match snapshot {
-        Some((cut, bytes)) => (*cut, Engine::restore(Options::default(), bytes).unwrap()),
-        None => (0, Recovery::empty(Options::default())),
-    };
-    for (at, (kind, place, payload)) in records.iter().enumerate() {
-        let origin = if at < cut {
-            ReplayOrigin::BeforeSnapshot
-        } else {
-            ReplayOrigin::AfterSnapshot
-        };
-        recovery.replay(origin, *kind, *place, payload).unwrap();
-    }
-    let mut shelf = Shelf {
-        records: records.to_vec(),
-        references: BTreeMap::new(),
-    };
-    let engine = recovery.finish(now, clean, &mut shelf).unwrap();
-    (engine, shelf)
-}
-
 fn live(shelf: &Shelf) -> BTreeMap<Place, i64> {
     let mut live = shelf.references.clone();
     live.retain(|_, count| *count > 0);
@@ -288,31 +333,28 @@ proptest! {
         end in any::<prop::sample::Index>(),
     ) {
         let mut desk = Desk::new();
-        let mut held = Vec::new();
+        let (mut held, mut history) = (Vec::new(), History::default());
         let (cut, end) = (cut.index(steps.len()), end.index(steps.len()));
-        let mut snapshot = None;
         for (number, step) in steps.iter().enumerate() {
-            run(&mut desk, &mut held, number, step);
+            match step {
+                Step::Compact => history.compact(&mut desk),
+                step => run(&mut desk, &mut held, number, step),
+            }
             if number == cut {
-                let mut bytes = Vec::new();
-                desk.engine.snapshot(&mut bytes);
-                snapshot = Some((desk.shelf.records.len(), bytes));
+                history.snapshot(&desk);
             }
             if number == end {
                 break;
             }
         }
         let expected = durable_state(&desk.engine, false);
-        let now = desk.now;
-        let (engine, shelf) = recover(snapshot.as_ref(), &desk.shelf.records, false, now);
+        let (engine, shelf) = history.recover(&desk, false);
         prop_assert_eq!(&durable_state(&engine, false), &expected);
         prop_assert_eq!(live(&shelf), live(&desk.shelf));
 
         // A clean end keeps which messages were delivered before.
-        let mut bytes = Vec::new();
-        desk.engine.snapshot(&mut bytes);
-        let last = (desk.shelf.records.len(), bytes);
-        let (engine, _) = recover(Some(&last), &desk.shelf.records, true, now);
+        history.snapshot(&desk);
+        let (engine, _) = history.recover(&desk, true);
         prop_assert_eq!(durable_state(&engine, true), durable_state(&desk.engine, true));
     }
 
@@ -366,14 +408,32 @@ fn recovered_messages_are_loaded_and_delivered_in_order() {
     desk.send("q", &["a", "b", "c", "d"]);
     let taken = desk.take(2, "q").unwrap();
     desk.settle(2, taken.lease.into_iter().collect(), Outcome::Accept);
-    let (engine, shelf) = recover(None, &desk.shelf.records, false, desk.now);
-    desk.engine = engine;
-    desk.shelf = shelf;
+    (desk.engine, desk.shelf) = History::default().recover(&desk, false);
     desk.engine.attach(SessionId(4), &name("/")).unwrap();
     let first = desk.take(4, "q").unwrap();
     assert!(first.redelivered);
     assert_eq!(first.message.body(), b"b");
     assert_eq!(desk.drain("q"), ["c", "d"]);
+}
+
+#[test]
+fn what_is_journaled_only_to_leave_memory_does_not_survive() {
+    let options = Options {
+        resident_bytes_max: 10_000,
+        ..Options::default()
+    };
+    let mut desk = Desk::with(options);
+    desk.declare("q", durable());
+    for _ in 0..2_000 {
+        let transient = message_with("", "q", "transient", |parts| parts.durable = false);
+        desk.batch(1, vec![Request::Publish(publish(transient))]);
+    }
+    desk.send("q", &["durable"]);
+    assert!(desk.shelf.live() > 900);
+    (desk.engine, desk.shelf) = History::default().recover(&desk, false);
+    desk.engine.attach(SessionId(4), &name("/")).unwrap();
+    assert_eq!(desk.drain("q"), ["durable"]);
+    assert_eq!(desk.shelf.live(), 0);
 }
 
 #[test]
