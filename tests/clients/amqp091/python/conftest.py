@@ -189,7 +189,8 @@ class Product:
         with Raw(HOST, PORT) as peer:
             _, entries, self.mechanisms, _ = peer.start()
         self.properties = {key: value for key, _, value in entries}
-        self.is_rabbit = self.properties["product"] == "RabbitMQ"
+        # Polybus may call its product RabbitMQ, for clients that look at that; only RabbitMQ runs on Erlang.
+        self.is_rabbit = self.properties["platform"].startswith("Erlang")
         self.version = tuple(int(part) for part in self.properties["version"].split(".")[:2] if part.isdigit())
 
     def older(self, *version):
