@@ -1,1 +1,40 @@
-//! polybus-bench
+//! A load generator that speaks raw AMQP 0-9-1, and the comparison of brokers with it.
+//!
+//! ```text
+//! Workload (data) -> run: setup -> publishers (threads) ==> broker ==> consumers (threads) -> check -> Figures
+//!                               \- sampling: the server's CPU and memory from /proc
+//! compare: starts each broker, alternates the runs, takes medians -> page
+//! ```
+//! The client must not be the limit: publishes are frames made beforehand, written many at a time; what arrives is walked by
+//! frame heads. The slow paths (handshake, declarations) use the codec of `polybus-amqp091`.
+//!
+//! What always holds: a run that lost, doubled or reordered a message is an error, not a figure.
+
+mod catalog;
+mod clock;
+pub mod compare;
+mod confirms;
+mod consumer;
+mod error;
+mod histogram;
+mod idle;
+mod ledger;
+mod link;
+pub mod machine;
+pub mod page;
+pub mod process;
+mod publisher;
+mod ring;
+mod run;
+pub mod server;
+pub mod table;
+mod topology;
+mod walker;
+mod workload;
+
+pub use catalog::{catalog, find, usual};
+pub use error::BenchError;
+pub use histogram::{Histogram, Latency};
+pub use link::{Link, Target};
+pub use run::{Figures, Progress, RunOptions, run};
+pub use workload::{Routing, Settling, Shape, Workload};

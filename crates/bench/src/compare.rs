@@ -1,0 +1,418 @@
+//! Brokers side by side: the same runs against each in turn, and medians.
+//!
+//! ```text
+//! for each workload:   start A, start B;   A B A B A B ...;   stop both
+//! ```
+//! Both are up while one is measured, and the other has nothing to do; each workload begins with fresh ones, so that none pays
+//! for what came before. A round is alternated, so that a busy moment of the machine does not hit one side alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::error::BenchError;
+use crate::histogram::Latency;
+use crate::link::Link;
+use crate::machine::{Machine, busy_cpu_s, load};
+use crate::process::Tree;
+use crate::run::{Figures, Progress, RunOptions, run};
+use crate::server::{Broker, Server};
+use crate::topology::{queue_name, set_up};
+use crate::workload::{Shape, Workload};
+
+/// What a comparison can do beside the workloads.
+pub const SPECIAL: [(&str, &str); 2] = [
+    (
+        "startup",
+        "an empty broker: ready in, memory and processor time when idle",
+    ),
+    (
+        "recovery-1m",
+        "killed with 1 million durable messages waiting: until the first can be had again",
+    ),
+];
+
+/// How long an idle broker is watched.
+const IDLE_WATCH: Duration = Duration::from_secs(5);
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The workloads.
+    pub workloads: Vec<Workload>,
+    /// Also measure an empty broker.
+    pub startup: bool,
+    /// Also measure recovery.
+    pub recovery: bool,
+    /// How often each.
+    pub rounds: usize,
+    /// How long to publish.
+    pub duration: Duration,
+    /// Polybus' binary.
+    pub polybus: PathBuf,
+    /// Where data folders are made.
+    pub folder: PathBuf,
+    /// Measure polybus alone.
+    pub alone: bool,
+}
+
+/// One side.
+#[derive(Clone, Debug, Serialize)]
+pub struct Side {
+    /// The broker.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What its confirms promise.
+    pub durability: String,
+}
+
+/// A workload's figures.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// The workload.
+    pub workload: String,
+    /// What it is.
+    pub about: String,
+    /// How many times the peer's rate is aimed at.
+    pub target_ratio: Option<f64>,
+    /// Medians, by side.
+    pub medians: Vec<Figures>,
+    /// All rounds, by side.
+    pub rounds: Vec<Vec<Figures>>,
+    /// Why a side has no figures.
+    pub failures: Vec<Option<String>>,
+    /// Processors kept busy by others than broker and client, on average.
+    pub other_load: f64,
+}
+
+/// An empty broker.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Startup {
+    /// From the start until a connection was open.
+    pub ready_ms: f64,
+    /// Memory some seconds later.
+    pub resident_mib: f64,
+    /// Processor time while idle, as a share of one core.
+    pub cpu_percent: f64,
+}
+
+/// A broker that was killed.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Recovery {
+    /// How many messages were waiting.
+    pub messages: u64,
+    /// From the start until a connection was open.
+    pub ready_ms: f64,
+    /// From the start until the first message was taken.
+    pub first_message_ms: f64,
+    /// Memory then.
+    pub resident_mib: f64,
+}
+
+/// All that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// Where.
+    pub machine: Machine,
+    /// Load of the machine when it began.
+    pub load_before: f64,
+    /// Load of the machine when it was done.
+    pub load_after: f64,
+    /// Who; the first is polybus.
+    pub sides: Vec<Side>,
+    /// How often each was run.
+    pub rounds: usize,
+    /// How long was published.
+    pub seconds: f64,
+    /// What was found.
+    pub rows: Vec<Row>,
+    /// Empty brokers, by side.
+    pub startup: Vec<Startup>,
+    /// Killed brokers, by side.
+    pub recovery: Vec<Recovery>,
+}
+
+/// Tells what is being done, and how far a run is.
+pub type Tell<'a> = dyn FnMut(&str, Option<&Progress>) + 'a;
+
+/// Compares. A side that fails a workload has no figures for it, and the failure is told; the others go on.
+///
+/// # Errors
+/// [`BenchError`] if a broker cannot be started.
+pub fn compare(plan: &Plan, tell: &mut Tell<'_>) -> Result<Comparison, BenchError> {
+    let polybus = Broker::Polybus(std::path::absolute(&plan.polybus).unwrap_or_default());
+    if !polybus.is_installed() {
+        return Err(BenchError::Usage(format!(
+            "{} is not there; build it with `cargo build --release -p polybus-server`",
+            plan.polybus.display()
+        )));
+    }
+    let mut brokers = vec![polybus];
+    if !plan.alone && Broker::RabbitMq.is_installed() {
+        brokers.push(Broker::RabbitMq);
+    } else {
+        tell("no RabbitMQ: measuring polybus alone", None);
+    }
+    let mut comparison = Comparison {
+        machine: Machine::look(&plan.folder),
+        load_before: load(),
+        load_after: 0.0,
+        sides: brokers
+            .iter()
+            .map(|broker| Side {
+                name: broker.name().into(),
+                version: broker.version(),
+                durability: broker.durability().into(),
+            })
+            .collect(),
+        rounds: plan.rounds,
+        seconds: plan.duration.as_secs_f64(),
+        rows: Vec::new(),
+        startup: Vec::new(),
+        recovery: Vec::new(),
+    };
+    if plan.startup {
+        for broker in &brokers {
+            tell(&format!("{}: startup", broker.name()), None);
+            comparison.startup.push(startup(broker, plan)?);
+        }
+    }
+    for workload in &plan.workloads {
+        let mut workload = workload.clone();
+        if workload.name == "latency" {
+            suit_rate(&mut workload, &comparison.rows);
+        }
+        let row = compare_one(plan, &brokers, &workload, tell)?;
+        comparison.rows.push(row);
+    }
+    if plan.recovery {
+        for broker in &brokers {
+            tell(&format!("{}: recovery", broker.name()), None);
+            comparison.recovery.push(recovery(broker, plan, tell)?);
+        }
+    }
+    comparison.load_after = load();
+    Ok(comparison)
+}
+
+/// Half of what the slowest side managed at the same work without a schedule, if that was measured before.
+fn suit_rate(workload: &mut Workload, rows: &[Row]) {
+    let Some(row) = rows.iter().find(|row| row.workload == "durable-16b") else {
+        return;
+    };
+    let rates = row.medians.iter().map(|figures| figures.consumed_per_s);
+    let slowest = rates
+        .filter(|rate| *rate > 0.0)
+        .fold(f64::INFINITY, f64::min);
+    if slowest.is_finite() {
+        let rate = (slowest / 2.0) as u64;
+        workload.rate_per_s = Some(rate.max(1));
+        workload.about = format!("durable 16 B at a fixed {rate} messages/s");
+    }
+}
+
+fn compare_one(
+    plan: &Plan,
+    brokers: &[Broker],
+    workload: &Workload,
+    tell: &mut Tell<'_>,
+) -> Result<Row, BenchError> {
+    let servers = brokers
+        .iter()
+        .map(|broker| Server::start(broker, &plan.folder))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); brokers.len()];
+    let mut failures: Vec<Option<String>> = vec![None; brokers.len()];
+    let mut others = Vec::new();
+    for round in 0..plan.rounds {
+        for ((server, rounds), failure) in servers.iter().zip(&mut rounds).zip(&mut failures) {
+            if failure.is_some() {
+                continue;
+            }
+            let name = format!(
+                "{} {} {}/{}",
+                workload.name,
+                server.broker().name(),
+                round + 1,
+                plan.rounds
+            );
+            let options = RunOptions {
+                duration: plan.duration,
+                server_pid: Some(server.pid()),
+                ..RunOptions::default()
+            };
+            let busy = Busy::begin(server);
+            let figures = run(&server.target(), workload, &options, &mut |progress| {
+                tell(&name, Some(progress));
+            });
+            others.push(busy.others());
+            match figures {
+                Ok(figures) => {
+                    let rate = figures.consumed_per_s;
+                    tell(&format!("{name}: {rate:.0} consumed/s"), None);
+                    rounds.push(figures);
+                }
+                Err(error) => {
+                    tell(&format!("{name}: FAILED: {error}"), None);
+                    *failure = Some(error.to_string());
+                }
+            }
+        }
+    }
+    let medians = rounds.iter().map(|rounds| median_of(workload, rounds));
+    Ok(Row {
+        workload: workload.name.clone(),
+        about: workload.about.clone(),
+        target_ratio: workload.target_ratio,
+        medians: medians.collect(),
+        rounds,
+        failures,
+        other_load: median(others.into_iter()).unwrap_or(0.0),
+    })
+}
+
+/// How busy others keep the machine.
+struct Busy {
+    at: std::time::Instant,
+    all_s: f64,
+    ours: [Tree; 2],
+    ours_s: f64,
+}
+
+impl Busy {
+    fn begin(server: &Server) -> Self {
+        let ours = [Tree::of(server.pid()), Tree::alone(std::process::id())];
+        Self {
+            at: std::time::Instant::now(),
+            all_s: busy_cpu_s(),
+            ours_s: ours.iter().map(|tree| tree.cpu().as_secs_f64()).sum(),
+            ours,
+        }
+    }
+
+    fn others(self) -> f64 {
+        let ours_s: f64 = self.ours.iter().map(|tree| tree.cpu().as_secs_f64()).sum();
+        let others_s = (busy_cpu_s() - self.all_s) - (ours_s - self.ours_s);
+        (others_s / self.at.elapsed().as_secs_f64()).max(0.0)
+    }
+}
+
+fn startup(broker: &Broker, plan: &Plan) -> Result<Startup, BenchError> {
+    let mut all = Vec::new();
+    for _ in 0..plan.rounds.min(3) {
+        let server = Server::start(broker, &plan.folder)?;
+        std::thread::sleep(Duration::from_secs(1));
+        let tree = Tree::of(server.pid());
+        let before = tree.cpu();
+        std::thread::sleep(IDLE_WATCH);
+        let spent = tree.cpu().saturating_sub(before);
+        all.push(Startup {
+            ready_ms: server.ready_in.as_secs_f64() * 1e3,
+            resident_mib: tree.resident_bytes() as f64 / (1024.0 * 1024.0),
+            cpu_percent: spent.as_secs_f64() * 100.0 / IDLE_WATCH.as_secs_f64(),
+        });
+    }
+    let of = |field: fn(&Startup) -> f64| median(all.iter().map(field)).unwrap_or(0.0);
+    Ok(Startup {
+        ready_ms: of(|startup| startup.ready_ms),
+        resident_mib: of(|startup| startup.resident_mib),
+        cpu_percent: of(|startup| startup.cpu_percent),
+    })
+}
+
+fn recovery(broker: &Broker, plan: &Plan, tell: &mut Tell<'_>) -> Result<Recovery, BenchError> {
+    let messages = 1_000_000;
+    let workload = Workload {
+        name: "recovery-1m".into(),
+        shape: Shape::PublishThenDrain,
+        messages: Some(messages),
+        consumers: 0,
+        ..Workload::default()
+    };
+    let server = Server::start(broker, &plan.folder)?;
+    set_up(&server.target(), &workload)?;
+    let options = RunOptions::default();
+    crate::run::publish_only(&server.target(), &workload, &options, &mut |progress| {
+        tell("recovery-1m", Some(progress));
+    })?;
+    let begin = std::time::Instant::now();
+    let server = server.crash_and_restart()?;
+    let mut link = Link::open(&server.target(), 0)?;
+    link.open_channel(1)?;
+    let first = link.take(&queue_name(0))?;
+    let first_message_ms = begin.elapsed().as_secs_f64() * 1e3;
+    let left = link.declare_queue(&queue_name(0), true, &workload.queue_arguments)?;
+    if first.is_none() || u64::from(left) + 1 != messages {
+        return Err(BenchError::Wrong(format!(
+            "of {messages} confirmed messages {left} are left after a crash, and one was taken"
+        )));
+    }
+    Ok(Recovery {
+        messages,
+        ready_ms: server.ready_in.as_secs_f64() * 1e3,
+        first_message_ms,
+        resident_mib: Tree::of(server.pid()).resident_bytes() as f64 / (1024.0 * 1024.0),
+    })
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    if values.len().is_multiple_of(2) {
+        let lower = *values.get(values.len() / 2 - 1)?;
+        return Some(f64::midpoint(lower, upper));
+    }
+    Some(upper)
+}
+
+/// The median of each figure by itself.
+fn median_of(workload: &Workload, rounds: &[Figures]) -> Figures {
+    let of = |field: fn(&Figures) -> f64| median(rounds.iter().map(field)).unwrap_or(0.0);
+    let maybe = |field: fn(&Figures) -> Option<f64>| median(rounds.iter().filter_map(field));
+    let latency = |field: fn(&Figures) -> Option<Latency>| {
+        let each = |part: fn(&Latency) -> f64| {
+            median(
+                rounds
+                    .iter()
+                    .filter_map(field)
+                    .map(|latency| part(&latency)),
+            )
+        };
+        Some(Latency {
+            p50_us: each(|of| of.p50_us)?,
+            p99_us: each(|of| of.p99_us)?,
+            p999_us: each(|of| of.p999_us)?,
+            max_us: each(|of| of.max_us)?,
+        })
+    };
+    Figures {
+        workload: workload.name.clone(),
+        published: of(|f| f.published as f64) as u64,
+        consumed: of(|f| f.consumed as f64) as u64,
+        published_per_s: of(|f| f.published_per_s),
+        consumed_per_s: of(|f| f.consumed_per_s),
+        confirm: latency(|f| f.confirm),
+        delivery: latency(|f| f.delivery),
+        server_cpu_us: maybe(|f| f.server_cpu_us),
+        server_cpu_percent: maybe(|f| f.server_cpu_percent),
+        resident_mib: maybe(|f| f.resident_mib),
+        resident_waiting_mib: maybe(|f| f.resident_waiting_mib),
+        first_get_ms: maybe(|f| f.first_get_ms),
+        client_cpu_us: of(|f| f.client_cpu_us),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median([3.0, 1.0, 2.0].into_iter()), Some(2.0));
+        assert_eq!(median([4.0, 1.0].into_iter()), Some(2.5));
+        assert_eq!(median(std::iter::empty()), None);
+    }
+}

@@ -1,0 +1,304 @@
+//! Brokers that this process starts for itself, with ports and folders of their own, and ends by their own ids.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+use crate::error::BenchError;
+use crate::link::{Link, Target};
+use crate::process::Tree;
+
+/// How long a broker may take to be ready or to stop.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where Debian's package has the start script that does not change the user.
+const RABBITMQ_SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// Which broker.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Broker {
+    /// Polybus, from this binary.
+    Polybus(PathBuf),
+    /// RabbitMQ, as installed.
+    RabbitMq,
+}
+
+impl Broker {
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Polybus(_) => "polybus",
+            Self::RabbitMq => "rabbitmq",
+        }
+    }
+
+    /// Is it there?
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        match self {
+            Self::Polybus(binary) => binary.is_file(),
+            Self::RabbitMq => Path::new(RABBITMQ_SCRIPT).is_file(),
+        }
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(&self) -> String {
+        let mut command = match self {
+            Self::Polybus(binary) => {
+                let mut command = Command::new(binary);
+                command.arg("--version");
+                command
+            }
+            Self::RabbitMq => {
+                let mut command = Command::new("dpkg-query");
+                command.args(["-W", "-f", "${Package} ${Version}", "rabbitmq-server"]);
+                command
+            }
+        };
+        let output = command.output();
+        let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_string());
+        text.ok()
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| self.name().into())
+    }
+
+    /// What it promises by a confirm of a persistent message on a durable queue.
+    #[must_use]
+    pub const fn durability(&self) -> &'static str {
+        match self {
+            Self::Polybus(_) => {
+                "fsync: a publish is confirmed after the journal's frame that holds it was written through to the disk \
+                 (RWF_DSYNC); all that waits meanwhile shares the next frame"
+            }
+            Self::RabbitMq => {
+                "classic durable queue: a publish is confirmed after the queue's index or message store was written and \
+                 synced (fsync), in batches: when the queue has nothing else to do, or after 200 ms"
+            }
+        }
+    }
+}
+
+/// A broker that runs.
+#[derive(Debug)]
+pub struct Server {
+    broker: Broker,
+    child: Child,
+    folder: PathBuf,
+    port: u16,
+    /// From its start until a connection was open.
+    pub ready_in: Duration,
+}
+
+impl Server {
+    /// Starts a broker on a free port with an empty folder below `under`.
+    ///
+    /// # Errors
+    /// [`BenchError`] if it cannot be started or is not ready in time.
+    pub fn start(broker: &Broker, under: &Path) -> Result<Self, BenchError> {
+        let port = free_port()?;
+        let folder = under.join(format!("{}-{port}", broker.name()));
+        fs::create_dir_all(&folder)
+            .map_err(BenchError::io(format!("making {}", folder.display())))?;
+        Self::start_in(broker, folder, port)
+    }
+
+    fn start_in(broker: &Broker, folder: PathBuf, port: u16) -> Result<Self, BenchError> {
+        let begin = Instant::now();
+        let mut command = match broker {
+            Broker::Polybus(binary) => polybus(binary, &folder, port),
+            Broker::RabbitMq => rabbitmq(&folder, port)?,
+        };
+        let log = fs::File::create(folder.join("stderr.log"))
+            .map_err(BenchError::io("making a log file"))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .map_err(BenchError::io(format!("starting {}", broker.name())))?;
+        let mut server = Self {
+            broker: broker.clone(),
+            child,
+            folder,
+            port,
+            ready_in: Duration::ZERO,
+        };
+        server.wait_ready(begin)?;
+        Ok(server)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        Target::new(format!("127.0.0.1:{}", self.port))
+    }
+
+    /// The process that was started; the one that works may be a child of it.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Which it is.
+    #[must_use]
+    pub const fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Kills it as a power cut would, without any goodbye, and starts it anew on the same folder.
+    ///
+    /// # Errors
+    /// [`BenchError`] if it does not come back.
+    pub fn crash_and_restart(mut self) -> Result<Self, BenchError> {
+        self.end(Signal::KILL);
+        let broker = self.broker.clone();
+        let (folder, port) = (std::mem::take(&mut self.folder), self.port);
+        drop(self);
+        Self::start_in(&broker, folder, port)
+    }
+
+    /// Polybus says `ready` on stdout; RabbitMQ is ready when it lets someone in.
+    fn wait_ready(&mut self, begin: Instant) -> Result<(), BenchError> {
+        let (said_ready, hears_ready) = mpsc::channel();
+        if let Some(stdout) = self.child.stdout.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    if line.trim() == "ready" {
+                        // The other end is gone once it is known.
+                        let _ = said_ready.send(());
+                    }
+                }
+            });
+        }
+        let target = self.target();
+        while begin.elapsed() < READY_WITHIN {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                let log = self.folder.join("stderr.log");
+                let text = fs::read_to_string(log).unwrap_or_default();
+                return Err(BenchError::Protocol(format!(
+                    "{} ended with {status}: {}",
+                    self.broker.name(),
+                    text.trim()
+                )));
+            }
+            let is_ready = match self.broker {
+                Broker::Polybus(_) => hears_ready.recv_timeout(Duration::from_millis(50)).is_ok(),
+                Broker::RabbitMq => {
+                    std::thread::sleep(Duration::from_millis(20));
+                    true
+                }
+            };
+            if is_ready && let Ok(link) = Link::open(&target, 0) {
+                self.ready_in = begin.elapsed();
+                return link.close();
+            }
+        }
+        Err(BenchError::Timeout(format!(
+            "{} is not ready",
+            self.broker.name()
+        )))
+    }
+
+    fn end(&mut self, signal: Signal) {
+        let tree = Tree::of(self.child.id());
+        let send = |signal| {
+            for pid in tree.pids() {
+                if let Some(pid) = i32::try_from(*pid).ok().and_then(Pid::from_raw) {
+                    // One that has ended by itself needs no signal.
+                    let _ = rustix::process::kill_process(pid, signal);
+                }
+            }
+        };
+        send(signal);
+        let begin = Instant::now();
+        while begin.elapsed() < STOP_WITHIN {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        send(Signal::KILL);
+        // Reaped, so that no zombie is left.
+        let _ = self.child.wait();
+        if self.broker == Broker::RabbitMq {
+            let port = epmd_port(self.port).to_string();
+            let mut command = Command::new("epmd");
+            command.env("ERL_EPMD_PORT", port).arg("-kill");
+            // RabbitMQ leaves its port mapper running; this is ours alone, by its port.
+            let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.end(Signal::TERM);
+        }
+        if !self.folder.as_os_str().is_empty() {
+            // What cannot be removed stays in /tmp.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn polybus(binary: &Path, folder: &Path, port: u16) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(["serve", "--amqp-listen", &format!("127.0.0.1:{port}")])
+        .arg("--data")
+        .arg(folder.join("data"))
+        .current_dir(folder);
+    command
+}
+
+fn rabbitmq(folder: &Path, port: u16) -> Result<Command, BenchError> {
+    let plugins = folder.join("enabled_plugins");
+    fs::write(&plugins, "[].\n").map_err(BenchError::io("writing RabbitMQ's plugin list"))?;
+    let mut command = Command::new(RABBITMQ_SCRIPT);
+    command
+        .env("HOME", folder)
+        .env("RABBITMQ_NODENAME", format!("bench{port}@localhost"))
+        .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_NODE_PORT", port.to_string())
+        .env("RABBITMQ_DIST_PORT", (dist_port(port)).to_string())
+        .env("ERL_EPMD_PORT", epmd_port(port).to_string())
+        .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+        .env("RABBITMQ_MNESIA_BASE", folder.join("mnesia"))
+        .env("RABBITMQ_LOG_BASE", folder.join("log"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", plugins)
+        .env("RABBITMQ_CONFIG_FILE", folder.join("none"))
+        .env("RABBITMQ_PID_FILE", folder.join("pid"))
+        .current_dir(folder);
+    Ok(command)
+}
+
+const fn dist_port(port: u16) -> u16 {
+    if port < 40_000 {
+        port + 20_000
+    } else {
+        port - 20_000
+    }
+}
+
+const fn epmd_port(port: u16) -> u16 {
+    dist_port(port) + 1
+}
+
+fn free_port() -> Result<u16, BenchError> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(BenchError::io("finding a free port"))
+}
