@@ -26,6 +26,7 @@ broker_up() {
   AMQP_PORT=$(free_port)
   export AMQP_PORT
   broker_data=$(mktemp -d)
+  : >"$broker_data/log"
   local tls=()
   if [ -z "${AMQPS_PORT:-}" ] && command -v openssl >/dev/null && certificates "$broker_data"; then
     AMQPS_PORT=$(free_port) AMQP_CA=$broker_data/ca.pem AMQP_CERT=$broker_data/guest.pem AMQP_KEY=$broker_data/guest.key
