@@ -140,6 +140,15 @@ impl Engine {
             .unwrap_or_default()
     }
 
+    /// The bindings that start at a topic (the empty name: the implicit ones).
+    #[must_use]
+    pub fn bindings_from(&self, namespace: &str, topic: &str) -> Vec<Binding> {
+        self.namespace_slot(namespace)
+            .and_then(|slot| self.namespaces.get(slot))
+            .map(|namespace| namespace.router.bindings_from(topic))
+            .unwrap_or_default()
+    }
+
     /// The subscribers of a namespace, by queue.
     #[must_use]
     pub fn consumers(&self, namespace: &str) -> Vec<ConsumerSummary> {

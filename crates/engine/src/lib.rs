@@ -1,6 +1,18 @@
 //! Topics, queues, logs and groups: what a broker decides, and nothing else. No clock, task, file, thread or randomness:
 //! time is a parameter, records go to a [`Store`], and what is to happen comes out as [`Effects`]. The same inputs give the
 //! same effects.
+//!
+//! ```text
+//! handle(batch) -> publish: route, one record, an entry in each queue      (publish, routing)
+//!                  settle:  end the lease, or give back, or bury           (consume, letters)
+//!                  define:  topics, bindings, queues, namespaces           (topics, queues, namespace)
+//!               -> look after each queue touched: expire, deliver, limit   (deliver, queue)
+//!               -> journal what ended, confirm, set timers                 (engine)
+//! handle_loaded, handle_timeout, handle_detached: turns of the same kind
+//! snapshot + records -> Recovery -> Engine                                 (snapshot, recovery)
+//! ```
+//! What always holds: all records of a turn belong together; a message is in one place of its queue; nothing durable ends
+//! without a record; no input makes the engine panic.
 
 mod compaction;
 mod consume;

@@ -311,3 +311,37 @@ fn an_unused_queue_expires() {
         }
     ));
 }
+
+#[test]
+fn a_dead_letter_keeps_its_further_keys_unless_it_gets_a_new_one() {
+    let further = |_: &[u8]| {
+        let keys = vec![polybus_model::Value::text("copy")];
+        let mut headers = polybus_model::Table::new();
+        headers.push("CC", polybus_model::Value::Array(keys));
+        headers
+    };
+    let readers = crate::HeaderReaders::new().with(polybus_model::Origin(1), further, |_, _| None);
+    let mut desk = Desk::with(crate::Options {
+        header_readers: readers,
+        ..crate::Options::default()
+    });
+    for queue in ["dead", "copy"] {
+        desk.declare(queue, durable());
+    }
+    for (queue, key) in [("kept", None), ("new", Some("dead"))] {
+        let settings = QueueSettings {
+            dead_letter: to("", key),
+            ..durable()
+        };
+        desk.declare(queue, settings);
+        desk.send(queue, &[queue]);
+        let taken = desk.take(2, queue).unwrap();
+        desk.settle(2, taken.lease.into_iter().collect(), Outcome::Reject);
+    }
+    let copied = desk.take(2, "copy").unwrap().message;
+    assert_eq!(copied.body(), b"kept");
+    let keys = &copied.deaths().unwrap()[0].keys;
+    assert_eq!(keys[..], [&b"kept"[..], b"copy"]);
+    assert!(desk.take(2, "copy").is_none());
+    assert_eq!(desk.take(2, "dead").unwrap().message.body(), b"new");
+}
