@@ -73,6 +73,11 @@ fn durable_ones(durable: &dyn Fn() -> Workload) -> Vec<Workload> {
         shape: Shape::PublishThenDrain,
         ..durable()
     };
+    // Where both brokers must sync before each confirm: see `Broker::durability`.
+    let acked = || Workload {
+        settling: Settling::Each { prefetch: 1000 },
+        ..durable()
+    };
     vec![
         named(
             "durable-16b",
@@ -89,11 +94,8 @@ fn durable_ones(durable: &dyn Fn() -> Workload) -> Vec<Workload> {
         named(
             "ack-16b",
             "durable-16b, and the consumer acknowledges each message (prefetch 1,000)",
-            None,
-            Workload {
-                settling: Settling::Each { prefetch: 1000 },
-                ..durable()
-            },
+            Some(10.0),
+            acked(),
         ),
         named(
             "drain-16b",
@@ -104,8 +106,17 @@ fn durable_ones(durable: &dyn Fn() -> Workload) -> Vec<Workload> {
         named("drain-1k", "the same with 1 KiB", Some(10.0), kib(drain())),
         named(
             "window-1",
-            "durable 16 B, each confirm awaited before the next publish",
+            "durable 16 B, each confirm awaited before the next publish; the consumer acknowledges",
             Some(5.0),
+            Workload {
+                window: Some(1),
+                ..acked()
+            },
+        ),
+        named(
+            "window-1-auto",
+            "the same with an auto-ack consumer: RabbitMQ then confirms without writing the message",
+            None,
             Workload {
                 window: Some(1),
                 ..durable()
@@ -113,12 +124,12 @@ fn durable_ones(durable: &dyn Fn() -> Workload) -> Vec<Workload> {
         ),
         named(
             "latency",
-            "durable 16 B at a fixed rate (compare: half of what the slowest broker manages)",
+            "durable 16 B at a fixed rate (compare: half of what the slowest broker manages), acknowledged",
             None,
             Workload {
-                rate_per_s: Some(12_500),
+                rate_per_s: Some(5000),
                 window: Some(20_000),
-                ..durable()
+                ..acked()
             },
         ),
     ]

@@ -199,7 +199,7 @@ pub fn compare(plan: &Plan, tell: &mut Tell<'_>) -> Result<Comparison, BenchErro
 
 /// Half of what the slowest side managed at the same work without a schedule, if that was measured before.
 fn suit_rate(workload: &mut Workload, rows: &[Row]) {
-    let Some(row) = rows.iter().find(|row| row.workload == "durable-16b") else {
+    let Some(row) = rows.iter().find(|row| row.workload == "ack-16b") else {
         return;
     };
     let rates = row.medians.iter().map(|figures| figures.consumed_per_s);
@@ -209,7 +209,7 @@ fn suit_rate(workload: &mut Workload, rows: &[Row]) {
     if slowest.is_finite() {
         let rate = (slowest / 2.0) as u64;
         workload.rate_per_s = Some(rate.max(1));
-        workload.about = format!("durable 16 B at a fixed {rate} messages/s");
+        workload.about = format!("durable 16 B at a fixed {rate} messages/s, acknowledged");
     }
 }
 

@@ -257,11 +257,15 @@ mod tests {
 
     #[test]
     fn numbers_go_on_over_the_ring_s_end() {
-        let mut ring = Ring::new(&Workload::default(), 3, 4096);
+        let workload = Workload {
+            publishers: 4,
+            ..Workload::default()
+        };
+        let mut ring = Ring::new(&workload, 3, 4096);
         let slots = ring.slots.len();
         let mut next = 0;
         for _ in 0..5 {
-            let (count, bytes) = ring.next_run(slots - 1, |_| 7);
+            let (count, bytes) = ring.next_run(slots * 2 / 3 + 1, |_| 7);
             for (stamp, sent_ns) in bodies(bytes) {
                 assert_eq!((stamp.publisher, stamp.number, sent_ns), (3, next, 7));
                 next += 1;

@@ -423,7 +423,7 @@ fn first_get(
 
 /// Deals items out to at most so many groups.
 fn deal<T>(items: Vec<T>, groups: usize) -> Vec<Vec<T>> {
-    let groups = groups.clamp(1, items.len().max(1));
+    let groups = groups.max(1).min(items.len());
     let mut dealt: Vec<Vec<T>> = (0..groups).map(|_| Vec::new()).collect();
     for (index, item) in items.into_iter().enumerate() {
         if let Some(group) = dealt.get_mut(index % groups) {

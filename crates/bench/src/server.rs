@@ -82,7 +82,9 @@ impl Broker {
             }
             Self::RabbitMq => {
                 "classic durable queue: a publish is confirmed after the queue's index or message store was written and \
-                 synced (fsync), in batches: when the queue has nothing else to do, or after 200 ms"
+                 synced (fsync), in batches; but a message that an auto-ack consumer waits for is handed over and confirmed \
+                 without being written (seen by strace: no fsync in 3,000 messages of window-1-auto, one for each with acks \
+                 or without a consumer)"
             }
         }
     }
