@@ -187,7 +187,7 @@ impl Inner {
             failure.reason = Some(reason);
             std::mem::take(&mut failure.wakers)
         };
-        self.shard.stop();
+        self.shard.fail();
         wakers.into_iter().for_each(Waker::wake);
     }
 

@@ -87,6 +87,7 @@ pub(crate) fn open_on(
 ) -> Result<Opened, OpenError> {
     let journal_options = polybus_journal::Options {
         durability: options.durability,
+        segment_bytes: options.segment_bytes,
         seed,
         ..polybus_journal::Options::default()
     };

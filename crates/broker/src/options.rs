@@ -27,6 +27,8 @@ pub struct Options {
     pub queues_max: usize,
     /// Connections that may be open.
     pub connections_max: usize,
+    /// A journal segment's nominal size. Small ones let a simulation see them roll, go and be copied together.
+    pub segment_bytes: u32,
     /// Below so many free bytes on the disk no publish is taken.
     pub disk_free_min_bytes: u64,
     /// How long a consumer may hold a message, unless its queue says otherwise.
@@ -53,6 +55,7 @@ impl Options {
             session_window_bytes: 1 << 20,
             queues_max: 100_000,
             connections_max: 100_000,
+            segment_bytes: polybus_journal::Options::default().segment_bytes,
             disk_free_min_bytes: 256 << 20,
             consumer_timeout_ms: Some(30 * 60 * 1000),
             first_user: Some(("guest".into(), "guest".into())),

@@ -65,6 +65,8 @@ pub(crate) struct State {
     timer_sleeps: bool,
     armed: Option<Millis>,
     stopping: bool,
+    /// Nothing is confirmed any more.
+    failed: bool,
 }
 
 /// A session as the shard knows it.
@@ -101,6 +103,7 @@ impl Shard {
                 timer_sleeps: false,
                 armed: None,
                 stopping: false,
+                failed: false,
             }),
             commit_wanted: Condvar::new(),
             load_wanted: Condvar::new(),
@@ -194,6 +197,9 @@ impl Shard {
     pub(crate) fn commit_one(&self) -> Result<bool, StepError> {
         let Some(frame) = ({
             let mut state = self.state.lock();
+            if state.failed {
+                return Err("the broker has failed before".into());
+            }
             let frame = state.staging.appender.seal();
             state.in_flight += frame.as_ref().map_or(0, |frame| frame.bytes());
             frame
@@ -235,6 +241,9 @@ impl Shard {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.in_flight -= written.min(state.in_flight);
+        if state.failed {
+            return;
+        }
         state.durable = self.writer.durable_lsn().max(state.durable);
         self.committed.notify_all();
         let mut wakers = Vec::new();
@@ -376,6 +385,12 @@ impl Shard {
         true
     }
 
+    /// Something has failed for good: nothing is confirmed any more, and the waits end.
+    pub(crate) fn fail(&self) {
+        self.state.lock().failed = true;
+        self.stop();
+    }
+
     /// Makes the waits end.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;
@@ -412,11 +427,17 @@ impl State {
         needs_sync: bool,
         wakers: &mut Vec<Waker>,
     ) {
-        let lsn = self.last_lsn();
+        // What the journal did not take has no number of its own, and is never durable.
+        let lost = self.failed || self.staging.refusal.is_some();
+        let lsn = if needs_sync && lost {
+            Lsn(u64::MAX)
+        } else {
+            self.last_lsn()
+        };
         let Some(member) = self.members.get_mut(&session) else {
             return;
         };
-        if lsn <= self.durable || (!needs_sync && member.gated == 0) {
+        if member.gated == 0 && (lsn <= self.durable || !needs_sync) {
             wakers.extend(member.mailbox.push_all(std::iter::once(event)));
         } else {
             member.gated += 1;
