@@ -1,5 +1,7 @@
 //! Administration: what the command line (and later the web) asks of a running broker. Plain structs in and out.
 
+use std::borrow::Borrow;
+
 use bytes::Bytes;
 use polybus_engine::inspect;
 use polybus_model::{
@@ -811,8 +813,8 @@ fn named(name: &str) -> Result<Name> {
     Name::new(name).map_err(|error| Failure(error.to_string()))
 }
 
-fn told(error: Error) -> Failure {
-    Failure(error.to_string())
+fn told(error: impl Borrow<Error>) -> Failure {
+    Failure(error.borrow().to_string())
 }
 
 fn no_queue(namespace: &str, queue: &str) -> Failure {

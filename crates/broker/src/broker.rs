@@ -232,7 +232,7 @@ impl Inner {
         };
         refused.entry.mailbox.push(Event::Reply {
             lane,
-            result: Err(error),
+            result: Err(Box::new(error)),
         });
     }
 
@@ -244,7 +244,7 @@ impl Inner {
         });
         login.entry.mailbox.push(Event::Reply {
             lane: login.lane,
-            result,
+            result: result.map_err(Box::new),
         });
     }
 

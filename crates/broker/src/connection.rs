@@ -148,7 +148,7 @@ impl Connection {
         if answers {
             self.entry.mailbox.push(Event::Reply {
                 lane,
-                result: result.map(|()| Reply::Done),
+                result: result.map(|()| Reply::Done).map_err(Box::new),
             });
         }
     }

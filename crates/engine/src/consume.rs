@@ -83,6 +83,14 @@ impl Engine {
         let Some(session) = self.sessions.get(asker.session) else {
             return Ok(());
         };
+        let limited = session
+            .lanes
+            .get(&asker.lane)
+            .and_then(|lane| self.lanes.get(*lane))
+            .is_some_and(|lane| lane.limit.is_some());
+        if limited && queue.is_quorum() {
+            return refuse(Kind::Unsupported("does not support global qos"));
+        }
         if session.subscribers.contains_key(&subscribe.subscriber) {
             return refuse(Kind::NotAllowed(
                 "the subscriber's number is in use".to_owned(),

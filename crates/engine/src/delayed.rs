@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use polybus_model::{Message, Millis, Name, Publish};
+use polybus_model::{Marks, Message, Millis, Name, Publish};
 use rustc_hash::FxHashMap;
 
 use crate::deliver::Run;
@@ -188,7 +188,11 @@ impl Engine {
             topics,
             more_keys: publish.more_keys.clone(),
         };
-        let message = &publish.message;
+        let marks = publish.message.marks();
+        let message = &publish.message.with_marks(Marks {
+            delayed: true,
+            ..marks
+        });
         let mut stand = None;
         if durable {
             record::put_delayed(&mut self.work.buffer, &delayed, message);

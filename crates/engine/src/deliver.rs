@@ -3,7 +3,7 @@
 use polybus_model::{DeathReason, Delivery, Event, LeaseId, Message, Millis, Reply, Taken};
 
 use crate::queue::Queue;
-use crate::queue::block::{Cold, Front};
+use crate::queue::block::Cold;
 use crate::queue::entry::REDELIVERED;
 use crate::queue::leases::{Lease, NONE};
 use crate::session::{ConsumerRef, LaneState, Session};
@@ -53,6 +53,9 @@ impl Engine {
                 }
                 continue;
             }
+            if !queue.can_kill() {
+                return;
+            }
             let ready =
                 !queue.takes.is_empty() || next_consumer(queue, slot, lanes, sessions).is_some();
             if !ready {
@@ -62,7 +65,10 @@ impl Engine {
                 }
                 return;
             }
-            request_loads(queue, front, turn);
+            let wanted = queue.ready.has_cold() && (!front.hot || queue.ready.ahead() < LOAD_AHEAD);
+            if wanted {
+                request_loads(queue, true, turn);
+            }
             if !front.hot {
                 return;
             }
@@ -292,29 +298,24 @@ fn answer_takes_empty(queue: &mut Queue, turn: &mut Turn<'_, impl Store>) {
     }
 }
 
-/// Asks for the next run of cold messages, if it will soon be wanted.
-fn request_loads(queue: &mut Queue, front: Front, turn: &mut Turn<'_, impl Store>) {
-    let wanted = queue.ready.has_cold() && (!front.hot || queue.ready.ahead() < LOAD_AHEAD);
-    if wanted && queue.asked.is_empty() {
-        let mut run = Run::default();
-        queue.ready.request(|cold| run.take(cold));
-        run.send(queue, turn);
-    }
-}
-
-/// Asks for the messages of those that are to be dead-lettered next.
-pub(crate) fn request_dying(queue: &mut Queue, turn: &mut Turn<'_, impl Store>) {
+/// Asks for the next run of cold messages: those that are to be dead-lettered next, and, if they are wanted, ready ones,
+/// which get half of the run.
+pub(crate) fn request_loads(queue: &mut Queue, ready: bool, turn: &mut Turn<'_, impl Store>) {
     if !queue.asked.is_empty() {
         return;
     }
     let mut run = Run::default();
     for (entry, _) in &queue.dying {
+        let enough = ready && run.is_half_full();
         if let (None, Some(stand)) = (&entry.message, entry.stand) {
             let sequence = entry.sequence;
-            if !run.take(Cold { sequence, stand }) {
+            if enough || !run.take(Cold { sequence, stand }) {
                 break;
             }
         }
+    }
+    if ready {
+        queue.ready.request(|cold| run.take(cold));
     }
     run.send(queue, turn);
 }
@@ -336,6 +337,10 @@ impl Run {
                 .push((cold.sequence, cold.stand.place, cold.stand.len));
         }
         !full
+    }
+
+    fn is_half_full(&self) -> bool {
+        self.items.len() >= LOAD_LEN / 2 || self.bytes >= LOAD_BYTES / 2
     }
 
     fn send(self, queue: &mut Queue, turn: &mut Turn<'_, impl Store>) {

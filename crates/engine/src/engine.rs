@@ -161,7 +161,7 @@ impl Engine {
                 if answers {
                     turn.reply(asker.id, asker.lane, Err(error));
                 } else {
-                    let lane = asker.lane;
+                    let (lane, error) = (asker.lane, Box::new(error));
                     turn.tell(asker.id, Event::Failed { lane, error });
                 }
             }

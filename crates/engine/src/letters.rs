@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use polybus_model::{Death, DeathReason, Message, Millis, Name, Value};
 
-use crate::deliver::request_dying;
+use crate::deliver::request_loads;
 use crate::queue::Queue;
 use crate::routing::RouteMode;
 use crate::turn::Turn;
@@ -17,6 +17,7 @@ const FURTHER_KEYS: &str = "CC";
 impl Engine {
     /// Dead-letters what is dying in a queue, in order, until a message has to be loaded first.
     pub(crate) fn bury(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
+        let was_full = self.queues.get(slot).is_some_and(|queue| !queue.can_kill());
         loop {
             let Some(queue) = self.queues.get_mut(slot) else {
                 return;
@@ -24,7 +25,7 @@ impl Engine {
             match queue.dying.front() {
                 None => break,
                 Some((entry, _)) if entry.message.is_none() => {
-                    request_dying(queue, turn);
+                    request_loads(queue, false, turn);
                     return;
                 }
                 Some(_) => {}
@@ -47,13 +48,8 @@ impl Engine {
                 self.post(namespace, &message, &more_keys, turn);
             }
         }
-        // What could not expire for lack of room may now.
-        let expired = self
-            .queues
-            .get(slot)
-            .and_then(|queue| queue.ready.front())
-            .is_some_and(|front| front.expiry < turn.now);
-        if expired && self.work.expiries_left > 0 {
+        // What could not die, or be delivered, for lack of room may now.
+        if was_full {
             self.touch(slot);
         }
     }
@@ -119,28 +115,21 @@ fn letter(
         original_ttl: message.ttl(),
     };
     let deaths = add_death(message.deaths().map(|deaths| deaths.as_slice()), death);
-    let (key, more_keys) = match &to.key {
-        Some(key) => (key.clone(), Vec::new()),
-        None => {
-            let mut keys = keys.into_iter();
-            (keys.next().unwrap_or_default(), keys.collect())
-        }
+    let letter = message.redirected(&to.topic, to.key.as_deref(), Arc::new(deaths));
+    let more_keys = match to.key {
+        Some(_) => Vec::new(),
+        None => keys.into_iter().skip(1).collect(),
     };
-    let letter = message.redirected(&to.topic, &key, None, Some(Arc::new(deaths)));
     Some((letter, more_keys))
 }
 
-/// The keys that a message was last routed by: its own, and the further ones if it still has them. A dead letter with
-/// a key of its queue's choosing has lost them.
+/// The keys that a message was last routed by: its own, and the further ones that its headers name. A dead letter that
+/// was given a key of its queue's choosing has lost those.
 fn current_keys(message: &Message, readers: &HeaderReaders) -> Vec<Bytes> {
-    let own = Bytes::copy_from_slice(message.key());
-    if let Some(last) = message.deaths().and_then(|deaths| deaths.first()) {
-        if last.keys.first() == Some(&own) {
-            return last.keys.clone();
-        }
-        return vec![own];
+    let mut keys = vec![Bytes::copy_from_slice(message.key())];
+    if message.marks().rekeyed {
+        return keys;
     }
-    let mut keys = vec![own];
     if let Some(Value::Array(further)) = readers.headers(message).lookup(FURTHER_KEYS) {
         keys.extend(further.iter().filter_map(|key| match key {
             Value::Text(key) | Value::Bytes(key) => Some(key.clone()),

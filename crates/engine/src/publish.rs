@@ -193,7 +193,8 @@ impl Engine {
         let Some(queue) = self.queues.get_mut(slot) else {
             return false;
         };
-        if queue.settings.overflow == Overflow::RejectPublishDeadLetter {
+        // The publisher is told in any case; without room the dead letter is not kept.
+        if queue.settings.overflow == Overflow::RejectPublishDeadLetter && queue.can_kill() {
             let entry = Entry {
                 sequence: 0,
                 stand: None,

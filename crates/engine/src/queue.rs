@@ -19,12 +19,12 @@ pub(crate) mod ready;
 use std::collections::{BTreeMap, VecDeque};
 
 use polybus_model::{
-    DeathReason, Lane, Millis, Name, Overflow, QueueKind, QueueSettings, SessionId,
+    Attempts, DeathReason, Lane, Millis, Name, Overflow, QueueKind, QueueSettings, SessionId,
 };
 use rustc_hash::FxHashMap;
 
 use crate::Store;
-use crate::record::{Attempts, Range, Stand};
+use crate::record::{Range, Returned, Stand};
 use consumers::Consumers;
 use entry::{ATTEMPTED, DURABLE, Entry, NEVER, REDELIVERED};
 use leases::Leases;
@@ -38,8 +38,9 @@ const QUORUM_PRIORITY_MAX: u8 = 31;
 const BACKLOG_LEN: u64 = 1_000;
 const BACKLOG_BYTES: u64 = 1 << 20;
 
-/// Messages that may die at once; further ones stay where they are until these are buried.
-const DYING_MAX: usize = 4_096;
+/// Messages that may die at once; further ones stay where they are until these are buried. Nothing is delivered meanwhile, so
+/// that what consumers reject beyond this is bounded by what they hold.
+pub(crate) const DYING_MAX: usize = 4_096;
 
 /// Someone waits for a message that is being loaded.
 #[derive(Clone, Copy, Debug)]
@@ -69,15 +70,15 @@ pub(crate) struct Queue {
     pub(crate) waiting: BTreeMap<(Millis, u64), Entry>,
     /// To be dead-lettered, in order; cold ones are loaded first.
     pub(crate) dying: VecDeque<(Entry, DeathReason)>,
-    /// Failed deliveries of the entries flagged so.
-    pub(crate) attempts: FxHashMap<u64, u64>,
+    /// Earlier deliveries of the entries flagged so.
+    pub(crate) attempts: FxHashMap<u64, Attempts>,
     pub(crate) takes: VecDeque<PendingTake>,
     /// The sequences of the one load under way.
     pub(crate) asked: Vec<u64>,
     /// Durable sequences that ended in this turn.
     pub(crate) ended: Vec<Range>,
     /// Attempts that changed in this turn.
-    pub(crate) changed: Vec<Attempts>,
+    pub(crate) changed: Vec<Returned>,
     pub(crate) last_used: Millis,
     /// Changes whenever the set of those waiting or dying does.
     pub(crate) aside_version: u64,
@@ -170,11 +171,6 @@ impl Queue {
         self.ready.hot_bytes() + self.leases.hot_bytes() + self.aside_bytes
     }
 
-    /// Messages in any state.
-    pub(crate) fn message_count(&self) -> u64 {
-        self.ready.len() + self.leases.len() + (self.waiting.len() + self.dying.len()) as u64
-    }
-
     /// Whether one more message would be one too many, and new ones are refused then.
     pub(crate) fn would_refuse(&self, body_len: u64) -> bool {
         if self.settings.overflow == Overflow::DropHead {
@@ -189,7 +185,8 @@ impl Queue {
                 .is_some_and(|max| self.ready.body_bytes() + body_len > max)
     }
 
-    fn is_over_limit(&self) -> bool {
+    /// Whether it holds more than it may, and drops its head for that.
+    pub(crate) fn is_over_limit(&self) -> bool {
         self.settings.overflow == Overflow::DropHead
             && (self
                 .settings
@@ -201,9 +198,11 @@ impl Queue {
                     .is_some_and(|max| self.ready.body_bytes() > max))
     }
 
-    /// Takes out what is over the limits, the next to be delivered first.
+    /// Takes out what is over the limits, the next to be delivered first, as far as those that die have room: cold ones
+    /// have to be loaded before they are dead letters, and take less memory where they are.
     pub(crate) fn enforce_limits(&mut self, store: &mut impl Store) {
         while self.is_over_limit()
+            && self.can_kill()
             && let Some(entry) = self.ready.pop()
         {
             self.kill(entry, DeathReason::MaxLength, store);
@@ -271,32 +270,37 @@ impl Queue {
         store: &mut impl Store,
     ) {
         entry.flags |= REDELIVERED;
-        let mut attempts = 0;
+        let mut attempts = Attempts::default();
         if self.counts_attempts() {
-            attempts = self.attempts.get(&entry.sequence).copied().unwrap_or(0) + u64::from(failed);
+            let before = self.attempts.get(&entry.sequence).copied();
+            attempts = before.unwrap_or_default();
+            attempts.all = attempts.all.saturating_add(1);
+            attempts.failed = attempts.failed.saturating_add(failed.into());
             if self
                 .settings
                 .delivery_limit
-                .is_some_and(|limit| attempts > limit)
+                .is_some_and(|limit| u64::from(attempts.failed) > limit)
             {
                 self.kill(entry, DeathReason::DeliveryLimit, store);
                 return;
             }
-            if failed {
-                entry.flags |= ATTEMPTED;
-                self.attempts.insert(entry.sequence, attempts);
-            }
+            entry.flags |= ATTEMPTED;
+            self.attempts.insert(entry.sequence, attempts);
         }
-        let wait = self.settings.delayed_retry.map_or(0, |retry| {
-            retry.min.saturating_mul(attempts.max(1)).min(retry.max)
-        });
+        let retry = self.settings.delayed_retry;
+        let wait = retry
+            .filter(|retry| retry.of.include(failed))
+            .map_or(0, |retry| {
+                let times = u64::from(attempts.failed.max(1));
+                retry.min.saturating_mul(times).min(retry.max)
+            });
         let due = if wait > 0 {
             now.saturating_add(wait)
         } else {
             0
         };
-        if entry.has(DURABLE) && (failed && attempts > 0 || due > 0) {
-            self.changed.push(Attempts {
+        if entry.has(DURABLE) && (attempts.all > 0 || due > 0) {
+            self.changed.push(Returned {
                 sequence: entry.sequence,
                 attempts,
                 due,
@@ -356,8 +360,8 @@ impl Queue {
             .min()
     }
 
-    /// Failed deliveries of an entry, as consumers see them.
-    pub(crate) fn attempts_of(&self, entry: &Entry) -> Option<u64> {
+    /// Earlier deliveries of an entry, as consumers see them.
+    pub(crate) fn attempts_of(&self, entry: &Entry) -> Option<Attempts> {
         if !self.is_quorum() || !entry.has(ATTEMPTED) {
             return None;
         }

@@ -162,10 +162,12 @@ impl Engine {
         let Some(queue) = self.queues.get(slot) else {
             return Ok(Answer::Silent);
         };
-        let count = queue.message_count();
+        let count = queue.ready.len();
+        // Those that die are on their way to another queue, and would be lost.
+        let holds_any = count > 0 || !queue.dying.is_empty();
         let refused = match () {
             () if if_unused && queue.consumers.len() > 0 => Some(Kind::InUse),
-            () if if_empty && count > 0 => Some(Kind::NotEmpty),
+            () if if_empty && holds_any => Some(Kind::NotEmpty),
             () => None,
         };
         if let Some(kind) = refused {
@@ -319,10 +321,9 @@ pub(crate) fn put_queue_declared(out: &mut Vec<u8>, namespace: &Name, queue: &Qu
 
 fn flag_difference(current: &QueueSettings, received: &QueueSettings) -> Option<Kind> {
     let differ = |field: &str, received: bool, current: bool| {
-        (received != current).then(|| Kind::Inequivalent {
-            field: field.to_owned(),
-            received: Some(Value::Bool(received)),
-            current: Some(Value::Bool(current)),
+        (received != current).then(|| {
+            let [received, current] = [received, current].map(|flag| Some(Value::Bool(flag)));
+            Kind::inequivalent(field, received, current)
         })
     };
     differ("durable", received.durable, current.durable)
@@ -340,11 +341,7 @@ fn argument_difference(current: &Table, received: &Table) -> Option<Kind> {
                 *field == "x-queue-type" && one.as_str() == Some("classic")
             }
         };
-        (!same).then(|| Kind::Inequivalent {
-            field: (*field).to_owned(),
-            received: received.cloned(),
-            current: current.cloned(),
-        })
+        (!same).then(|| Kind::inequivalent(field, received.cloned(), current.cloned()))
     })
 }
 

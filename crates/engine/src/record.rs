@@ -7,7 +7,7 @@
 //! | 1 publish | targets u32, each: queue u64, sequence u64, flags u8 (1 transient, 2 expires), [expiry u64]; message |
 //! | 2 delayed | sequence u64, due u64, namespace name, topics u32 and names, keys, message |
 //! | 3 settle | queue u64 (0: the delayed), ranges u32, each: first u64, length u32 |
-//! | 4 attempts | queue u64, count u32, each: sequence u64, attempts u64, due u64 (0: not waiting) |
+//! | 4 attempts | queue u64, count u32, each: sequence u64, failed u32, all u32, due u64 (0: not waiting) |
 //! | 5, 6 namespace added, deleted | name |
 //! | 7 topic declared | namespace name, name, settings |
 //! | 8 topic deleted | namespace name, name |
@@ -24,7 +24,7 @@ pub(crate) mod settings;
 
 use std::fmt;
 
-use polybus_model::{Message, Millis};
+use polybus_model::{Attempts, Message, Millis};
 
 use crate::Place;
 use codec::{Bounded, Put};
@@ -239,34 +239,38 @@ pub(crate) fn ranges(from: &mut Bounded<'_>) -> Result<Vec<Range>, Corrupt> {
 
 /// How often a message came back, and until when it waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Attempts {
+pub(crate) struct Returned {
     pub(crate) sequence: u64,
-    pub(crate) attempts: u64,
+    pub(crate) attempts: Attempts,
     pub(crate) due: Millis,
 }
 
 /// Writes an attempts record.
-pub(crate) fn put_attempts(out: &mut Vec<u8>, queue: u64, attempts: &[Attempts]) {
+pub(crate) fn put_attempts(out: &mut Vec<u8>, queue: u64, attempts: &[Returned]) {
     begin(out, kind::ATTEMPTS);
     out.put_u64(queue);
     put_attempt_list(out, attempts);
 }
 
-pub(crate) fn put_attempt_list(out: &mut Vec<u8>, attempts: &[Attempts]) {
+pub(crate) fn put_attempt_list(out: &mut Vec<u8>, attempts: &[Returned]) {
     out.put_u32(attempts.len() as u32);
     for one in attempts {
         out.put_u64(one.sequence);
-        out.put_u64(one.attempts);
+        out.put_u32(one.attempts.failed);
+        out.put_u32(one.attempts.all);
         out.put_u64(one.due);
     }
 }
 
-pub(crate) fn attempt_list(from: &mut Bounded<'_>) -> Result<Vec<Attempts>, Corrupt> {
+pub(crate) fn attempt_list(from: &mut Bounded<'_>) -> Result<Vec<Returned>, Corrupt> {
     let mut attempts = Vec::new();
     for _ in 0..from.u32()? {
-        attempts.push(Attempts {
+        attempts.push(Returned {
             sequence: from.u64()?,
-            attempts: from.u64()?,
+            attempts: Attempts {
+                failed: from.u32()?,
+                all: from.u32()?,
+            },
             due: from.u64()?,
         });
     }

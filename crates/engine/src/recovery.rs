@@ -340,7 +340,7 @@ fn fill(
         if !clean || sequences.was_redelivered(seen.sequence) {
             flags |= REDELIVERED;
         }
-        if let Some(attempts) = attempts.filter(|one| one.attempts > 0) {
+        if let Some(attempts) = attempts.filter(|one| one.attempts.all > 0) {
             flags |= ATTEMPTED;
             queue.attempts.insert(seen.sequence, attempts.attempts);
         }

@@ -8,7 +8,7 @@
 //! delayed: live ranges
 //! ```
 
-use polybus_model::{Binding, Destination};
+use polybus_model::{Attempts, Binding, Destination};
 
 use crate::Engine;
 use crate::engine::merge_ranges;
@@ -17,7 +17,7 @@ use crate::queue::Queue;
 use crate::queue::entry::{ATTEMPTED, DURABLE, Entry, REDELIVERED};
 use crate::queues::put_queue_declared;
 use crate::record::codec::{Bounded, Put};
-use crate::record::{self, Attempts, Corrupt, Range, kind};
+use crate::record::{self, Corrupt, Range, Returned, kind};
 use crate::topics::{put_binding, put_topic_declared};
 
 const VERSION: u8 = 1;
@@ -29,7 +29,7 @@ pub(crate) struct QueueState {
     pub(crate) next_sequence: u64,
     pub(crate) live: Vec<Range>,
     pub(crate) redelivered: Vec<Range>,
-    pub(crate) attempts: Vec<Attempts>,
+    pub(crate) attempts: Vec<Returned>,
 }
 
 /// A snapshot, read.
@@ -156,7 +156,7 @@ fn put_queue_state(out: &mut Vec<u8>, queue: &Queue) {
     record::put_attempt_list(out, &attempts(queue));
 }
 
-fn attempts(queue: &Queue) -> Vec<Attempts> {
+fn attempts(queue: &Queue) -> Vec<Returned> {
     let mut due_of: Vec<(u64, u64)> = queue
         .waiting
         .iter()
@@ -174,7 +174,7 @@ fn attempts(queue: &Queue) -> Vec<Attempts> {
     let mut all: Vec<_> = queue
         .attempts
         .iter()
-        .map(|(sequence, attempts)| Attempts {
+        .map(|(sequence, attempts)| Returned {
             sequence: *sequence,
             attempts: *attempts,
             due: due(*sequence),
@@ -186,9 +186,9 @@ fn attempts(queue: &Queue) -> Vec<Attempts> {
             .waiting
             .values()
             .filter(unattempted)
-            .map(|entry| Attempts {
+            .map(|entry| Returned {
                 sequence: entry.sequence,
-                attempts: 0,
+                attempts: Attempts::default(),
                 due: due(entry.sequence),
             }),
     );

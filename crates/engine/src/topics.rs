@@ -288,11 +288,7 @@ pub(crate) fn put_binding(out: &mut Vec<u8>, kind: u8, namespace: &Name, binding
 /// In what a declaration differs from what there is.
 fn difference(current: &TopicSettings, received: &TopicSettings) -> Option<Kind> {
     let differ = |field: &str, received: Value, current: Value| {
-        (received != current).then(|| Kind::Inequivalent {
-            field: field.to_owned(),
-            received: Some(received),
-            current: Some(current),
-        })
+        (received != current).then(|| Kind::inequivalent(field, Some(received), Some(current)))
     };
     differ("type", type_name(received), type_name(current))
         .or_else(|| {
@@ -308,10 +304,9 @@ fn difference(current: &TopicSettings, received: &TopicSettings) -> Option<Kind>
             differ("internal", Value::Bool(received), Value::Bool(current))
         })
         .or_else(|| {
-            (received.alternate != current.alternate).then(|| Kind::Inequivalent {
-                field: "alternate-exchange".to_owned(),
-                received: alternate(received),
-                current: alternate(current),
+            (received.alternate != current.alternate).then(|| {
+                let [received, current] = [received, current].map(alternate);
+                Kind::inequivalent("alternate-exchange", received, current)
             })
         })
 }

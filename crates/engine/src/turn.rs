@@ -18,6 +18,7 @@ impl<S: Store> Turn<'_, S> {
     }
 
     pub(crate) fn reply(&mut self, session: SessionId, lane: Lane, result: Result<Reply, Error>) {
+        let result = result.map_err(Box::new);
         self.tell(session, Event::Reply { lane, result });
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Name;
+use crate::{Name, Value};
 
 /// A kind of thing with a name.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -15,20 +15,24 @@ pub enum Resource {
     Queue,
 }
 
+/// A setting that is not what it was declared as.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Difference {
+    /// Which: `durable`, `auto_delete`, `exclusive`, `type`, `internal`, or an argument's name.
+    pub field: String,
+    /// What the request said (none: not given).
+    pub received: Option<Value>,
+    /// What is in force (none: not given).
+    pub current: Option<Value>,
+}
+
 /// Which sort of failure it is.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Kind {
     /// There is none of that name.
     NotFound,
     /// It exists with other settings.
-    Inequivalent {
-        /// The setting that differs: `durable`, `auto_delete`, `exclusive`, `type`, `internal`, or an argument's name.
-        field: String,
-        /// What the request said (none: not given).
-        received: Option<crate::Value>,
-        /// What is in force (none: not given).
-        current: Option<crate::Value>,
-    },
+    Inequivalent(Box<Difference>),
     /// It belongs to another session.
     Locked,
     /// It has an exclusive subscriber, or has subscribers and exclusive use was asked.
@@ -45,10 +49,24 @@ pub enum Kind {
     InvalidSetting(String),
     /// The name is kept for the broker, or the request makes no sense for this resource; the text says why.
     NotAllowed(String),
+    /// No resource of this sort can do that; the text says what.
+    Unsupported(&'static str),
     /// A bound of the broker is reached (queues, namespaces, subscribers); the text says which setting moves it.
     LimitReached(String),
     /// The broker cannot do it now; the text says why (the disk is full, the broker stops).
     Unavailable(String),
+}
+
+impl Kind {
+    /// It exists with another `field`.
+    #[must_use]
+    pub fn inequivalent(field: &str, received: Option<Value>, current: Option<Value>) -> Self {
+        Self::Inequivalent(Box::new(Difference {
+            field: field.to_owned(),
+            received,
+            current,
+        }))
+    }
 }
 
 /// A failed request.
@@ -78,12 +96,15 @@ impl fmt::Display for Error {
         )?;
         match &self.kind {
             Kind::NotFound => f.write_str("does not exist"),
-            Kind::Inequivalent { field, .. } => write!(f, "exists with another '{field}'"),
+            Kind::Inequivalent(difference) => {
+                write!(f, "exists with another '{}'", difference.field)
+            }
             Kind::Locked => f.write_str("belongs to another connection"),
             Kind::ExclusiveUse => f.write_str("is in exclusive use"),
             Kind::InUse => f.write_str("is in use"),
             Kind::NotEmpty => f.write_str("is not empty"),
             Kind::BadCredentials => f.write_str("the user or password is wrong"),
+            Kind::Unsupported(text) => f.write_str(text),
             Kind::AccessRefused(text)
             | Kind::InvalidSetting(text)
             | Kind::NotAllowed(text)

@@ -2,6 +2,9 @@
 
 use crate::{Error, Lane, LeaseId, Message, Name, SubscriberId};
 
+/// Events are moved about by the million: what is rare and large in them is boxed.
+const _: () = assert!(size_of::<Event>() <= 64 && size_of::<Delivery>() <= 48);
+
 /// One event. The session is given them in order, many at a time.
 #[derive(Debug)]
 pub enum Event {
@@ -36,14 +39,14 @@ pub enum Event {
         /// The lane.
         lane: Lane,
         /// What it came to.
-        result: Result<Reply, Error>,
+        result: Result<Reply, Box<Error>>,
     },
     /// A request without an answer failed (an unknown topic was published to); its lane's later requests in the batch were dropped.
     Failed {
         /// The lane.
         lane: Lane,
         /// Why.
-        error: Error,
+        error: Box<Error>,
     },
     /// The subscription was ended by the broker (its queue is gone).
     SubscriptionEnded {
@@ -80,6 +83,15 @@ pub enum ReturnReason {
     Unroutable,
 }
 
+/// How often a message was delivered before and came back.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Attempts {
+    /// Times that counted as failed deliveries.
+    pub failed: u32,
+    /// All times.
+    pub all: u32,
+}
+
 /// A message handed to a subscriber.
 #[derive(Debug)]
 pub struct Delivery {
@@ -93,8 +105,8 @@ pub struct Delivery {
     pub message: Message,
     /// It may have been delivered before.
     pub redelivered: bool,
-    /// How often it was delivered and came back, where the queue counts that.
-    pub attempts: Option<u64>,
+    /// Its earlier attempts, where the queue counts them and there were any.
+    pub attempts: Option<Attempts>,
 }
 
 /// A message taken by [`crate::Request::Take`].
@@ -106,8 +118,8 @@ pub struct Taken {
     pub message: Message,
     /// It may have been delivered before.
     pub redelivered: bool,
-    /// How often it was delivered and came back, where the queue counts that.
-    pub attempts: Option<u64>,
+    /// Its earlier attempts, where the queue counts them and there were any.
+    pub attempts: Option<Attempts>,
     /// Ready messages that remain.
     pub remaining: u64,
 }

@@ -13,15 +13,16 @@ mod request;
 mod settings;
 mod value;
 
-pub use error::{Error, Kind, Resource};
-pub use event::{Delivery, Event, Reply, ReturnReason, Taken};
-pub use message::{Body, Death, DeathReason, Message, MessageParts, Origin};
+pub use error::{Difference, Error, Kind, Resource};
+pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
+pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};
 pub use request::{
     Batch, Credentials, Destination, Outcome, Publish, Request, Settle, Subscribe, Transaction,
 };
 pub use settings::{
-    Binding, DeadLetter, DelayedRetry, Overflow, QueueKind, QueueSettings, TopicKind, TopicSettings,
+    Binding, DeadLetter, DelayedRetry, Overflow, QueueKind, QueueSettings, Returns, TopicKind,
+    TopicSettings,
 };
 pub use value::{Table, Value};
 

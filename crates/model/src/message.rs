@@ -4,7 +4,8 @@
 //! Message -> [ Head | topic | key | properties | body ]        bodies up to INLINE_BODY_MAX
 //!            [ Head(body: Bytes) | topic | key | properties ]  larger ones, kept by reference
 //! ```
-//! A message never changes; [`Message::redirected`] makes the copy that a dead-letter topic routes.
+//! A message never changes; [`Message::redirected`] makes the copy that a dead-letter topic routes, [`Message::with_marks`] one
+//! that says more of what became of it.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -60,6 +61,15 @@ pub struct Death {
     pub original_ttl: Option<Millis>,
 }
 
+/// What the broker did to a message, for protocols that tell it in their properties (which stay as they came).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Marks {
+    /// It has waited in a delayed topic.
+    pub delayed: bool,
+    /// A dead-lettering gave it a new key: the further keys in its properties no longer count.
+    pub rekeyed: bool,
+}
+
 /// What a message is made of; see [`Message::new`].
 #[derive(Clone, Debug)]
 pub struct MessageParts<'a> {
@@ -95,6 +105,7 @@ pub enum Body<'a> {
 struct Head {
     origin: Origin,
     durable: bool,
+    marks: Marks,
     priority: Option<u8>,
     topic_len: u8,
     key_len: u16,
@@ -112,6 +123,12 @@ impl Message {
     /// Makes a message. A topic is cut at 255 bytes and a key at 65,535: sessions refuse longer ones before.
     #[must_use]
     pub fn new(parts: MessageParts<'_>) -> Self {
+        Self::marked(parts, Marks::default())
+    }
+
+    /// Makes a message that something was done to already; see [`Message::new`].
+    #[must_use]
+    pub fn marked(parts: MessageParts<'_>, marks: Marks) -> Self {
         let topic = parts.topic.get(..255).unwrap_or(parts.topic);
         let key = parts.key.get(..65_535).unwrap_or(parts.key);
         let (inline, shared) = match &parts.body {
@@ -123,6 +140,7 @@ impl Message {
         let head = Head {
             origin: parts.origin,
             durable: parts.durable,
+            marks,
             priority: parts.priority,
             topic_len: topic.len() as u8,
             key_len: key.len() as u16,
@@ -140,29 +158,45 @@ impl Message {
         })
     }
 
-    /// The copy that another topic routes: new topic, key, time to live and history, all else shared or kept.
+    /// The copy that another topic routes: a new key (none: as before), no time to live, a longer history; all else shared
+    /// or kept.
     #[must_use]
-    pub fn redirected(
-        &self,
-        topic: &Name,
-        key: &[u8],
-        ttl: Option<Millis>,
-        deaths: Option<Arc<Vec<Death>>>,
-    ) -> Self {
-        Self::new(MessageParts {
-            origin: self.origin(),
+    pub fn redirected(&self, topic: &Name, key: Option<&[u8]>, deaths: Arc<Vec<Death>>) -> Self {
+        let marks = Marks {
+            rekeyed: self.marks().rekeyed || key.is_some(),
+            ..self.marks()
+        };
+        let parts = MessageParts {
             topic: topic.as_str().as_bytes(),
-            key,
+            key: key.unwrap_or(self.key()),
+            ttl: None,
+            deaths: Some(deaths),
+            ..self.parts()
+        };
+        Self::marked(parts, marks)
+    }
+
+    /// The copy with these marks instead.
+    #[must_use]
+    pub fn with_marks(&self, marks: Marks) -> Self {
+        Self::marked(self.parts(), marks)
+    }
+
+    fn parts(&self) -> MessageParts<'_> {
+        MessageParts {
+            origin: self.origin(),
+            topic: self.topic(),
+            key: self.key(),
             properties: self.properties(),
-            body: match &self.0.header.header.shared_body {
+            body: match self.shared_body() {
                 Some(bytes) => Body::Shared(bytes.clone()),
                 None => Body::Copied(self.body()),
             },
             durable: self.is_durable(),
             priority: self.priority(),
-            ttl,
-            deaths,
-        })
+            ttl: self.ttl(),
+            deaths: self.deaths().cloned(),
+        }
     }
 
     fn head(&self) -> &Head {
@@ -232,6 +266,12 @@ impl Message {
     #[must_use]
     pub fn is_durable(&self) -> bool {
         self.head().durable
+    }
+
+    /// What the broker did to it.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.head().marks
     }
 
     /// Its priority, if it named one.

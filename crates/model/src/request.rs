@@ -182,6 +182,8 @@ pub struct Subscribe {
     pub credit: Option<u32>,
     /// How long it may hold a message, if other than the queue's.
     pub consumer_timeout: Option<Millis>,
+    /// It is to a queue that the session made for itself: the peer needs no permission.
+    pub internal: bool,
     /// Arguments, for listings.
     pub arguments: Table,
 }

@@ -80,9 +80,34 @@ pub struct DeadLetter {
     pub key: Option<Bytes>,
 }
 
-/// How long a returned message waits before it is delivered again: `min(min * attempts, max)`.
+/// Which messages that come back to their queue are meant.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Returns {
+    /// All of them.
+    All,
+    /// Those of failed deliveries.
+    Failed,
+    /// The others.
+    Unfailed,
+}
+
+impl Returns {
+    /// Whether a return is among them that `failed` or did not.
+    #[must_use]
+    pub const fn include(self, failed: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Failed => failed,
+            Self::Unfailed => !failed,
+        }
+    }
+}
+
+/// How long a returned message waits before it is delivered again: `min(min * failed attempts, max)`, and `min` at least.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DelayedRetry {
+    /// Which returned messages wait.
+    pub of: Returns,
     /// Milliseconds for the first attempt.
     pub min: Millis,
     /// Milliseconds at most.
@@ -122,6 +147,8 @@ pub struct QueueSettings {
     pub single_active: bool,
     /// How long a consumer may hold a message.
     pub consumer_timeout: Option<Millis>,
+    /// The session makes it for a purpose of its own, under a name of its own: the peer needs no permission for it.
+    pub internal: bool,
     /// The arguments as declared, for equivalence and listings.
     pub arguments: Table,
 }
@@ -144,6 +171,7 @@ impl Default for QueueSettings {
             delayed_retry: None,
             single_active: false,
             consumer_timeout: None,
+            internal: false,
             arguments: Table::new(),
         }
     }

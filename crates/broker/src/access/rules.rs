@@ -61,6 +61,9 @@ impl Gate<'_> {
                 let Some(settings) = settings else {
                     return Ok(());
                 };
+                if settings.internal {
+                    return Ok(());
+                }
                 self.queue(Action::Configure, name)?;
                 if let Some(dead_letter) = &settings.dead_letter {
                     self.queue(Action::Read, name)?;
@@ -72,6 +75,7 @@ impl Gate<'_> {
             Request::Purge { queue } | Request::Take { queue, .. } => {
                 self.queue(Action::Read, queue)
             }
+            Request::Subscribe(subscribe) if subscribe.internal => Ok(()),
             Request::Subscribe(subscribe) => self.queue(Action::Read, &subscribe.queue),
             Request::Settle(_)
             | Request::Authenticate(_)
@@ -117,5 +121,59 @@ impl Gate<'_> {
             name: Name::new(name).unwrap_or_else(|_| Name::empty()),
             namespace: self.namespace.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polybus_model::{Lane, QueueSettings, Subscribe, SubscriberId, Table};
+
+    use super::*;
+    use crate::access::Patterns;
+
+    fn refused(internal: bool) -> Vec<bool> {
+        let name = Name::new("hidden").unwrap();
+        let permissions = Permissions::new(&Patterns {
+            configure: "^mine$".into(),
+            write: "^mine$".into(),
+            read: "^mine$".into(),
+        })
+        .unwrap();
+        let settings = QueueSettings {
+            internal,
+            ..QueueSettings::default()
+        };
+        let subscribe = Subscribe {
+            queue: name.clone(),
+            subscriber: SubscriberId(1),
+            tag: bytes::Bytes::new(),
+            auto_settle: true,
+            exclusive: false,
+            priority: 0,
+            credit: None,
+            consumer_timeout: None,
+            internal,
+            arguments: Table::new(),
+        };
+        let declare = Request::DeclareQueue {
+            name: name.clone(),
+            settings: Some(Box::new(settings)),
+        };
+        let requests = [declare, Request::Subscribe(Box::new(subscribe))];
+        let mut batch = Batch {
+            requests: requests.into_iter().map(|one| (Lane(1), one)).collect(),
+        };
+        refuse_forbidden(&mut batch, &permissions, &name);
+        batch
+            .requests
+            .iter()
+            .map(|(_, request)| matches!(request, Request::Refused { .. }))
+            .collect()
+    }
+
+    #[test]
+    fn what_a_session_makes_for_itself_needs_no_permission() {
+        assert_eq!(refused(false), [true, true]);
+        assert_eq!(refused(true), [false, false]);
     }
 }

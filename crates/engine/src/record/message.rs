@@ -1,7 +1,8 @@
 //! A message as bytes: always the last part of a record, so that it is copied once, from where it lies.
 //!
 //! ```text
-//! origin u8 | flags u8 | [priority u8] [ttl u64] [deaths]        flags: 1 durable, 2 priority, 4 ttl, 8 deaths
+//! origin u8 | flags u8 | [priority u8] [ttl u64] [deaths]        flags: 1 durable, 2 priority, 4 ttl, 8 deaths,
+//!                                                              16 delayed, 32 rekeyed
 //! topic_len u8 | key_len u16 | properties_len u32 | body_len u32
 //! topic | key | properties | body
 //! deaths = count u32, each: reason u8 | count u64 | time u64 | ttl option | queue name | topic name | keys
@@ -9,7 +10,7 @@
 
 use std::sync::Arc;
 
-use polybus_model::{Body, Death, DeathReason, Message, MessageParts, Origin};
+use polybus_model::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 
 use super::Corrupt;
 use super::codec::{Bounded, Put};
@@ -19,6 +20,8 @@ const DURABLE: u8 = 1;
 const PRIORITY: u8 = 2;
 const TTL: u8 = 4;
 const DEATHS: u8 = 8;
+const DELAYED: u8 = 16;
+const REKEYED: u8 = 32;
 
 /// Writes all but the texts and the body: [`Message::inline_bytes`] and [`Message::shared_body`] follow.
 pub(crate) fn put_head(out: &mut Vec<u8>, message: &Message) {
@@ -26,6 +29,9 @@ pub(crate) fn put_head(out: &mut Vec<u8>, message: &Message) {
     flags |= message.priority().map_or(0, |_| PRIORITY);
     flags |= message.ttl().map_or(0, |_| TTL);
     flags |= message.deaths().map_or(0, |_| DEATHS);
+    let Marks { delayed, rekeyed } = message.marks();
+    flags |= if delayed { DELAYED } else { 0 };
+    flags |= if rekeyed { REKEYED } else { 0 };
     out.put_u8(message.origin().0);
     out.put_u8(flags);
     if let Some(priority) = message.priority() {
@@ -63,7 +69,7 @@ pub(crate) fn glance(from: &mut Bounded<'_>) -> Result<Glance, Corrupt> {
 pub(crate) fn message(from: &mut Bounded<'_>) -> Result<Message, Corrupt> {
     let head = head(from)?;
     let (topic, key, properties, body) = head.lens;
-    let message = Message::new(MessageParts {
+    let parts = MessageParts {
         origin: head.origin,
         topic: from.take(topic.into())?,
         key: from.take(key.into())?,
@@ -73,7 +79,8 @@ pub(crate) fn message(from: &mut Bounded<'_>) -> Result<Message, Corrupt> {
         priority: head.priority,
         ttl: head.ttl,
         deaths: head.deaths,
-    });
+    };
+    let message = Message::marked(parts, head.marks);
     if from.is_empty() {
         Ok(message)
     } else {
@@ -84,6 +91,7 @@ pub(crate) fn message(from: &mut Bounded<'_>) -> Result<Message, Corrupt> {
 struct Head {
     origin: Origin,
     durable: bool,
+    marks: Marks,
     priority: Option<u8>,
     ttl: Option<u64>,
     deaths: Option<Arc<Vec<Death>>>,
@@ -93,13 +101,17 @@ struct Head {
 fn head(from: &mut Bounded<'_>) -> Result<Head, Corrupt> {
     let origin = Origin(from.u8()?);
     let flags = from.u8()?;
-    if flags & !(DURABLE | PRIORITY | TTL | DEATHS) != 0 {
+    if flags & !(DURABLE | PRIORITY | TTL | DEATHS | DELAYED | REKEYED) != 0 {
         return Err(Corrupt::new("unknown flags of a message"));
     }
     let has = |flag| flags & flag != 0;
     Ok(Head {
         origin,
         durable: has(DURABLE),
+        marks: Marks {
+            delayed: has(DELAYED),
+            rekeyed: has(REKEYED),
+        },
         priority: has(PRIORITY).then(|| from.u8()).transpose()?,
         ttl: has(TTL).then(|| from.u64()).transpose()?,
         deaths: has(DEATHS)

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Binding, DeadLetter, DelayedRetry, Destination, Overflow, QueueKind, QueueSettings, Table,
-    TopicKind, TopicSettings, Value,
+    Binding, DeadLetter, DelayedRetry, Destination, Overflow, QueueKind, QueueSettings, Returns,
+    Table, TopicKind, TopicSettings, Value,
 };
 
 use super::Corrupt;
@@ -92,7 +92,12 @@ pub(crate) fn put_queue(out: &mut Vec<u8>, settings: &QueueSettings) {
             out.put_bytes(key);
         }
     }
-    if let Some(DelayedRetry { min, max }) = settings.delayed_retry {
+    if let Some(DelayedRetry { of, min, max }) = settings.delayed_retry {
+        out.put_u8(match of {
+            Returns::All => 0,
+            Returns::Failed => 1,
+            Returns::Unfailed => 2,
+        });
         out.put_u64(min);
         out.put_u64(max);
     }
@@ -141,11 +146,21 @@ pub(crate) fn queue(from: &mut Bounded<'_>) -> Result<QueueSettings, Corrupt> {
         delayed_retry: retry
             .then(|| -> Result<_, Corrupt> {
                 Ok(DelayedRetry {
+                    of: match from.u8()? {
+                        0 => Returns::All,
+                        1 => Returns::Failed,
+                        2 => Returns::Unfailed,
+                        other => {
+                            return Err(Corrupt::new(&format!("{other} is no kind of return")));
+                        }
+                    },
                     min: from.u64()?,
                     max: from.u64()?,
                 })
             })
             .transpose()?,
+        // Such a queue lives no longer than its session: none is ever written.
+        internal: false,
         arguments: table(from, 0)?,
     })
 }

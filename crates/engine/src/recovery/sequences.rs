@@ -4,7 +4,7 @@ use polybus_model::Millis;
 use rustc_hash::FxHashMap;
 
 use crate::engine::merge_ranges;
-use crate::record::{Attempts, Corrupt, Range, Stand};
+use crate::record::{Corrupt, Range, Returned, Stand};
 
 /// A message's record was seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,7 +22,7 @@ pub(crate) struct Sequences {
     snapshot_next: u64,
     live: Vec<Range>,
     redelivered: Vec<Range>,
-    pub(crate) attempts: FxHashMap<u64, Attempts>,
+    pub(crate) attempts: FxHashMap<u64, Returned>,
     seen: Vec<Seen>,
     /// Of those that expire.
     expiries: FxHashMap<u64, Millis>,
@@ -44,7 +44,7 @@ impl Sequences {
         next: u64,
         live: Vec<Range>,
         redelivered: Vec<Range>,
-        attempts: Vec<Attempts>,
+        attempts: Vec<Returned>,
     ) -> Self {
         Self {
             snapshot_next: next,

@@ -215,3 +215,25 @@ fn queues_go_with_their_last_consumer_or_their_owner() {
         None
     );
 }
+
+#[test]
+fn a_quorum_queue_knows_no_limit_of_a_lane() {
+    let mut desk = Desk::new();
+    let quorum = QueueSettings {
+        kind: QueueKind::Quorum,
+        ..durable()
+    };
+    desk.declare("q", quorum);
+    desk.batch(2, vec![Request::LaneCredit { limit: Some(2) }]);
+    let told = desk.subscribe(2, subscribe("q", 1));
+    assert!(
+        matches!(
+            &told[..],
+            [(_, Event::Reply { result: Err(error), .. })] if matches!(error.kind, Kind::Unsupported(_))
+        ),
+        "{told:?}"
+    );
+    desk.batch(2, vec![Request::LaneCredit { limit: None }]);
+    desk.subscribe(2, subscribe("q", 1));
+    assert_eq!(bodies(desk.send("q", &["x"])), ["x"]);
+}

@@ -74,18 +74,14 @@ fn a_queue_is_compared_field_by_field() {
     assert!(is_done(&desk.batch(1, vec![with(Some(Value::I32(5)))])));
     assert!(is_done(&desk.batch(1, vec![with(Some(Value::I64(5)))])));
     let kind = failure(&desk.batch(1, vec![with(None)]));
-    let expected = Kind::Inequivalent {
-        field: "x-message-ttl".to_owned(),
-        received: None,
-        current: Some(Value::I32(5)),
-    };
+    let expected = Kind::inequivalent("x-message-ttl", None, Some(Value::I32(5)));
     assert_eq!(kind, expected);
     let transient = Request::DeclareQueue {
         name: name("q"),
         settings: Some(Box::default()),
     };
     let kind = failure(&desk.batch(1, vec![transient]));
-    assert!(matches!(kind, Kind::Inequivalent { field, .. } if field == "durable"));
+    assert!(matches!(kind, Kind::Inequivalent(difference) if difference.field == "durable"));
 }
 
 #[test]
@@ -260,4 +256,36 @@ fn a_namespace_is_its_own_world() {
     ));
     assert_eq!(desk.engine.namespaces(), [name("/")]);
     assert_eq!(desk.drain("q"), ["here"]);
+}
+
+#[test]
+fn a_queue_is_empty_when_nothing_of_it_is_ready() {
+    let delete = || {
+        let name = name("q");
+        Request::DeleteQueue {
+            name,
+            if_unused: false,
+            if_empty: true,
+        }
+    };
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    desk.send("q", &["ready", "held"]);
+    assert_eq!(failure(&desk.batch(1, vec![delete()])), Kind::NotEmpty);
+    desk.take(2, "q");
+    desk.take(2, "q");
+    let told = desk.batch(1, vec![delete()]);
+    assert!(
+        matches!(
+            told[..],
+            [(
+                _,
+                Event::Reply {
+                    result: Ok(Reply::Count(0)),
+                    ..
+                }
+            )]
+        ),
+        "{told:?}"
+    );
 }

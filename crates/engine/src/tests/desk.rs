@@ -69,6 +69,7 @@ pub(crate) struct Desk {
     pub(crate) now: Millis,
     /// Answer loads at once.
     pub(crate) loads: bool,
+    owed: Vec<crate::Load>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -127,6 +128,7 @@ pub(crate) fn subscribe(queue: &str, number: u32) -> Subscribe {
         priority: 0,
         credit: None,
         consumer_timeout: None,
+        internal: false,
         arguments: Table::new(),
     }
 }
@@ -162,6 +164,7 @@ impl Desk {
             shelf: Shelf::default(),
             now: 1_000,
             loads: true,
+            owed: Vec::new(),
         };
         for session in 1..=4 {
             desk.engine.attach(SessionId(session), &name("/")).unwrap();
@@ -177,8 +180,18 @@ impl Desk {
                 .into_iter()
                 .map(|one| (one.session, one.event)),
         );
+        self.owed.append(&mut effects.loads);
         if self.loads {
-            for load in effects.loads {
+            told.extend(self.answer_owed());
+        }
+        told
+    }
+
+    /// Answers the loads that were not answered at once, and those that follow from them.
+    pub(crate) fn answer_owed(&mut self) -> Told {
+        let mut told = Vec::new();
+        while !self.owed.is_empty() {
+            for load in std::mem::take(&mut self.owed) {
                 let messages = load
                     .items
                     .iter()

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use polybus_model::{
     DeadLetter, DeathReason, DelayedRetry, Event, Outcome, Overflow, QueueKind, QueueSettings,
-    Reply, Request, TopicKind, TopicSettings,
+    Reply, Request, Returns, TopicKind, TopicSettings,
 };
 
 use super::desk::{
@@ -164,12 +164,13 @@ fn quorum_queues_count_failures_up_to_their_limit() {
     let release = |failed| Outcome::Release { failed };
     for (failed, attempts) in [
         (false, None),
-        (true, None),
-        (false, Some(1)),
-        (true, Some(1)),
+        (true, Some((0, 1))),
+        (false, Some((1, 2))),
+        (true, Some((1, 3))),
     ] {
         let taken = desk.take(2, "q").unwrap();
-        assert_eq!(taken.attempts, attempts);
+        let seen = taken.attempts.map(|one| (one.failed, one.all));
+        assert_eq!(seen, attempts);
         desk.settle(2, taken.lease.into_iter().collect(), release(failed));
     }
     assert!(desk.take(2, "q").is_none());
@@ -179,13 +180,42 @@ fn quorum_queues_count_failures_up_to_their_limit() {
 }
 
 #[test]
+fn only_returns_of_the_kind_named_wait() {
+    for (of, waits) in [
+        (Returns::All, [true, true]),
+        (Returns::Failed, [true, false]),
+        (Returns::Unfailed, [false, true]),
+    ] {
+        for (failed, waits) in [true, false].into_iter().zip(waits) {
+            let mut desk = Desk::new();
+            let (min, max) = (10, 10);
+            let settings = QueueSettings {
+                kind: QueueKind::Quorum,
+                delayed_retry: Some(DelayedRetry { of, min, max }),
+                ..durable()
+            };
+            desk.declare("q", settings);
+            desk.send("q", &["x"]);
+            let taken = desk.take(2, "q").unwrap();
+            let release = Outcome::Release { failed };
+            desk.settle(2, taken.lease.into_iter().collect(), release);
+            assert_eq!(desk.take(2, "q").is_none(), waits, "{of:?} {failed}");
+        }
+    }
+}
+
+#[test]
 fn a_returned_message_waits_for_its_retry() {
     let mut desk = Desk::new();
     desk.declare(
         "q",
         QueueSettings {
             kind: QueueKind::Quorum,
-            delayed_retry: Some(DelayedRetry { min: 10, max: 15 }),
+            delayed_retry: Some(DelayedRetry {
+                of: Returns::All,
+                min: 10,
+                max: 15,
+            }),
             ..durable()
         },
     );
@@ -242,7 +272,10 @@ fn a_delayed_message_is_routed_when_it_is_due() {
     desk.batch(1, requests);
     assert_eq!(desk.drain("q"), ["a"]);
     desk.wait(100);
-    assert_eq!(desk.drain("q"), ["b"]);
+    let delayed = desk.take(4, "q").unwrap();
+    assert_eq!(delayed.message.body(), b"b");
+    assert!(delayed.message.marks().delayed);
+    desk.settle(4, delayed.lease.into_iter().collect(), Outcome::Accept);
     desk.wait(200);
     assert_eq!(desk.drain("q"), ["c"]);
     assert_eq!(desk.shelf.live(), 0);
@@ -310,38 +343,4 @@ fn an_unused_queue_expires() {
             ..
         }
     ));
-}
-
-#[test]
-fn a_dead_letter_keeps_its_further_keys_unless_it_gets_a_new_one() {
-    let further = |_: &[u8]| {
-        let keys = vec![polybus_model::Value::text("copy")];
-        let mut headers = polybus_model::Table::new();
-        headers.push("CC", polybus_model::Value::Array(keys));
-        headers
-    };
-    let readers = crate::HeaderReaders::new().with(polybus_model::Origin(1), further, |_, _| None);
-    let mut desk = Desk::with(crate::Options {
-        header_readers: readers,
-        ..crate::Options::default()
-    });
-    for queue in ["dead", "copy"] {
-        desk.declare(queue, durable());
-    }
-    for (queue, key) in [("kept", None), ("new", Some("dead"))] {
-        let settings = QueueSettings {
-            dead_letter: to("", key),
-            ..durable()
-        };
-        desk.declare(queue, settings);
-        desk.send(queue, &[queue]);
-        let taken = desk.take(2, queue).unwrap();
-        desk.settle(2, taken.lease.into_iter().collect(), Outcome::Reject);
-    }
-    let copied = desk.take(2, "copy").unwrap().message;
-    assert_eq!(copied.body(), b"kept");
-    let keys = &copied.deaths().unwrap()[0].keys;
-    assert_eq!(keys[..], [&b"kept"[..], b"copy"]);
-    assert!(desk.take(2, "copy").is_none());
-    assert_eq!(desk.take(2, "dead").unwrap().message.body(), b"new");
 }

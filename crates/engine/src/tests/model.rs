@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use polybus_model::{
-    Delivery, Event, LeaseId, Outcome, QueueKind, QueueSettings, Reply, Request, SessionId,
-    SubscriberId, Taken,
+    Attempts, Delivery, Event, Kind, LeaseId, Outcome, QueueKind, QueueSettings, Reply, Request,
+    SessionId, SubscriberId, Taken,
 };
 use proptest::prelude::*;
 
@@ -85,7 +85,7 @@ type Key = (Reverse<u8>, u64);
 #[derive(Clone, Copy, PartialEq, Debug)]
 struct Plain {
     redelivered: bool,
-    attempts: u64,
+    attempts: Attempts,
 }
 
 struct PlainConsumer {
@@ -152,8 +152,8 @@ impl Model {
         (key, message)
     }
 
-    fn attempts(&self, message: Plain) -> Option<u64> {
-        let counted = self.settings.kind == QueueKind::Quorum && message.attempts > 0;
+    fn attempts(&self, message: Plain) -> Option<Attempts> {
+        let counted = self.settings.kind == QueueKind::Quorum && message.attempts.all > 0;
         counted.then_some(message.attempts)
     }
 
@@ -203,8 +203,9 @@ impl Model {
     fn give_back(&mut self, key: Key, mut message: Plain, failed: bool) {
         message.redelivered = true;
         if let Some(limit) = self.settings.delivery_limit {
-            message.attempts += u64::from(failed);
-            if message.attempts > limit {
+            message.attempts.all += 1;
+            message.attempts.failed += u32::from(failed);
+            if u64::from(message.attempts.failed) > limit {
                 return;
             }
         }
@@ -299,7 +300,7 @@ fn run(desk: &mut Desk, model: &mut Model, number: u32, step: Step) -> Told {
                 let key = (Reverse(model.level(priority)), sequence);
                 let plain = Plain {
                     redelivered: false,
-                    attempts: 0,
+                    attempts: Attempts::default(),
                 };
                 model.ready.insert(key, plain);
                 let message = message_with("", "q", &sequence.to_string(), |parts| {
@@ -319,6 +320,23 @@ fn run(desk: &mut Desk, model: &mut Model, number: u32, step: Step) -> Told {
             one.priority = priority;
             one.credit = credit;
             one.auto_settle = auto_settle;
+            let limited = model.lane(session).limit.is_some();
+            if limited && model.settings.kind == QueueKind::Quorum {
+                let told = desk.subscribe(session, one);
+                let [
+                    (
+                        _,
+                        Event::Reply {
+                            result: Err(error), ..
+                        },
+                    ),
+                ] = &told[..]
+                else {
+                    panic!("{told:?}");
+                };
+                assert!(matches!(error.kind, Kind::Unsupported(_)));
+                return Vec::new();
+            }
             let consumer = PlainConsumer {
                 priority,
                 credit,

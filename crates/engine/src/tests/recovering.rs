@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use polybus_model::{
-    Binding, DeadLetter, DelayedRetry, Destination, Event, LeaseId, Outcome, QueueKind,
-    QueueSettings, Request, SessionId, Table, TopicKind, TopicSettings, Transaction,
+    Attempts, Binding, DeadLetter, DelayedRetry, Destination, Event, LeaseId, Outcome, QueueKind,
+    QueueSettings, Request, Returns, SessionId, Table, TopicKind, TopicSettings, Transaction,
 };
 use proptest::prelude::*;
 
@@ -22,7 +22,11 @@ fn queue(at: usize) -> (&'static str, QueueSettings) {
         "quorum" => {
             settings.kind = QueueKind::Quorum;
             settings.delivery_limit = Some(2);
-            settings.delayed_retry = Some(DelayedRetry { min: 20, max: 50 });
+            settings.delayed_retry = Some(DelayedRetry {
+                of: Returns::All,
+                min: 20,
+                max: 50,
+            });
         }
         "ttl" => {
             settings.message_ttl = Some(40);
@@ -272,7 +276,7 @@ impl History {
 }
 
 /// Live sequences, those delivered before, and attempts.
-type Messages = (Vec<u64>, Vec<u64>, Vec<(u64, u64, u64)>);
+type Messages = (Vec<u64>, Vec<u64>, Vec<(u64, Attempts, u64)>);
 
 /// The durable state, in a form that can be compared.
 #[derive(PartialEq, Debug)]

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use polybus_model::{Error, Kind, Resource, Value};
+use polybus_model::{Difference, Error, Kind, Resource, Value};
 
 use crate::codec::{CodecError, MethodId};
 
@@ -13,9 +13,6 @@ pub(crate) const NO_METHOD: MethodId = MethodId::new(0, 0);
 
 /// The longest reply text, in bytes.
 const TEXT_MAX: usize = 255;
-
-/// What a quorum queue says to a consumer on a channel with a limit of its own.
-const NO_GLOBAL_QOS: &str = "does not support global qos";
 
 /// A reply code: its number, its name, and whether it costs the connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -165,26 +162,19 @@ impl Fault {
                 }
                 Resource::Topic | Resource::Queue => (Code::NotFound, format!("no {thing}")),
             },
-            Kind::Inequivalent { field, .. } if field == "exclusive" => {
+            Kind::Inequivalent(difference) if difference.field == "exclusive" => {
                 (Code::ResourceLocked, locked(&thing))
             }
-            Kind::Inequivalent {
-                field,
-                received,
-                current,
-            } => (
-                Code::PreconditionFailed,
-                inequivalent(field, &thing, received.as_ref(), current.as_ref()),
-            ),
+            Kind::Inequivalent(difference) => {
+                (Code::PreconditionFailed, inequivalent(difference, &thing))
+            }
             Kind::Locked => (Code::ResourceLocked, locked(&thing)),
             Kind::ExclusiveUse => (Code::AccessRefused, format!("{thing} in exclusive use")),
             Kind::InUse => (Code::PreconditionFailed, format!("{thing} in use")),
             Kind::NotEmpty => (Code::PreconditionFailed, format!("{thing} not empty")),
             Kind::BadCredentials => (Code::AccessRefused, "login refused".to_owned()),
             Kind::InvalidSetting(text) => (Code::PreconditionFailed, text.clone()),
-            Kind::NotAllowed(text) if text.ends_with(NO_GLOBAL_QOS) => {
-                (Code::NotImplemented, format!("{thing} {NO_GLOBAL_QOS}"))
-            }
+            Kind::Unsupported(text) => (Code::NotImplemented, format!("{thing} {text}")),
             Kind::AccessRefused(text) | Kind::NotAllowed(text) => match error.resource {
                 Resource::Namespace => (Code::NotAllowed, text.clone()),
                 Resource::Topic | Resource::Queue => {
@@ -242,12 +232,12 @@ fn locked(thing: &str) -> String {
     )
 }
 
-fn inequivalent(
-    field: &str,
-    thing: &str,
-    received: Option<&Value>,
-    current: Option<&Value>,
-) -> String {
+fn inequivalent(difference: &Difference, thing: &str) -> String {
+    let Difference {
+        field,
+        received,
+        current,
+    } = difference;
     let both = received.is_some() && current.is_some();
     let show = |value: Option<&Value>| match value {
         None => "none".to_owned(),
@@ -260,8 +250,8 @@ fn inequivalent(
     };
     format!(
         "inequivalent arg '{field}' for {thing}: received {} but current is {}",
-        show(received),
-        show(current)
+        show(received.as_ref()),
+        show(current.as_ref())
     )
 }
 
@@ -364,12 +354,7 @@ mod tests {
     }
 
     fn differs(field: &str, received: Option<Value>, current: Option<Value>) -> String {
-        error(Kind::Inequivalent {
-            field: field.to_owned(),
-            received,
-            current,
-        })
-        .text
+        error(Kind::inequivalent(field, received, current)).text
     }
 
     #[test]

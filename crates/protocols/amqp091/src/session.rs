@@ -225,7 +225,7 @@ impl Connection {
         Ok(())
     }
 
-    fn handle_reply(&mut self, lane: Lane, result: Result<Reply, Error>, now: Millis) {
+    fn handle_reply(&mut self, lane: Lane, result: Result<Reply, Box<Error>>, now: Millis) {
         self.core.awaited = self.core.awaited.saturating_sub(1);
         if !self.is_waiting() {
             // What the peer sent meanwhile was not listened to.

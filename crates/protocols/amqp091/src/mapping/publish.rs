@@ -170,7 +170,7 @@ fn raw_type_name(kind: u8) -> &'static str {
 }
 
 /// From 1 ms to 2^32 - 1 ms, as a number or a text of digits; anything else is no delay.
-fn delay(value: RawValue<'_>) -> Option<Millis> {
+pub(super) fn delay(value: RawValue<'_>) -> Option<Millis> {
     let ms = match value.as_text() {
         Some(text) => std::str::from_utf8(text).ok()?.parse().ok()?,
         None => value.as_i64()?,

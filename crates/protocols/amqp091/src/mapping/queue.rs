@@ -2,7 +2,8 @@
 //! Arguments that no queue type knows are accepted, and kept for listings.
 
 use polybus_model::{
-    DeadLetter, DelayedRetry, Millis, Name, Overflow, QueueKind, QueueSettings, Table, Value,
+    DeadLetter, DelayedRetry, Millis, Name, Overflow, QueueKind, QueueSettings, Returns, Table,
+    Value,
 };
 
 use super::name;
@@ -289,6 +290,7 @@ fn collected(flags: QueueFlags, kind_bit: u8, arguments: Table) -> QueueSettings
             .and_then(Value::as_bool)
             .unwrap_or(false),
         consumer_timeout: number("x-consumer-timeout"),
+        internal: false,
         arguments,
     }
 }
@@ -314,13 +316,16 @@ fn delayed_retry(
     kind: Option<&str>,
     number: &dyn Fn(&str) -> Option<Millis>,
 ) -> Option<DelayedRetry> {
-    // The model knows one kind of retry: what RabbitMQ tells apart by failed and returned waits alike.
-    if !matches!(kind?, "all" | "returned" | "failed") {
-        return None;
-    }
+    let of = match kind? {
+        "all" => Returns::All,
+        "failed" => Returns::Failed,
+        "returned" => Returns::Unfailed,
+        _ => return None,
+    };
     let min = number("x-delayed-retry-min").filter(|ms| *ms > 0)?;
     let max = number("x-delayed-retry-max").unwrap_or(Millis::MAX);
     Some(DelayedRetry {
+        of,
         min,
         max: max.max(min),
     })

@@ -186,20 +186,24 @@ fn arguments_become_settings() {
 
 #[test]
 fn delayed_retry_is_read() {
-    let arguments = [
-        ("x-queue-type", Value::text("quorum")),
-        ("x-delayed-retry-type", Value::text("failed")),
-        ("x-delayed-retry-min", Value::I32(100)),
-        ("x-delayed-retry-max", Value::I32(1000)),
-    ];
-    let retry = declare(DURABLE, &arguments)
-        .unwrap_or_default()
-        .delayed_retry;
-    let expected = DelayedRetry {
-        min: 100,
-        max: 1000,
-    };
-    assert_eq!(retry, Some(expected));
+    for (kind, of) in [
+        ("all", Some(Returns::All)),
+        ("failed", Some(Returns::Failed)),
+        ("returned", Some(Returns::Unfailed)),
+        ("disabled", None),
+        ("other", None),
+    ] {
+        let arguments = [
+            ("x-queue-type", Value::text("quorum")),
+            ("x-delayed-retry-type", Value::text(kind)),
+            ("x-delayed-retry-min", Value::I32(100)),
+            ("x-delayed-retry-max", Value::I32(1000)),
+        ];
+        let made = declare(DURABLE, &arguments).unwrap_or_default();
+        let (min, max) = (100, 1000);
+        let expected = of.map(|of| DelayedRetry { of, min, max });
+        assert_eq!(made.delayed_retry, expected);
+    }
 }
 
 #[test]

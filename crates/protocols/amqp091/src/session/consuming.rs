@@ -99,6 +99,7 @@ impl Channel {
                 .or_else(|| u32::try_from(unsettled_max).ok())
                 .filter(|_| !method.no_ack),
             consumer_timeout,
+            internal: is_reply,
             arguments,
         });
         let nowait = method.nowait;
@@ -125,6 +126,7 @@ impl Channel {
         let settings = QueueSettings {
             exclusive: true,
             auto_delete: true,
+            internal: true,
             ..QueueSettings::default()
         };
         let request = Request::DeclareQueue {

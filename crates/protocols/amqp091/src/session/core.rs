@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use polybus_model::{Lane, LeaseId, Message, Name, Outcome, Request, Settle};
+use polybus_model::{Attempts, Lane, LeaseId, Message, Name, Outcome, Request, Settle};
 use polybus_session::Outbound;
 
 use crate::codec::{
@@ -105,7 +105,7 @@ impl Core {
         channel: u16,
         method: &impl Encode,
         message: &Message,
-        attempts: Option<u64>,
+        attempts: Option<Attempts>,
     ) {
         let properties = delivery::properties(message, attempts, &mut self.scratch);
         write_message(

@@ -216,7 +216,11 @@ impl Connection {
     }
 
     /// Takes the answer to Authenticate or Open.
-    pub(super) fn handle_connection_reply(&mut self, result: Result<Reply, Error>, now: Millis) {
+    pub(super) fn handle_connection_reply(
+        &mut self,
+        result: Result<Reply, Box<Error>>,
+        now: Millis,
+    ) {
         match (self.phase, result) {
             (Phase::Authenticate(_), Ok(_)) => {
                 let settings = &self.core.settings;

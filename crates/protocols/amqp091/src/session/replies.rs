@@ -112,7 +112,7 @@ impl Channel {
         &mut self,
         core: &mut Core,
         pending: Pending,
-        result: Result<Reply, Error>,
+        result: Result<Reply, Box<Error>>,
     ) -> Result<Left, Fault> {
         match pending {
             Pending::ClosedByPeer => {

@@ -72,10 +72,13 @@ impl Broker {
                     events.push(if answers {
                         Event::Reply {
                             lane,
-                            result: Err(error),
+                            result: Err(Box::new(error)),
                         }
                     } else {
-                        Event::Failed { lane, error }
+                        Event::Failed {
+                            lane,
+                            error: Box::new(error),
+                        }
                     });
                 }
             }

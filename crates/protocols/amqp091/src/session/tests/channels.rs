@@ -375,6 +375,7 @@ fn refusals_name_the_user() {
         namespace: name("/"),
     };
     let lane = polybus_model::Lane(1);
+    let error = Box::new(error);
     world.event(polybus_model::Event::Failed { lane, error });
     assert_eq!(
         world.take(),

@@ -1,5 +1,5 @@
 use bytes::BytesMut;
-use polybus_model::{Event, Lane, Outcome, Table, Value};
+use polybus_model::{Attempts, Event, Lane, Outcome, Table, Value};
 
 use super::world::*;
 use crate::codec::*;
@@ -429,7 +429,8 @@ fn a_dead_letter_is_rendered() {
         deaths: Some(Arc::new(vec![death])),
     });
     let mut scratch = BytesMut::new();
-    let rendered = crate::mapping::delivery::properties(&message, Some(2), &mut scratch);
+    let attempts = Attempts { failed: 2, all: 3 };
+    let rendered = crate::mapping::delivery::properties(&message, Some(attempts), &mut scratch);
     let fields = rendered.fields().unwrap_or_default();
     assert_eq!(
         (fields.expiration, fields.message_id),
@@ -452,6 +453,7 @@ fn a_dead_letter_is_rendered() {
             "x-last-death-queue",
             "x-last-death-reason",
             "x-delivery-count",
+            "x-acquired-count",
         ]
     );
     let Some(Value::Array(deaths)) = headers
@@ -478,4 +480,45 @@ fn a_dead_letter_is_rendered() {
         ]
     );
     assert_eq!(death.lookup("time"), Some(&Value::Timestamp(7)));
+}
+
+#[test]
+fn what_the_broker_did_shows_in_the_headers() {
+    use polybus_model::{Body, Marks, Message, MessageParts};
+
+    let mut headers = Table::new();
+    headers.push("CC", Value::Array(vec![Value::text("copy")]));
+    headers.push("x-delay", Value::I32(300));
+    let encoded = encode_table(&headers);
+    let mut raw = BytesMut::new();
+    with_headers(&encoded).encode(&mut raw);
+    let seen = |delayed, rekeyed| {
+        let message = Message::marked(
+            MessageParts {
+                origin: crate::ORIGIN,
+                topic: b"x",
+                key: b"k",
+                properties: &raw,
+                body: Body::Copied(b"x"),
+                durable: false,
+                priority: None,
+                ttl: None,
+                deaths: None,
+            },
+            Marks { delayed, rekeyed },
+        );
+        let mut scratch = BytesMut::new();
+        let properties = crate::mapping::delivery::properties(&message, None, &mut scratch);
+        let fields = properties.fields().unwrap_or_default();
+        let table = fields
+            .headers
+            .unwrap_or_default()
+            .decode()
+            .unwrap_or_default();
+        let delay = table.lookup("x-delay").and_then(Value::as_i64);
+        (delay, table.lookup("CC").is_some())
+    };
+    assert_eq!(seen(false, false), (Some(300), true));
+    assert_eq!(seen(true, false), (Some(-300), true));
+    assert_eq!(seen(false, true), (Some(300), false));
 }
