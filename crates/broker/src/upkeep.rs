@@ -6,8 +6,8 @@
 //!             |             `- released once a snapshot covers it
 //!             `- copied into a cold segment, then released
 //! ```
-//! What always holds: a segment is released only when the snapshot on disk covers all its records and no queue entry points
-//! into it; a copy is durable before an entry points to it.
+//! What always holds: a segment is released only when the snapshot on disk covers all its records, no queue entry points
+//! into it and what ended them is durable; a copy is durable before an entry points to it.
 
 use std::ops::Range;
 
@@ -108,21 +108,27 @@ impl Upkeep {
 
     /// Releases what nobody needs: cold segments in any order, journal segments from the oldest on.
     fn release_dead(&self, shard: &Shard) -> Result<(), String> {
-        let mut journal_blocked = false;
-        for segment in shard.writer.segments() {
-            let dead = segment.complete
-                && shard.look().staging.ledger.live(segment.number).references == 0;
-            let releasable = match segment.kind {
-                SegmentKind::Cold => dead,
-                SegmentKind::Journal => {
-                    journal_blocked |= !dead || segment.last_lsn > self.snapshot_lsn;
-                    !journal_blocked
-                }
-            };
-            if releasable {
-                debug!(segment = segment.number, "released a segment");
-                forgive_full_disk(shard.writer.release(segment.number))?;
-            }
+        let (releasable, settled) = {
+            let state = shard.look();
+            let mut journal_blocked = false;
+            let mut segments = shard.writer.segments();
+            segments.retain(|segment| {
+                let live = state.staging.ledger.live(segment.number);
+                let dead = segment.complete && live.references == 0;
+                journal_blocked |= segment.kind == SegmentKind::Journal
+                    && (!dead || segment.last_lsn > self.snapshot_lsn);
+                dead && !(journal_blocked && segment.kind == SegmentKind::Journal)
+            });
+            (segments, state.last_lsn())
+        };
+        if releasable.is_empty() {
+            return Ok(());
+        }
+        // What ended the last of their messages may still wait to be written.
+        shard.wait_durable(settled)?;
+        for segment in releasable {
+            debug!(segment = segment.number, "released a segment");
+            forgive_full_disk(shard.writer.release(segment.number))?;
         }
         Ok(())
     }
