@@ -137,11 +137,15 @@ pub struct Comparison {
 /// Tells what is being done, and how far a run is.
 pub type Tell<'a> = dyn FnMut(&str, Option<&Progress>) + 'a;
 
-/// Compares. A side that fails a workload has no figures for it, and the failure is told; the others go on.
+/// Compares; `keep` is shown what there is after each workload, since all of them take long. A side that fails a workload has no figures for it, and the failure is told; the others go on.
 ///
 /// # Errors
 /// [`BenchError`] if a broker cannot be started.
-pub fn compare(plan: &Plan, tell: &mut Tell<'_>) -> Result<Comparison, BenchError> {
+pub fn compare(
+    plan: &Plan,
+    tell: &mut Tell<'_>,
+    keep: &mut dyn FnMut(&Comparison),
+) -> Result<Comparison, BenchError> {
     let polybus = Broker::Polybus(std::path::absolute(&plan.polybus).unwrap_or_default());
     if !polybus.is_installed() {
         return Err(BenchError::Usage(format!(
@@ -186,6 +190,8 @@ pub fn compare(plan: &Plan, tell: &mut Tell<'_>) -> Result<Comparison, BenchErro
         }
         let row = compare_one(plan, &brokers, &workload, tell)?;
         comparison.rows.push(row);
+        comparison.load_after = load();
+        keep(&comparison);
     }
     if plan.recovery {
         for broker in &brokers {

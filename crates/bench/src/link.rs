@@ -134,6 +134,11 @@ impl Link {
         self.call(channel, &ChannelOpen {}, ChannelOpenOk::ID)
     }
 
+    pub(crate) fn limit_send_buffer(&self, bytes: usize) -> Result<(), BenchError> {
+        rustix::net::sockopt::set_socket_send_buffer_size(&self.socket, bytes)
+            .map_err(|error| BenchError::Io("setting up a socket".into(), error.into()))
+    }
+
     pub(crate) fn select_confirms(&mut self, channel: u16) -> Result<(), BenchError> {
         self.call(
             channel,

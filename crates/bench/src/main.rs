@@ -250,19 +250,28 @@ fn compare_all(args: &Compare) -> Result<(), BenchError> {
         folder: args.data.clone(),
         alone: args.alone,
     };
-    let comparison: Comparison = compare::compare(&plan, &mut |name, progress| match progress {
+    let has_page = args.page.as_os_str() != "none";
+    let mut tell_all = |name: &str, progress: Option<&Progress>| match progress {
         Some(progress) => tell(name, progress),
         None => {
             clear();
             eprintln!("{name}");
         }
-    })?;
+    };
+    let mut kept = Ok(());
+    let mut keep = |comparison: &Comparison| {
+        if has_page {
+            kept = page::write(comparison, &args.page);
+        }
+    };
+    let comparison = compare::compare(&plan, &mut tell_all, &mut keep)?;
+    kept?;
     if args.json {
         println!("{:#}", serde_json::json!(comparison));
     } else {
         print!("{}", page::render(&comparison));
     }
-    if args.page.as_os_str() != "none" {
+    if has_page {
         page::write(&comparison, &args.page)?;
         eprintln!("wrote {}", args.page.display());
     }

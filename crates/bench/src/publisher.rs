@@ -25,6 +25,10 @@ use crate::workload::Workload;
 /// Without confirms so many bytes are written at a time.
 const WRITE_BYTES: usize = 64 * 1024;
 
+/// What waits in the socket of a publisher without confirms is neither published nor delayed by the broker's choice: keep it
+/// small, or a slow broker is busy with it long after the time is up.
+const SEND_BUFFER: usize = 256 * 1024;
+
 /// No confirm for this long is an error.
 const STALL: Duration = Duration::from_secs(60);
 
@@ -77,6 +81,7 @@ impl Publisher {
     ) -> Result<Self, BenchError> {
         let mut link = Link::open(target, 0)?;
         link.open_channel(1)?;
+        link.limit_send_buffer(SEND_BUFFER)?;
         if workload.window.is_some() {
             link.select_confirms(1)?;
         }

@@ -97,8 +97,35 @@ pub struct Server {
     child: Child,
     folder: PathBuf,
     port: u16,
+    guard: Option<Guard>,
     /// From its start until a connection was open.
     pub ready_in: Duration,
+}
+
+/// A process that ends a broker if this one dies without doing so: it reads from us until there is no more of us.
+#[derive(Debug)]
+struct Guard(Child);
+
+impl Guard {
+    fn over(group: u32) -> Result<Self, BenchError> {
+        Command::new("sh")
+            .args(["-c", "cat; kill -s TERM -- -$0", &group.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .map(Self)
+            .map_err(BenchError::io("starting a guard"))
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // One that is gone already needs no end.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Server {
@@ -134,8 +161,10 @@ impl Server {
             child,
             folder,
             port,
+            guard: None,
             ready_in: Duration::ZERO,
         };
+        server.guard = Some(Guard::over(server.child.id())?);
         server.wait_ready(begin)?;
         Ok(server)
     }
@@ -213,6 +242,7 @@ impl Server {
     }
 
     fn end(&mut self, signal: Signal) {
+        self.guard = None;
         let tree = Tree::of(self.child.id());
         let send = |signal| {
             for pid in tree.pids() {
