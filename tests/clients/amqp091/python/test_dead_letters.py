@@ -159,6 +159,38 @@ def test_cc_and_bcc_keys(pub, pair, make):
     assert properties.headers["CC"] == [other] and "BCC" not in properties.headers
 
 
+def rejected(pub, queue):
+    """Takes one message and rejects it; its properties."""
+    method, properties, _ = get(pub, queue, auto_ack=False)
+    pub.basic_reject(method.delivery_tag, requeue=False)
+    return properties
+
+
+def test_cc_over_several_deaths(pub, make):
+    """Each death without a key of the queue's own keeps CC and routes by it again; one with a key takes it away for good."""
+    copy = make.queue("copy")
+    last = make.queue("last", dead_letter_exchange="")
+    rekeys = make.queue("rekeys", dead_letter_exchange="", dead_letter_routing_key=last)
+    keeps = make.queue("keeps", dead_letter_exchange="", dead_letter_routing_key=rekeys)
+    x = make.exchange("direct")
+    first = make.queue("first", dead_letter_exchange=x)
+    make.bind(x, first, queue=keeps)
+    make.bind(x, copy, queue=copy)
+    pub.basic_publish("", first, b"x", Properties(headers={"CC": [copy]}))
+    assert drain(pub, copy, 1) == [b"x"]
+    assert rejected(pub, first).headers["CC"] == [copy]
+    properties = rejected(pub, keeps)
+    assert properties.headers["CC"] == [copy] and properties.headers["x-death"][0]["routing-keys"] == [first, copy]
+    assert drain(pub, copy, 1) == [b"x"], "routed by CC at its first death too"
+    properties = rejected(pub, rekeys)
+    assert "CC" not in properties.headers and properties.headers["x-death"][0]["routing-keys"] == [first, copy]
+    properties = rejected(pub, last)
+    assert "CC" not in properties.headers and properties.headers["x-death"][0]["routing-keys"] == [rekeys]
+    properties = rejected(pub, last)
+    assert "CC" not in properties.headers and properties.headers["x-death"][0]["routing-keys"] == [last]
+    assert empty(pub, copy)
+
+
 def test_by_way_of_an_exchange(pub, make, pair):
     source, dead, _ = pair(max_length=0)
     x = make.exchange("topic", "front")

@@ -20,11 +20,11 @@ def free_port():
 
 
 class Server:
-    def __init__(self, data):
-        self.data, self.port, self.process = data, free_port(), None
+    def __init__(self, data, *options):
+        self.data, self.options, self.port, self.process = data, options, free_port(), None
 
     def start(self):
-        command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{self.port}", "--data", str(self.data), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         for line in self.process.stdout:
             if line.strip() == "ready":
@@ -41,8 +41,11 @@ class Server:
         self.stop(how)
         return self.start()
 
-    def connect(self):
-        return pika.BlockingConnection(parameters(host="127.0.0.1", port=self.port))
+    def connect(self, **kw):
+        return pika.BlockingConnection(parameters(host="127.0.0.1", port=self.port, **kw))
+
+    def command(self, *arguments):
+        subprocess.run([BIN, *arguments, "--data", str(self.data)], check=True, stdout=subprocess.DEVNULL, input="", text=True)
 
     def channel(self):
         channel = self.connect().channel()
@@ -206,9 +209,11 @@ def test_delivery_count_survives(server):
     channel.basic_publish("", "q", b"x")
     for _ in range(3):
         channel.basic_reject(get(channel, "q", auto_ack=False)[0].delivery_tag, requeue=True)
+    channel.basic_nack(get(channel, "q", auto_ack=False)[0].delivery_tag, requeue=True)
     channel.basic_publish("", "q", b"y")
     server.restart(signal.SIGTERM)
-    assert get(server.channel(), "q")[1].headers["x-delivery-count"] >= 3
+    headers = get(server.channel(), "q")[1].headers
+    assert headers["x-delivery-count"] >= 3 and headers["x-acquired-count"] >= 4
 
 
 def test_committed_transactions_survive(server):

@@ -200,6 +200,7 @@ def test_dead_letter_exchange_of_wrong_type(refused, name):
         {"x-queue-version": 2},
         {"x-queue-type": "classic"},
         {"x-queue-master-locator": "client-local"},
+        {"x-ha-policy": "all"},
         {"x-consumer-timeout": 100000},
         {"x-overflow": "drop-head"},
         {"x-dead-letter-exchange": "not-there-yet"},

@@ -263,6 +263,16 @@ def test_alternate_exchange(pub, make):
     assert empty(pub, main) and empty(pub, rest)
 
 
+def test_alternate_exchange_only_if_no_key_of_cc_is_wanted(pub, make):
+    other = make.exchange("fanout", "ae")
+    x = make.exchange("direct", arguments={"alternate-exchange": other})
+    main, rest = make.bind(x, "k", suffix="main"), make.bind(other, suffix="rest")
+    pub.basic_publish(x, "elsewhere", b"1", Properties(headers={"CC": ["k"]}), mandatory=True)
+    pub.basic_publish(x, "elsewhere", b"2", Properties(headers={"CC": ["nor here"]}), mandatory=True)
+    assert drain(pub, main, 1) == [b"1"] and drain(pub, rest, 1) == [b"2"]
+    assert empty(pub, main) and empty(pub, rest)
+
+
 def test_alternate_exchanges_in_a_row_and_in_a_ring(pub, make, name):
     last = make.exchange("direct", "c", arguments={"alternate-exchange": f"{name}-a"})
     middle = make.exchange("direct", "b", arguments={"alternate-exchange": last})

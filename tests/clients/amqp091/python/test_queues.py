@@ -417,6 +417,57 @@ def test_single_active_consumer(pub, make, connect):
     boxes[0].quiet(0.05)
 
 
+def test_single_active_consumer_is_followed_by_the_highest_priority(pub, make, connect):
+    queue = make.queue(single_active_consumer=True)
+    first, low, high = (Inbox(connect()) for _ in range(3))
+    for box, priority in ((first, 0), (low, 1), (high, 5)):
+        box.connection.channel().basic_consume(queue, box, arguments={"x-priority": priority})
+    pub.basic_publish("", queue, b"1")
+    first.wait(1)
+    first.connection.close()
+    high.wait(1)
+    assert high.bodies == [b"1"]
+    pub.basic_publish("", queue, b"2")
+    high.wait(2)
+    low.quiet(0.05)
+
+
+@pytest.mark.not_on_rabbit("it looks every minute only, from a timeout of a minute on")
+@pytest.mark.parametrize("by", ["queue", "consumer"])
+@pytest.mark.parametrize("kind", ["classic", "quorum"])
+def test_a_consumer_that_does_not_acknowledge_in_time(pub, make, connect, by, kind):
+    of_queue = {"consumer_timeout": 300} if by == "queue" else {}
+    queue = make.queue(durable=True, queue_type=kind, **of_queue)
+    pub.basic_publish("", queue, b"x")
+    box, closed = Inbox(connect()), []
+    channel = box.connection.channel()
+    channel._impl.add_on_close_callback(lambda _, reason: closed.append(reason))
+    channel.basic_consume(queue, box, arguments={"x-consumer-timeout": 300} if by == "consumer" else None)
+    box.wait(1)
+    pump(box.connection, lambda: closed)
+    assert (closed[0].reply_code, closed[0].reply_text) == (
+        406,
+        f"PRECONDITION_FAILED - delivery acknowledgement on channel {channel.channel_number} timed out. Timeout value used: 300 ms. "
+        "This timeout value can be configured, see consumers doc guide to learn more",
+    )
+    method, _, body = get(pub, queue)
+    assert body == b"x" and method.redelivered
+
+
+def test_a_consumer_that_acknowledges_in_time_may_go_on(pub, make, connect):
+    queue = make.queue(consumer_timeout=400)
+    box = Inbox(connect())
+    channel = box.connection.channel()
+    channel.basic_consume(queue, box)
+    for i in range(5):
+        pub.basic_publish("", queue, b"x")
+        box.wait(i + 1)
+        box.quiet(0.15)
+        channel.basic_ack(i + 1)
+    box.connection.process_data_events(time_limit=0.5)
+    assert channel.is_open
+
+
 def test_single_active_consumer_refuses_exclusive_consumers(conn, make):
     queue = make.queue(single_active_consumer=True)
     with pytest.raises(pika.exceptions.ChannelClosedByBroker) as error:
