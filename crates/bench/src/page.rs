@@ -9,6 +9,9 @@ use crate::error::BenchError;
 use crate::run::Figures;
 use crate::table::{latency, maybe, number};
 
+/// With more than this many cores busy with other things, the page warns.
+const BUSY: f64 = 0.25;
+
 /// Writes the page.
 ///
 /// # Errors
@@ -70,7 +73,16 @@ fn render_machine(out: &mut String, comparison: &Comparison) -> std::fmt::Result
         "Medians of {} runs of {} s of publishing each, alternating between the brokers; client and brokers share the cores.\n",
         comparison.rounds,
         number(comparison.seconds)
-    )
+    )?;
+    let others: f64 = comparison.rows.iter().map(|row| row.other_load).sum();
+    let others = others / comparison.rows.len().max(1) as f64;
+    if others > BUSY {
+        writeln!(
+            out,
+            "**Processes that take no part kept {others:.1} cores busy meanwhile: take these as orders of magnitude.**\n"
+        )?;
+    }
+    Ok(())
 }
 
 fn render_sides(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
@@ -89,7 +101,7 @@ fn render_sides(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     if comparison.sides.len() < 2 {
         writeln!(
             out,
-            "\nRabbitMQ was not installed: these are polybus' figures alone."
+            "\nRabbitMQ was not measured beside it: these are polybus' figures alone."
         )?;
     }
     writeln!(out)

@@ -83,7 +83,7 @@ impl Broker {
             Self::RabbitMq => {
                 "classic durable queue: a publish is confirmed after the queue's index or message store was written and \
                  synced (fsync), in batches; but a message that an auto-ack consumer waits for is handed over and confirmed \
-                 without being written (seen by strace: no fsync in 3,000 messages of window-1-auto, one for each with acks \
+                 without being written (seen by strace: 9 syncs for 3,000 messages of window-1-auto, one for each message with acks \
                  or without a consumer)"
             }
         }
