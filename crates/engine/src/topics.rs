@@ -47,8 +47,8 @@ impl Engine {
             let text = format!("exchange name '{name}' contains reserved prefix 'amq.*'");
             return refuse(self, Kind::AccessRefused(text));
         }
-        if let Err(text) = validate_topic(&settings) {
-            return refuse(self, Kind::InvalidSetting(text));
+        if let Err(fault) = validate_topic(&settings) {
+            return refuse(self, Kind::InvalidRouting(Box::new(fault)));
         }
         let max = self.options.topics_max;
         if namespace.topic_count >= max {
@@ -161,9 +161,9 @@ impl Engine {
                 None => return Err(self.bind_error(asker, binding, BindError::NoDestination)),
             },
         };
-        if let Err(text) = validate_binding(source, binding) {
+        if let Err(fault) = validate_binding(source, binding) {
             return Err(self.failure(
-                Kind::InvalidSetting(text),
+                Kind::InvalidRouting(Box::new(fault)),
                 Resource::Topic,
                 &binding.source,
                 asker.namespace,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+
 use crate::{Name, Value};
 
 /// A kind of thing with a name.
@@ -26,6 +28,21 @@ pub struct Difference {
     pub current: Option<Value>,
 }
 
+/// Why a topic or a binding could not route.
+#[derive(Clone, PartialEq, Debug)]
+pub enum RoutingFault {
+    /// A header and a property are named, of which only one can be hashed.
+    TwoHashed,
+    /// The header that is to be hashed is named by this.
+    HashedHeader(Value),
+    /// The property that is to be hashed is named by this.
+    HashedProperty(Value),
+    /// Headers are to be matched by this.
+    MatchMode(Value),
+    /// The weight of a hashed binding is no number above zero.
+    Weight(Bytes),
+}
+
 /// Which sort of failure it is.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Kind {
@@ -47,6 +64,8 @@ pub enum Kind {
     BadCredentials,
     /// A setting or argument has a bad value; the text says which and why.
     InvalidSetting(String),
+    /// It could not route.
+    InvalidRouting(Box<RoutingFault>),
     /// The name is kept for the broker, or the request makes no sense for this resource; the text says why.
     NotAllowed(String),
     /// No resource of this sort can do that; the text says what.
@@ -104,6 +123,7 @@ impl fmt::Display for Error {
             Kind::InUse => f.write_str("is in use"),
             Kind::NotEmpty => f.write_str("is not empty"),
             Kind::BadCredentials => f.write_str("the user or password is wrong"),
+            Kind::InvalidRouting(fault) => write!(f, "could not route: {fault:?}"),
             Kind::Unsupported(text) => f.write_str(text),
             Kind::AccessRefused(text)
             | Kind::InvalidSetting(text)

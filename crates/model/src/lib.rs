@@ -13,7 +13,7 @@ mod request;
 mod settings;
 mod value;
 
-pub use error::{Difference, Error, Kind, Resource};
+pub use error::{Difference, Error, Kind, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use polybus_model::{Difference, Error, Kind, Resource, Value};
+use polybus_model::{Difference, Error, Kind, Resource, RoutingFault, Value};
 
 use crate::codec::{CodecError, MethodId};
 
@@ -174,6 +174,7 @@ impl Fault {
             Kind::NotEmpty => (Code::PreconditionFailed, format!("{thing} not empty")),
             Kind::BadCredentials => (Code::AccessRefused, "login refused".to_owned()),
             Kind::InvalidSetting(text) => (Code::PreconditionFailed, text.clone()),
+            Kind::InvalidRouting(fault) => (Code::PreconditionFailed, cannot_route(fault)),
             Kind::Unsupported(text) => (Code::NotImplemented, format!("{thing} {text}")),
             Kind::AccessRefused(text) | Kind::NotAllowed(text) => match error.resource {
                 Resource::Namespace => (Code::NotAllowed, text.clone()),
@@ -253,6 +254,45 @@ fn inequivalent(difference: &Difference, thing: &str) -> String {
         show(received.as_ref()),
         show(current.as_ref())
     )
+}
+
+fn cannot_route(fault: &RoutingFault) -> String {
+    let wrong_type = |field: &str, value: &Value| {
+        let name = type_name(value);
+        format!("Invalid {field} field type {name}; expected longstr")
+    };
+    match fault {
+        RoutingFault::TwoHashed => {
+            "hash-header and hash-property are mutually exclusive".to_owned()
+        }
+        RoutingFault::HashedHeader(value) => wrong_type("hash-header", value),
+        RoutingFault::HashedProperty(value) => match value.as_str() {
+            Some(property) => format!("Unsupported property: {property}"),
+            None => wrong_type("hash-property", value),
+        },
+        RoutingFault::MatchMode(Value::Text(mode)) => format!(
+            "Invalid x-match field value {}; expected all, any, all-with-x, or any-with-x",
+            erlang_binary(mode)
+        ),
+        RoutingFault::MatchMode(value) => format!(
+            "Invalid x-match field type {} (value {}); expected longstr",
+            type_name(value),
+            plain(value)
+        ),
+        RoutingFault::Weight(key) if is_integer(key) => {
+            "The binding key must be greater than 0".to_owned()
+        }
+        RoutingFault::Weight(key) => {
+            let key = erlang_binary(key);
+            format!("The binding key must be an integer: {key}")
+        }
+    }
+}
+
+fn is_integer(text: &[u8]) -> bool {
+    let sign = text.strip_prefix(b"-").or(text.strip_prefix(b"+"));
+    let digits = sign.unwrap_or(text);
+    !digits.is_empty() && digits.iter().all(u8::is_ascii_digit)
 }
 
 /// A value as these texts show it. Topic kinds get their name on the wire.
@@ -386,6 +426,47 @@ mod tests {
         let locked = error(Kind::Locked);
         assert_eq!(locked.code.number(), 405);
         assert!(locked.text.starts_with("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q1' in vhost '/'. It could"));
+    }
+
+    #[test]
+    fn what_cannot_route_is_worded_as_measured() {
+        for (fault, text) in [
+            (
+                RoutingFault::MatchMode(Value::text("some")),
+                "Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x",
+            ),
+            (
+                RoutingFault::MatchMode(Value::I32(1)),
+                "Invalid x-match field type signedint (value 1); expected longstr",
+            ),
+            (
+                RoutingFault::Weight("-0".into()),
+                "The binding key must be greater than 0",
+            ),
+            (
+                RoutingFault::Weight("foo".into()),
+                "The binding key must be an integer: <<\"foo\">>",
+            ),
+            (
+                RoutingFault::Weight("".into()),
+                "The binding key must be an integer: <<>>",
+            ),
+            (
+                RoutingFault::TwoHashed,
+                "hash-header and hash-property are mutually exclusive",
+            ),
+            (
+                RoutingFault::HashedProperty(Value::text("foo")),
+                "Unsupported property: foo",
+            ),
+            (
+                RoutingFault::HashedHeader(Value::Bool(true)),
+                "Invalid hash-header field type bool; expected longstr",
+            ),
+        ] {
+            let fault = error(Kind::InvalidRouting(Box::new(fault)));
+            assert_eq!(fault.text, format!("PRECONDITION_FAILED - {text}"));
+        }
     }
 
     #[test]

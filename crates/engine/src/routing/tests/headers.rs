@@ -1,5 +1,6 @@
 //! Header bindings: RabbitMQ's rules one by one, and a naive matcher.
 
+use polybus_model::RoutingFault;
 use proptest::prelude::*;
 
 use super::super::hash::keyed;
@@ -147,7 +148,7 @@ fn the_first_of_a_name_counts() {
 }
 
 #[test]
-fn bindings_are_validated_in_rabbitmqs_words() {
+fn bindings_are_validated() {
     let check = |arguments: &[(&str, Value)]| {
         let settings = settings(TopicKind::Headers);
         validate_binding(&settings, &with_arguments(0, table(arguments)))
@@ -156,12 +157,10 @@ fn bindings_are_validated_in_rabbitmqs_words() {
     for mode in ["all", "any", "all-with-x", "any-with-x"] {
         assert_eq!(check(&[("x-match", Value::text(mode))]), Ok(()));
     }
-    let text =
-        "Invalid x-match field value <<\"some\">>; expected all, any, all-with-x, or any-with-x";
-    let some = check(&[("x-match", Value::text("some"))]);
-    assert_eq!(some, Err(text.to_owned()));
-    let text = "Invalid x-match field type signedint (value 1); expected longstr";
-    assert_eq!(check(&[("x-match", Value::I32(1))]), Err(text.to_owned()));
+    for mode in [Value::text("some"), Value::I32(1)] {
+        let fault = RoutingFault::MatchMode(mode.clone());
+        assert_eq!(check(&[("x-match", mode)]), Err(fault));
+    }
 }
 
 #[test]

@@ -6,9 +6,6 @@ use super::name;
 use crate::codec::MethodId;
 use crate::error::{Code, Fault, exchange_in, type_name};
 
-/// The properties that a consistent-hash exchange can hash.
-const HASH_PROPERTIES: &[&str] = &["correlation_id", "message_id", "timestamp"];
-
 /// The flags of `exchange.declare`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ExchangeFlags {
@@ -92,9 +89,6 @@ pub(crate) fn settings(
             ));
         }
     };
-    if kind == TopicKind::ConsistentHash {
-        hashed(&arguments, method)?;
-    }
     Ok(TopicSettings {
         kind,
         delayed,
@@ -106,37 +100,9 @@ pub(crate) fn settings(
     })
 }
 
-fn hashed(arguments: &Table, method: MethodId) -> Result<(), Fault> {
-    let header = arguments.lookup("hash-header");
-    let Some(property) = arguments.lookup("hash-property") else {
-        return Ok(());
-    };
-    if header.is_some() {
-        return Err(Fault::precondition(
-            method,
-            "hash-header and hash-property are mutually exclusive",
-        ));
-    }
-    let property = property.as_str().unwrap_or_default();
-    if HASH_PROPERTIES.contains(&property) {
-        Ok(())
-    } else {
-        Err(Fault::precondition(
-            method,
-            format!("Unsupported property: {property}"),
-        ))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const FLAGS: ExchangeFlags = ExchangeFlags {
-        durable: true,
-        auto_delete: false,
-        internal: false,
-    };
 
     #[test]
     fn types_are_known_or_refused() {
@@ -158,29 +124,6 @@ mod tests {
         assert_eq!(
             kind("x-delayed-message", &arguments, MethodId::new(40, 10)),
             Ok((TopicKind::Direct, true))
-        );
-    }
-
-    #[test]
-    fn hashing_takes_one_known_thing() {
-        let refused = |entries: &[(&str, &str)]| {
-            let mut arguments = Table::new();
-            for (argument, value) in entries {
-                arguments.push(argument, Value::text(value));
-            }
-            let kind = (TopicKind::ConsistentHash, false);
-            settings(kind, FLAGS, arguments, "x", "/", MethodId::new(40, 10))
-                .err()
-                .map(|f| f.text)
-        };
-        assert_eq!(refused(&[("hash-header", "h")]), None);
-        assert_eq!(
-            refused(&[("hash-header", "h"), ("hash-property", "message_id")]).as_deref(),
-            Some("PRECONDITION_FAILED - hash-header and hash-property are mutually exclusive")
-        );
-        assert_eq!(
-            refused(&[("hash-property", "foo")]).as_deref(),
-            Some("PRECONDITION_FAILED - Unsupported property: foo")
         );
     }
 }

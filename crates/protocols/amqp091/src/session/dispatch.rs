@@ -27,28 +27,33 @@ fn decoded(arguments: TableRef<'_>) -> Table {
     arguments.decode().unwrap_or_default()
 }
 
-/// The two ends of a binding, with its key and arguments.
-struct Ends<'a> {
-    source: &'a str,
+/// The binding between an exchange and a destination, unless one of them is the default exchange.
+fn binding(
+    source: &str,
     destination: Destination,
-    key: &'a str,
-    arguments: TableRef<'a>,
+    key: &str,
+    arguments: TableRef<'_>,
+    method: MethodId,
+) -> Result<Box<Binding>, Fault> {
+    let source = stripped(source);
+    let to_default = matches!(&destination, Destination::Topic(name) if name.is_empty());
+    if source.is_empty() || to_default {
+        return Err(default_exchange(method));
+    }
+    Ok(Box::new(Binding {
+        source,
+        destination,
+        key: key.to_owned().into(),
+        arguments: decoded(arguments),
+    }))
 }
 
-impl Ends<'_> {
-    /// The binding, unless one of its ends is the default exchange.
-    fn binding(self, method: MethodId) -> Result<Box<Binding>, Fault> {
-        let source = stripped(self.source);
-        let to_default = matches!(&self.destination, Destination::Topic(name) if name.is_empty());
-        if source.is_empty() || to_default {
-            return Err(default_exchange(method));
-        }
-        Ok(Box::new(Binding {
-            source,
-            destination: self.destination,
-            key: self.key.to_owned().into(),
-            arguments: decoded(self.arguments),
-        }))
+/// Where neither a queue nor a key is named, the last declared queue's name is both.
+fn key_meant<'a>(queue: &'a Name, named: &str, key: &'a str) -> &'a str {
+    if named.is_empty() && key.is_empty() {
+        queue.as_str()
+    } else {
+        key
     }
 }
 
@@ -70,11 +75,39 @@ impl Channel {
             }
             Method::ExchangeDeclare(method) => self.declare_exchange(core, method),
             Method::ExchangeDelete(method) => self.delete_exchange(core, method),
-            Method::ExchangeBind(method) => self.bind_exchange(core, method),
-            Method::ExchangeUnbind(method) => self.unbind_exchange(core, method),
+            Method::ExchangeBind(m) => {
+                let to = Destination::Topic(stripped(m.destination));
+                let id = ExchangeBind::ID;
+                let binding = binding(m.source, to, m.routing_key, m.arguments, id)?;
+                self.ask_ok(core, Request::Bind(binding), id, m.nowait);
+                Ok(())
+            }
+            Method::ExchangeUnbind(m) => {
+                let to = Destination::Topic(stripped(m.destination));
+                let id = ExchangeUnbind::ID;
+                let binding = binding(m.source, to, m.routing_key, m.arguments, id)?;
+                self.ask_ok(core, Request::Unbind(binding), id, m.nowait);
+                Ok(())
+            }
             Method::QueueDeclare(method) => self.declare_queue(core, method),
-            Method::QueueBind(method) => self.bind_queue(core, method),
-            Method::QueueUnbind(method) => self.unbind_queue(core, method),
+            Method::QueueBind(m) => {
+                let id = QueueBind::ID;
+                let queue = self.queue_meant(m.queue, id)?;
+                let key = key_meant(&queue, m.queue, m.routing_key);
+                let to = Destination::Queue(stripped(queue.as_str()));
+                let binding = binding(m.exchange, to, key, m.arguments, id)?;
+                self.ask_ok(core, Request::Bind(binding), id, m.nowait);
+                Ok(())
+            }
+            Method::QueueUnbind(m) => {
+                let id = QueueUnbind::ID;
+                let queue = self.queue_meant(m.queue, id)?;
+                let key = key_meant(&queue, m.queue, m.routing_key);
+                let to = Destination::Queue(stripped(queue.as_str()));
+                let binding = binding(m.exchange, to, key, m.arguments, id)?;
+                self.ask_ok(core, Request::Unbind(binding), id, false);
+                Ok(())
+            }
             Method::QueuePurge(method) => self.purge_queue(core, method),
             Method::QueueDelete(method) => self.delete_queue(core, method),
             Method::BasicQos(method) => self.qos(core, method),
@@ -187,34 +220,6 @@ impl Channel {
         Ok(())
     }
 
-    fn bind_exchange(&mut self, core: &mut Core, method: &ExchangeBind<'_>) -> Result<(), Fault> {
-        let ends = Ends {
-            source: method.source,
-            destination: Destination::Topic(stripped(method.destination)),
-            key: method.routing_key,
-            arguments: method.arguments,
-        };
-        let request = Request::Bind(ends.binding(ExchangeBind::ID)?);
-        self.ask_ok(core, request, ExchangeBind::ID, method.nowait);
-        Ok(())
-    }
-
-    fn unbind_exchange(
-        &mut self,
-        core: &mut Core,
-        method: &ExchangeUnbind<'_>,
-    ) -> Result<(), Fault> {
-        let ends = Ends {
-            source: method.source,
-            destination: Destination::Topic(stripped(method.destination)),
-            key: method.routing_key,
-            arguments: method.arguments,
-        };
-        let request = Request::Unbind(ends.binding(ExchangeUnbind::ID)?);
-        self.ask_ok(core, request, ExchangeUnbind::ID, method.nowait);
-        Ok(())
-    }
-
     fn declare_queue(&mut self, core: &mut Core, method: &QueueDeclare<'_>) -> Result<(), Fault> {
         let nowait = method.nowait;
         let given = stripped(method.queue);
@@ -288,36 +293,6 @@ impl Channel {
             };
             core.send(self.number, &ok);
         }
-    }
-
-    fn bind_queue(&mut self, core: &mut Core, method: &QueueBind<'_>) -> Result<(), Fault> {
-        let queue = self.queue_meant(method.queue, QueueBind::ID)?;
-        let key_meant =
-            (method.queue.is_empty() && method.routing_key.is_empty()).then(|| queue.clone());
-        let ends = Ends {
-            source: method.exchange,
-            destination: Destination::Queue(stripped(queue.as_str())),
-            key: key_meant.as_ref().map_or(method.routing_key, Name::as_str),
-            arguments: method.arguments,
-        };
-        let request = Request::Bind(ends.binding(QueueBind::ID)?);
-        self.ask_ok(core, request, QueueBind::ID, method.nowait);
-        Ok(())
-    }
-
-    fn unbind_queue(&mut self, core: &mut Core, method: &QueueUnbind<'_>) -> Result<(), Fault> {
-        let queue = self.queue_meant(method.queue, QueueUnbind::ID)?;
-        let key_meant =
-            (method.queue.is_empty() && method.routing_key.is_empty()).then(|| queue.clone());
-        let ends = Ends {
-            source: method.exchange,
-            destination: Destination::Queue(stripped(queue.as_str())),
-            key: key_meant.as_ref().map_or(method.routing_key, Name::as_str),
-            arguments: method.arguments,
-        };
-        let request = Request::Unbind(ends.binding(QueueUnbind::ID)?);
-        self.ask_ok(core, request, QueueUnbind::ID, false);
-        Ok(())
     }
 
     fn purge_queue(&mut self, core: &mut Core, method: &QueuePurge<'_>) -> Result<(), Fault> {
