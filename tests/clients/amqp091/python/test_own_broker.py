@@ -4,7 +4,7 @@ import signal
 
 import pika
 import pytest
-from conftest import BIN, Inbox, get, pump
+from conftest import BIN, Inbox, drain, get, ready
 from pika import BasicProperties as Properties
 from test_durability import Server
 
@@ -31,10 +31,16 @@ def test_publishers_wait_while_the_disk_is_full_and_others_go_on(serve):
     channel = connection.channel()
     channel.queue_declare("q")
     assert not told, "only who publishes is told"
-    channel.basic_publish("", "q", b"waits")
-    pump(connection, lambda: told)
     other = server.connect().channel()
-    assert other.queue_declare("q", passive=True).method.message_count == 0
+    # The disk is looked at now and then: what comes before the first look is taken.
+    while not told:
+        channel.basic_publish("", "q", b"taken, or waits")
+        connection.process_data_events(time_limit=0.05)
+    taken = ready(other, "q")
+    channel.basic_publish("", "q", b"waits")
+    connection.process_data_events(time_limit=0.2)
+    assert ready(other, "q") == taken
+    assert drain(other, "q", taken) == [b"taken, or waits"] * taken
     other.queue_declare("q2")
 
 
