@@ -16,6 +16,9 @@ use crate::access::{Change, Passwords, Patterns, Permissions};
 use crate::broker::Broker;
 use crate::connection::Connection;
 
+/// Bodies that one call shows: what is shown is in memory at once.
+const SHOWN_BYTES_MAX: usize = 32 << 20;
+
 /// Why an administrative call failed, in a sentence for a person.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Failure(pub String);
@@ -229,18 +232,21 @@ impl Broker {
         let inner = &self.0;
         let disk_free_bytes = inner.shard.writer.free_bytes().ok();
         let connections = inner.connections().len();
-        let state = inner.shard.look();
-        let names = state.engine.namespaces();
-        let queues: Vec<_> = names
-            .iter()
-            .flat_map(|name| state.engine.queues(name.as_str()))
-            .collect();
+        let (names, queues) = {
+            let state = inner.shard.look();
+            let names = state.engine.namespaces();
+            let queues: Vec<_> = names
+                .iter()
+                .flat_map(|name| state.engine.queues(name.as_str()))
+                .collect();
+            (names.len(), queues)
+        };
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             data: inner.options.data.display().to_string(),
             durability: format!("{:?}", inner.options.durability).to_lowercase(),
             connections,
-            namespaces: names.len(),
+            namespaces: names,
             queues: queues.len(),
             messages: queues.iter().map(|queue| queue.ready).sum(),
             disk_free_bytes,
@@ -309,13 +315,8 @@ impl Broker {
     /// # Errors
     /// There is no such namespace.
     pub fn queues(&self, namespace: &str) -> Result<Vec<Queue>> {
-        self.inspect(namespace, |engine| {
-            engine
-                .queues(namespace)
-                .into_iter()
-                .map(Queue::from)
-                .collect()
-        })
+        let found = self.inspect(namespace, |engine| engine.queues(namespace))?;
+        Ok(found.into_iter().map(Queue::from).collect())
     }
 
     /// The topics of a namespace.
@@ -323,13 +324,8 @@ impl Broker {
     /// # Errors
     /// There is no such namespace.
     pub fn topics(&self, namespace: &str) -> Result<Vec<Topic>> {
-        self.inspect(namespace, |engine| {
-            engine
-                .topics(namespace)
-                .into_iter()
-                .map(Topic::from)
-                .collect()
-        })
+        let found = self.inspect(namespace, |engine| engine.topics(namespace))?;
+        Ok(found.into_iter().map(Topic::from).collect())
     }
 
     /// The bindings of a namespace.
@@ -337,13 +333,8 @@ impl Broker {
     /// # Errors
     /// There is no such namespace.
     pub fn bindings(&self, namespace: &str) -> Result<Vec<Binding>> {
-        self.inspect(namespace, |engine| {
-            engine
-                .bindings(namespace)
-                .into_iter()
-                .map(Binding::from)
-                .collect()
-        })
+        let found = self.inspect(namespace, |engine| engine.bindings(namespace))?;
+        Ok(found.into_iter().map(Binding::from).collect())
     }
 
     /// The consumers of a namespace.
@@ -351,13 +342,8 @@ impl Broker {
     /// # Errors
     /// There is no such namespace.
     pub fn consumers(&self, namespace: &str) -> Result<Vec<Consumer>> {
-        self.inspect(namespace, |engine| {
-            engine
-                .consumers(namespace)
-                .into_iter()
-                .map(Consumer::from)
-                .collect()
-        })
+        let found = self.inspect(namespace, |engine| engine.consumers(namespace))?;
+        Ok(found.into_iter().map(Consumer::from).collect())
     }
 
     /// The open connections.
@@ -449,14 +435,24 @@ impl Broker {
         }
     }
 
-    /// The first ready messages of a queue, without taking them.
+    /// The first ready messages of a queue, without taking them; fewer where they are large.
     ///
     /// # Errors
     /// There is no such queue, or a message cannot be read back.
     pub fn peek(&self, namespace: &str, queue: &str, count: usize) -> Result<Vec<Peeked>> {
         let found = self.inspect(namespace, |engine| engine.peek(namespace, queue, count))?;
         let found = found.ok_or_else(|| no_queue(namespace, queue))?;
-        found.into_iter().map(|one| self.peeked(one)).collect()
+        let mut shown = Vec::new();
+        let mut bytes = 0;
+        for one in found {
+            let one = self.peeked(one)?;
+            bytes += one.body_bytes;
+            shown.push(one);
+            if bytes >= SHOWN_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(shown)
     }
 
     /// Publishes a message; says whether a queue took it.
@@ -506,7 +502,7 @@ impl Broker {
         }
     }
 
-    /// Takes up to `count` messages out of a queue; with `acknowledge` they are gone, otherwise they go back.
+    /// Takes up to `count` messages out of a queue, fewer where they are large; with `acknowledge` they are gone, otherwise they go back.
     ///
     /// # Errors
     /// There is no such queue.
@@ -521,7 +517,8 @@ impl Broker {
         let mut taken = Vec::new();
         let mut leases: Vec<LeaseId> = Vec::new();
         let name = named(queue)?;
-        while taken.len() < count {
+        let mut bytes = 0;
+        while taken.len() < count && bytes < SHOWN_BYTES_MAX {
             let request = Request::Take {
                 queue: name.clone(),
                 auto_settle: false,
@@ -530,6 +527,7 @@ impl Broker {
                 break;
             };
             leases.extend(found.lease);
+            bytes += found.message.body().len();
             let view = inspect::Peeked {
                 sequence: taken.len() as u64,
                 redelivered: found.redelivered,

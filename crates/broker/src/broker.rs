@@ -18,11 +18,15 @@ use crate::connection::{Connection, Entry, verify};
 use crate::mailbox::Mailbox;
 use crate::open::{OpenError, Opened};
 use crate::options::Options;
+use crate::room::{Free, Room};
 use crate::shard::Shard;
 use crate::threads;
 
 /// The journal's kind for a change of the catalog; the engine's are below 128.
 pub(crate) const CATALOG_RECORD: u8 = 200;
+/// The journal's kind for a start of the broker. It stands behind the snapshot of the last stop, which is not the last word
+/// any more: deliveries leave no trace, and what was delivered after a start must come again as redelivered.
+pub(crate) const START_RECORD: u8 = 201;
 
 /// Logins that may wait for their password to be checked; further ones are refused.
 const LOGINS_WAITING_MAX: usize = 1024;
@@ -40,6 +44,9 @@ pub(crate) struct Inner {
     next_session: AtomicU64,
     generation: AtomicU64,
     blocked: AtomicBool,
+    room: Room,
+    /// Held while the disk is looked at, so that its states are told in their order.
+    look_turn: Mutex<()>,
     failure: Mutex<Failure>,
     logins: Mutex<Option<SyncSender<Login>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -83,11 +90,17 @@ impl Broker {
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong with the folder and what to do.
-    pub fn open(options: Options) -> Result<Self, OpenError> {
-        let opened = crate::open::open(&options)?;
+    pub fn open(mut options: Options) -> Result<Self, OpenError> {
+        let opened = crate::open::open(&mut options)?;
         let (inner, waiting) = Inner::assemble(options, opened);
+        inner.look_at_disk().map_err(OpenError::Disk)?;
         let started = threads::start(&inner, waiting).map_err(OpenError::Threads)?;
         *inner.threads.lock() = started;
+        let last_lsn = inner.shard.look().last_lsn();
+        inner
+            .shard
+            .wait_durable(last_lsn)
+            .map_err(OpenError::Disk)?;
         Ok(Self(inner))
     }
 
@@ -162,6 +175,8 @@ impl Inner {
         let (logins, waiting) = std::sync::mpsc::sync_channel(LOGINS_WAITING_MAX);
         let inner = Self {
             clock: Arc::clone(&options.clock),
+            room: Room::new(options.disk_free_min_bytes),
+            look_turn: Mutex::default(),
             options,
             shard: opened.shard,
             passwords: opened.passwords,
@@ -284,8 +299,35 @@ impl Inner {
         "low on disk"
     }
 
-    /// Starts or ends the refusal of publishes.
-    pub(crate) fn set_blocked(&self, blocked: bool) {
+    /// Writes one frame, and looks at the disk when that may have used up its room. False if there was nothing to write.
+    pub(crate) fn commit(&self) -> Result<bool, String> {
+        let Some(bytes) = self.shard.commit_one()? else {
+            return Ok(false);
+        };
+        if self.room.wrote(bytes) {
+            self.look_at_disk()?;
+        }
+        Ok(true)
+    }
+
+    /// Looks how much room the disk has, and blocks or unblocks publishers.
+    pub(crate) fn look_at_disk(&self) -> Result<Free, String> {
+        let _turn = self.look_turn.lock();
+        let free = self.shard.writer.free_bytes();
+        let free = free.map_err(|error| error.to_string())?;
+        let free = self.room.looked(free, self.is_blocked());
+        self.set_blocked(free.is_low);
+        Ok(free)
+    }
+
+    /// Whether publishes are refused that came though their session was told to wait: they were on their way, or there is no
+    /// room even for those.
+    pub(crate) fn is_out_of_room(&self) -> bool {
+        self.is_blocked() && self.room.is_out()
+    }
+
+    /// Starts or ends the time in which no messages are taken.
+    fn set_blocked(&self, blocked: bool) {
         if self.blocked.swap(blocked, Ordering::Relaxed) == blocked {
             return;
         }

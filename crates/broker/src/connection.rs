@@ -71,7 +71,7 @@ impl Connection {
         self.refresh_permissions();
         if let Some(open) = &self.open {
             refuse_forbidden(batch, &open.permissions, &open.name);
-            if self.broker.is_blocked() {
+            if self.broker.is_out_of_room() {
                 refuse_publishes(batch, &open.name, &self.entry.mailbox);
             }
         }
@@ -250,7 +250,7 @@ pub(crate) fn verify(
     Ok(user.clone())
 }
 
-/// While the broker is blocked, confirmed publishes are refused one by one and others fail their lane.
+/// While there is no room even for what is on its way, confirmed publishes are refused one by one and others fail their lane.
 fn refuse_publishes(batch: &mut Batch, namespace: &Name, mailbox: &Mailbox) {
     let error = || {
         let reason = "the broker takes no messages while its disk is nearly full".into();

@@ -8,7 +8,7 @@ use polybus_journal::{FileIo, Io, Journal, SegmentKind};
 use tracing::{info, warn};
 
 use crate::access::{Catalog, Change, Passwords};
-use crate::broker::CATALOG_RECORD;
+use crate::broker::{CATALOG_RECORD, START_RECORD};
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::shard::Shard;
@@ -33,6 +33,8 @@ pub enum OpenError {
     Randomness(String),
     /// The system gave no threads.
     Threads(std::io::Error),
+    /// The disk does not say how much room it has, or does not take the first write.
+    Disk(String),
 }
 
 impl fmt::Display for OpenError {
@@ -50,6 +52,7 @@ impl fmt::Display for OpenError {
             ),
             Self::Randomness(reason) => write!(f, "the system gives no randomness: {reason}"),
             Self::Threads(source) => write!(f, "the system gives no threads: {source}"),
+            Self::Disk(reason) => f.write_str(reason),
         }
     }
 }
@@ -69,14 +72,31 @@ pub(crate) struct Opened {
 }
 
 /// Opens the options' folder on the real disk.
-pub(crate) fn open(options: &Options) -> Result<Opened, OpenError> {
+///
+/// Segments are files that are kept for their next use, so on a small disk they are small too.
+pub(crate) fn open(options: &mut Options) -> Result<Opened, OpenError> {
+    let path = options.data.clone();
     let failed = |source| OpenError::Folder {
-        path: options.data.clone(),
+        path: path.clone(),
         source,
     };
     std::fs::create_dir_all(&options.data).map_err(failed)?;
     let io = FileIo::new(&options.data).map_err(failed)?;
+    options.segment_bytes = segment_bytes(options.segment_bytes, io.disk_bytes().map_err(failed)?);
     open_on(options, Arc::new(io), None)
+}
+
+/// A disk holds at least so many segments.
+const SEGMENTS_MIN: u64 = 32;
+/// The smallest segment that a small disk gets.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// The size of segments on a disk of that size.
+fn segment_bytes(nominal: u32, disk_bytes: u64) -> u32 {
+    let share = (disk_bytes / SEGMENTS_MIN).max(SEGMENT_BYTES_MIN);
+    // Powers of two, so that a disk that grows a little does not make the spare files too small.
+    let share = share.checked_ilog2().map_or(0, |log| 1_u64 << log);
+    u32::try_from(share).unwrap_or(u32::MAX).min(nominal)
 }
 
 /// Opens a folder on any disk; a seed makes it repeatable.
@@ -129,6 +149,7 @@ pub(crate) fn open_on(
             catalog.apply(&change);
         }
     }
+    staging.append(START_RECORD, 0, 0, &[], None, 0);
     info!(
         records = replayed.records,
         clean = replayed.clean,
@@ -221,6 +242,9 @@ impl Replayed {
         if origin == ReplayOrigin::AfterSnapshot {
             self.clean = false;
         }
+        if record.kind == START_RECORD {
+            return Ok(());
+        }
         if record.kind != CATALOG_RECORD {
             return self
                 .engine
@@ -238,5 +262,21 @@ impl Replayed {
             self.catalog.get_or_insert_default().apply(&change);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::segment_bytes;
+
+    #[test]
+    fn segments_are_small_on_small_disks() {
+        let nominal = 64 << 20;
+        assert_eq!(segment_bytes(nominal, 1 << 40), nominal);
+        assert_eq!(segment_bytes(nominal, 2 << 30), nominal);
+        assert_eq!(segment_bytes(nominal, (2 << 30) - 1), nominal / 2);
+        assert_eq!(segment_bytes(nominal, 96 << 20), 2 << 20);
+        assert_eq!(segment_bytes(nominal, 0), 1 << 20);
+        assert_eq!(segment_bytes(4096, 1 << 40), 4096);
     }
 }

@@ -193,8 +193,8 @@ impl Shard {
         result
     }
 
-    /// Seals, writes and confirms one frame. False if there was nothing to write.
-    pub(crate) fn commit_one(&self) -> Result<bool, StepError> {
+    /// Seals, writes and confirms one frame; gives its length. None if there was nothing to write.
+    pub(crate) fn commit_one(&self) -> Result<Option<u64>, StepError> {
         let Some(frame) = ({
             let mut state = self.state.lock();
             if state.failed {
@@ -204,14 +204,14 @@ impl Shard {
             state.in_flight += frame.as_ref().map_or(0, |frame| frame.bytes());
             frame
         }) else {
-            return Ok(false);
+            return Ok(None);
         };
         let bytes = frame.bytes();
         self.writer
             .write(frame)
             .map_err(|error| error.to_string())?;
         self.release_gated(bytes);
-        Ok(true)
+        Ok(Some(bytes))
     }
 
     /// Writes an empty frame: it proves on disk how far everything before it was durable, so that later damage to the last
@@ -360,7 +360,7 @@ impl Shard {
     /// Waits until everything up to there is durable, writing what is not yet being written.
     pub(crate) fn wait_durable(&self, lsn: Lsn) -> Result<(), StepError> {
         while self.writer.durable_lsn() < lsn {
-            if self.commit_one()? {
+            if self.commit_one()?.is_some() {
                 continue;
             }
             // The rest is in a committer's hands, or written and not yet synced.

@@ -31,7 +31,7 @@ impl Broker {
         seed: u64,
     ) -> Result<(Self, Steps), OpenError> {
         let opened = open_on(&options, io, Some(seed))?;
-        let upkeep = Upkeep::new(options.disk_free_min_bytes);
+        let upkeep = Upkeep::new(options.segment_bytes);
         let (inner, logins) = Inner::assemble(options, opened);
         Ok((
             Self(Arc::clone(&inner)),
@@ -50,7 +50,7 @@ impl Steps {
     /// # Errors
     /// The journal refused; the broker has failed then.
     pub fn commit(&mut self) -> Result<bool, String> {
-        let result = self.inner.shard.commit_one();
+        let result = self.inner.commit();
         self.noted(result)
     }
 
@@ -73,10 +73,10 @@ impl Steps {
     /// # Errors
     /// The journal refused; the broker has failed then.
     pub fn upkeep(&mut self) -> Result<(), String> {
-        let result = self.upkeep.step(&self.inner.shard);
-        let report = self.noted(result)?;
-        self.inner.set_blocked(report.low_on_disk);
-        Ok(())
+        let looked = self.inner.look_at_disk();
+        let free = self.noted(looked)?;
+        let result = self.upkeep.step(&self.inner.shard, free);
+        self.noted(result)
     }
 
     /// Checks one waiting login. False if there is none.

@@ -59,7 +59,7 @@ fn spawn(
 
 fn commit(inner: &Inner) -> Result<(), String> {
     while inner.shard.wait_for_commit() {
-        inner.shard.commit_one()?;
+        inner.commit()?;
     }
     Ok(())
 }
@@ -92,10 +92,10 @@ fn sync(inner: &Inner) -> Result<(), String> {
 }
 
 fn upkeep(inner: &Inner) -> Result<(), String> {
-    let mut upkeep = Upkeep::new(inner.options.disk_free_min_bytes);
+    let mut upkeep = Upkeep::new(inner.options.segment_bytes);
     while !inner.shard.sleep(UPKEEP_EVERY) {
-        let report = upkeep.step(&inner.shard)?;
-        inner.set_blocked(report.low_on_disk);
+        let free = inner.look_at_disk()?;
+        upkeep.step(&inner.shard, free)?;
     }
     Ok(())
 }

@@ -14,7 +14,8 @@ use std::ops::Range;
 use polybus_journal::{Lsn, Position, SegmentInfo, SegmentKind};
 use tracing::{debug, warn};
 
-use crate::broker::CATALOG_RECORD;
+use crate::broker::{CATALOG_RECORD, START_RECORD};
+use crate::room::Free;
 use crate::shard::Shard;
 use crate::snapshot;
 use crate::staging::place_of;
@@ -28,36 +29,27 @@ const COLD_BYTES_MAX: u64 = 256 << 20;
 /// Records looked up under the shard's lock at a time.
 const LOOKUP_BATCH: usize = 256;
 
-/// What a step found.
-pub(crate) struct Report {
-    /// The disk has less room than it should.
-    pub(crate) low_on_disk: bool,
-}
-
 /// The state of the upkeep between its steps.
 pub(crate) struct Upkeep {
-    disk_free_min_bytes: u64,
-    low_on_disk: bool,
+    segment_bytes: u64,
     snapshot_lsn: Lsn,
     last_seen: Lsn,
     idle_steps: u32,
 }
 
 impl Upkeep {
-    pub(crate) fn new(disk_free_min_bytes: u64) -> Self {
+    pub(crate) fn new(segment_bytes: u32) -> Self {
         Self {
-            disk_free_min_bytes,
-            low_on_disk: false,
+            segment_bytes: u64::from(segment_bytes),
             snapshot_lsn: Lsn::NONE,
             last_seen: Lsn::NONE,
             idle_steps: 0,
         }
     }
 
-    /// Does what there is to do. An error ends the broker; a full disk does not.
-    pub(crate) fn step(&mut self, shard: &Shard) -> Result<Report, String> {
-        self.look_at_disk(shard)?;
-        if !self.low_on_disk {
+    /// Does what there is to do and what the disk has room for. An error ends the broker; a full disk does not.
+    pub(crate) fn step(&mut self, shard: &Shard, free: Free) -> Result<(), String> {
+        if free.spare > self.segment_bytes {
             forgive_full_disk(shard.writer.prepare_spare().map(|_| ()))?;
         }
         let now_at = shard.look().last_lsn();
@@ -67,7 +59,8 @@ impl Upkeep {
             0
         };
         self.last_seen = now_at;
-        if self.idle_steps == 1 {
+        // The last of the room is for what clients acknowledge.
+        if self.idle_steps == 1 && !free.is_out {
             shard.mark_idle()?;
         }
 
@@ -80,23 +73,7 @@ impl Upkeep {
             self.take_snapshot(shard)?;
         }
         self.release_dead(shard)?;
-        self.compact(shard)?;
-        Ok(Report {
-            low_on_disk: self.low_on_disk,
-        })
-    }
-
-    fn look_at_disk(&mut self, shard: &Shard) -> Result<(), String> {
-        let free = shard
-            .writer
-            .free_bytes()
-            .map_err(|error| error.to_string())?;
-        let wanted = match self.low_on_disk {
-            true => self.disk_free_min_bytes + self.disk_free_min_bytes / 8,
-            false => self.disk_free_min_bytes,
-        };
-        self.low_on_disk = free < wanted;
-        Ok(())
+        self.compact(shard, free)
     }
 
     fn take_snapshot(&mut self, shard: &Shard) -> Result<(), String> {
@@ -134,8 +111,8 @@ impl Upkeep {
     }
 
     /// Copies the live rest of the oldest journal segment, or of a mostly dead cold one, into a new cold segment.
-    fn compact(&mut self, shard: &Shard) -> Result<(), String> {
-        let Some(segment) = self.segment_to_compact(shard) else {
+    fn compact(&mut self, shard: &Shard, free: Free) -> Result<(), String> {
+        let Some(segment) = self.segment_to_compact(shard, free) else {
             return Ok(());
         };
         match copy_live(shard, segment) {
@@ -150,14 +127,20 @@ impl Upkeep {
         self.release_dead(shard)
     }
 
-    fn segment_to_compact(&self, shard: &Shard) -> Option<SegmentInfo> {
+    fn segment_to_compact(&self, shard: &Shard, free: Free) -> Option<SegmentInfo> {
         let state = shard.look();
+        let fits = |segment: &SegmentInfo| {
+            state.staging.ledger.live(segment.number).bytes < free.compaction
+        };
         let mostly_dead = |segment: &SegmentInfo| {
             state.staging.ledger.live(segment.number).bytes < segment.bytes / 2
         };
         let segments = shard.writer.segments();
         let cold = segments.iter().find(|segment| {
-            segment.kind == SegmentKind::Cold && segment.complete && mostly_dead(segment)
+            segment.kind == SegmentKind::Cold
+                && segment.complete
+                && mostly_dead(segment)
+                && fits(segment)
         });
         if let Some(cold) = cold {
             return Some(*cold);
@@ -166,7 +149,8 @@ impl Upkeep {
             .iter()
             .filter(|segment| segment.kind == SegmentKind::Journal && segment.complete)
             .collect();
-        let old = complete.len().saturating_sub(YOUNG_SEGMENTS);
+        let young = if free.is_low { 0 } else { YOUNG_SEGMENTS };
+        let old = complete.len().saturating_sub(young);
         // The oldest one holds up all that come after it: it goes when what it holds up is mostly dead.
         let held_up: u64 = complete.iter().map(|segment| segment.bytes).sum();
         let live: u64 = complete
@@ -176,6 +160,7 @@ impl Upkeep {
         (old > 0 && live < held_up / 2)
             .then(|| complete.first().map(|segment| **segment))
             .flatten()
+            .filter(fits)
     }
 }
 
@@ -209,7 +194,7 @@ fn write_snapshot(shard: &Shard, clean: bool) -> Result<Option<Lsn>, String> {
 
 /// Ends in order: all is written, a clean snapshot is taken, the journal is closed.
 pub(crate) fn close(shard: &Shard) -> Result<(), String> {
-    while shard.commit_one()? {}
+    while shard.commit_one()?.is_some() {}
     write_snapshot(shard, true)?;
     shard.writer.close().map_err(|error| error.to_string())
 }
@@ -242,7 +227,7 @@ fn copy_live(shard: &Shard, segment: SegmentInfo) -> Result<(), CopyError> {
     let mut chunk = Chunk::default();
     let mut scan = shard.reader.scan(segment.number)?;
     while let Some(found) = scan.next()? {
-        if found.kind != CATALOG_RECORD {
+        if !matches!(found.kind, CATALOG_RECORD | START_RECORD) {
             chunk.push(&found);
         }
         if chunk.records.len() >= LOOKUP_BATCH {

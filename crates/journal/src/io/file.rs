@@ -38,6 +38,15 @@ impl FileIo {
         Ok(Self { folder })
     }
 
+    /// The size of the disk, used or not.
+    ///
+    /// # Errors
+    /// Whatever the operating system says.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.folder)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
