@@ -72,7 +72,8 @@ enum Turn {
 pub(crate) struct Driver<S, L> {
     socket: S,
     session: Box<dyn Session>,
-    link: L,
+    /// None once the broker was told of the end.
+    link: Option<L>,
     slot: Slot,
     clock: Clock,
     input: Input,
@@ -99,6 +100,8 @@ struct Flags {
     stop_told: bool,
     is_unflushed: bool,
     is_summary_stale: bool,
+    /// The socket is not read since the broker has no room.
+    is_deaf: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
@@ -115,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         Self {
             socket,
             session,
-            link,
+            link: Some(link),
             slot,
             clock,
             flags: Flags {
@@ -136,12 +139,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         }
     }
 
-    /// Runs until the end. The session's place in the broker is given up before the socket is closed.
+    /// Runs until the end. The session's place in the broker is given up before its last bytes are written: a client that has
+    /// them counts on what was its alone being gone.
     pub(crate) async fn run(mut self) -> End {
         let end = std::future::poll_fn(|context| self.poll(context)).await;
         let Self {
             socket, link, slot, ..
         } = self;
+        // Where the end came otherwise: by a lost socket, or too late.
         drop(link);
         if matches!(end, End::Done) {
             linger(socket).await;
@@ -160,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         for _ in 0..TURNS_MAX {
             match self.turn(context) {
                 Ok(Turn::Moved) => {}
-                Ok(Turn::Still) if self.link.poll_events(context).is_ready() => {}
+                Ok(Turn::Still) if self.poll_events(context).is_ready() => {}
                 Ok(Turn::Still) => return Poll::Pending,
                 Ok(Turn::Over(end)) => return Poll::Ready(end),
                 Err(error) => return Poll::Ready(End::Lost(error)),
@@ -175,6 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         self.hear(now);
         let has_read = self.read(context, now)?;
         self.converse(now);
+        self.leave();
         let has_written = self.write(context)?;
         if let Some(end) = self.end(now) {
             return Ok(Turn::Over(end));
@@ -185,7 +191,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
 
     /// Gives the session what the broker has to tell.
     fn hear(&mut self, now: Millis) {
-        self.link.take_events(&mut self.events);
+        if let Some(link) = &mut self.link {
+            link.take_events(&mut self.events);
+        }
         if self.events.is_empty() {
             return;
         }
@@ -212,10 +220,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             && !self.flags.has_unparsed
             && !session.is_waiting()
             && !session.is_done()
-            && session.outbound().len() < OUTBOUND_BYTES_MAX
-            && self.link.may_read();
+            && session.outbound().len() < OUTBOUND_BYTES_MAX;
         if !may_read {
             return Ok(false);
+        }
+        if !self.link.as_ref().is_some_and(Link::may_read) {
+            self.flags.is_deaf = true;
+            return Ok(false);
+        }
+        if std::mem::take(&mut self.flags.is_deaf) {
+            // The peer's silence was not its own.
+            self.input.parse(|input| session.handle_input(input, now));
+            return Ok(true);
         }
         let parse = |input: &mut BytesMut| session.handle_input(input, now);
         match self.input.poll_read(&mut self.socket, context, parse) {
@@ -254,8 +270,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
                 }
                 return;
             }
-            self.link.submit(&mut self.batch);
+            match &mut self.link {
+                Some(link) => link.submit(&mut self.batch),
+                None => self.batch.requests.clear(),
+            }
             self.hear(now);
+        }
+    }
+
+    /// Tells the broker of the session's end, once that is certain.
+    fn leave(&mut self) {
+        if self.session.is_done() || self.flags.eof_told {
+            self.link = None;
+        }
+    }
+
+    /// Ready when the broker has something to tell.
+    fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.link {
+            Some(link) => link.poll_events(context),
+            None => Poll::Pending,
         }
     }
 
@@ -310,7 +344,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         if self.flags.is_summary_stale && self.summary_next <= now {
             self.flags.is_summary_stale = false;
             self.summary_next = now + SUMMARY_MS;
-            self.link.update_summary(self.session.summary());
+            if let Some(link) = &mut self.link {
+                link.update_summary(self.session.summary());
+            }
             self.release();
         }
         let timeout = self
@@ -319,6 +355,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             .map(|at| at.max(self.timeout_floor));
         if timeout.is_some_and(|at| at <= now) {
             self.timeout_floor = now + 1;
+            if self.flags.is_deaf && !self.session.is_waiting() {
+                // A peer is not to be missed that nobody listens to.
+                self.input
+                    .parse(|input| self.session.handle_input(input, now));
+            }
             self.session.handle_timeout(now);
             return true;
         }

@@ -26,7 +26,7 @@ use tracing::warn;
 
 /// Commands served at a time.
 const VISITORS_MAX: usize = 16;
-/// How long a command may be silent.
+/// How long a command may be silent, or not read its reply.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The longest path of a Unix socket.
 const PATH_BYTES_MAX: usize = 107;
@@ -122,7 +122,7 @@ async fn attend(stream: UnixStream, desk: Arc<Desk>) -> io::Result<()> {
             tokio::task::spawn_blocking(move || desk.answer_line(&line)).await?
         };
         reply.push(b'\n');
-        write.write_all(&reply).await?;
+        tokio::time::timeout(SILENCE_MAX, write.write_all(&reply)).await??;
         if is_too_long {
             return Ok(());
         }

@@ -23,7 +23,7 @@ use crate::stop::Connections;
 use crate::{protocols, tls};
 
 /// How long clients may take to leave.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The addresses of one listener setting.
 struct Door {
@@ -215,6 +215,21 @@ fn raise_file_limit(connections: u64) {
 #[cfg(test)]
 mod tests {
     use crate::config::{Sources, resolve};
+
+    #[test]
+    fn the_defaults_are_the_brokers() {
+        let sources = Sources {
+            folder: "/nowhere".into(),
+            ..Sources::default()
+        };
+        let ours = super::options(&resolve(&sources).unwrap().config);
+        let brokers = polybus_broker::Options::new("/nowhere");
+        assert_eq!(ours.durability, brokers.durability);
+        assert_eq!(ours.resident_bytes_max, brokers.resident_bytes_max);
+        assert_eq!(ours.queues_max, brokers.queues_max);
+        assert_eq!(ours.disk_free_min_bytes, brokers.disk_free_min_bytes);
+        assert_eq!(ours.consumer_timeout_ms, brokers.consumer_timeout_ms);
+    }
 
     #[test]
     fn the_welcome_says_what_listens_how_durable_and_what_to_try() {

@@ -183,7 +183,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.memory",
         value: "SIZE",
-        default: "512 MiB",
+        default: "128 MiB",
         is_path: false,
         help: "How many bytes of messages are kept in memory; what is beyond waits on disk.",
         apply: |c, text| values::size_between(text, 1 << 20, 1 << 50).map(|v| c.limits.memory = v),
@@ -191,7 +191,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "limits.disk-free-min",
         value: "SIZE",
-        default: "512 MiB",
+        default: "256 MiB",
         is_path: false,
         help: "With less free on the data folder's disk, publishers wait (connection.blocked) and consumers go on.",
         apply: |c, text| values::size_between(text, 0, 1 << 50).map(|v| c.limits.disk_free_min = v),

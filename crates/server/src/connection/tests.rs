@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::stop::Connections;
 
-/// `ask` waits for an answer, `say X` is said back, `quit` ends it.
+/// `ask` waits for an answer, `say X` is said back, `quit` ends it; after `beat` a second of silence does too.
 #[derive(Default)]
 struct Lines {
     outbound: Outbound,
@@ -20,6 +20,7 @@ struct Lines {
     is_waiting: bool,
     is_done: bool,
     is_greeted: bool,
+    heard: Option<Millis>,
 }
 
 impl Lines {
@@ -30,7 +31,8 @@ impl Lines {
 }
 
 impl Session for Lines {
-    fn handle_input(&mut self, input: &mut BytesMut, _: Millis) {
+    fn handle_input(&mut self, input: &mut BytesMut, now: Millis) {
+        self.heard = self.heard.map(|_| now);
         while !self.is_waiting && !self.is_done {
             let Some(end) = input.iter().position(|b| *b == b'\n') else {
                 return;
@@ -43,6 +45,7 @@ impl Session for Lines {
                 .split_once(' ')
             {
                 Some(("say", text)) => self.say(text),
+                _ if line.starts_with(b"beat") => self.heard = Some(now),
                 _ if line.starts_with(b"ask") => {
                     self.is_waiting = true;
                     self.requests
@@ -74,7 +77,12 @@ impl Session for Lines {
         }
     }
 
-    fn handle_timeout(&mut self, _: Millis) {}
+    fn handle_timeout(&mut self, now: Millis) {
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.say("cut");
+            self.is_done = true;
+        }
+    }
 
     fn handle_eof(&mut self, _: Millis) {
         self.say("end");
@@ -86,7 +94,7 @@ impl Session for Lines {
     }
 
     fn poll_timeout(&self) -> Option<Millis> {
-        None
+        self.heard.map(|at| at + 1000)
     }
 
     fn outbound(&mut self) -> &mut Outbound {
@@ -358,4 +366,29 @@ async fn a_reset_ends_only_its_connection() {
         End::Done | End::Lost(_)
     ));
     assert!(running.link.0.lock().unwrap().is_dropped);
+}
+
+#[tokio::test]
+async fn the_broker_knows_of_the_end_before_the_peer_does() {
+    let mut running = start(2);
+    running.peer.write_all(b"quit\n").await.unwrap();
+    let mut byte = [0];
+    running.peer.read_exact(&mut byte).await.unwrap();
+    assert!(running.link.0.lock().unwrap().is_dropped);
+    assert_eq!(all_that_comes(&mut running.peer).await, "ye\n");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_not_listened_to_is_not_missed() {
+    let mut running = start(1 << 16);
+    running.peer.write_all(b"beat\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    running.link.tell(|inner| inner.has_pressure = true);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    running.peer.write_all(b"say 1\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(4700)).await;
+    running.link.tell(|inner| inner.has_pressure = false);
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    running.peer.write_all(b"say 2\n").await.unwrap();
+    assert_eq!(all_that_comes(&mut running.peer).await, "1\n2\ncut\n");
 }
