@@ -53,8 +53,10 @@ pub struct Status {
     pub messages: u64,
     /// Free bytes on the disk; none if it does not say.
     pub disk_free_bytes: Option<u64>,
-    /// No messages are taken, since the disk is nearly full.
+    /// Publishers are told to wait, since the disk is nearly full.
     pub blocked: bool,
+    /// Not even messages that were on their way are taken.
+    pub refusing: bool,
 }
 
 /// A queue.
@@ -251,6 +253,7 @@ impl Broker {
             messages: queues.iter().map(|queue| queue.ready).sum(),
             disk_free_bytes,
             blocked: inner.is_blocked(),
+            refusing: inner.is_out_of_room(),
         }
     }
 
