@@ -86,6 +86,51 @@ impl Engine {
         }
     }
 
+    /// Gives a message that was just published to a consumer that waits and settles with the delivery: then it ends in the turn
+    /// in which it came, and there is nothing to store. False if it has to go through the queue.
+    pub(crate) fn hand_over(
+        &mut self,
+        slot: u32,
+        message: &Message,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> bool {
+        let Self {
+            queues,
+            lanes,
+            sessions,
+            ..
+        } = self;
+        let Some(queue) = queues.get_mut(slot) else {
+            return false;
+        };
+        // With levels, a later message of the same batch may have to go first.
+        if queue.has_levels() || queue.ready.len() > 0 || !queue.takes.is_empty() {
+            return false;
+        }
+        let waits = next_consumer(queue, slot, lanes, sessions);
+        let Some(consumer) = waits.and_then(|at| queue.consumers.get_mut(at)) else {
+            return false;
+        };
+        if !consumer.auto_settle {
+            return false;
+        }
+        if let Some(session) = sessions.get_mut(consumer.session) {
+            session.outstanding += message.memory_size();
+        }
+        let session = consumer.session_id;
+        let delivery = Delivery {
+            lane: consumer.lane_id,
+            subscriber: consumer.subscriber,
+            lease: None,
+            message: message.clone(),
+            redelivered: false,
+            attempts: None,
+        };
+        queue.consumers.rotate();
+        turn.tell(session, Event::Delivery(delivery));
+        true
+    }
+
     /// A load brought messages (or not: then they are asked for again when they are wanted).
     pub(crate) fn loaded(&mut self, slot: u32, messages: Vec<(u64, Message)>) {
         let Some(queue) = self.queues.get_mut(slot) else {

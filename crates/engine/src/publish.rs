@@ -134,7 +134,8 @@ impl Engine {
         self.failure(kind, Resource::Topic, &name, namespace)
     }
 
-    /// Puts a message into queues: a record for those that want one, and an entry in each.
+    /// Puts a message into queues: a record for those that want one, and an entry in each. Where a consumer waits that settles
+    /// with the delivery, the message is handed over and no queue ever holds it.
     pub(crate) fn enqueue(
         &mut self,
         message: &Message,
@@ -147,6 +148,8 @@ impl Engine {
         for slot in slots {
             if self.refuses(*slot, message, turn) {
                 placed.refused = true;
+            } else if self.hand_over(*slot, message, turn) {
+                // It came and went: nothing of it is kept.
             } else if let Some(planned) = self.plan(*slot, message, turn.now) {
                 plan.push(planned);
             }

@@ -139,6 +139,11 @@ impl Queue {
         self.is_quorum() || self.settings.delivery_limit.is_some()
     }
 
+    /// Whether messages of different priorities stand apart.
+    pub(crate) fn has_levels(&self) -> bool {
+        self.is_quorum() || self.settings.max_priority.is_some()
+    }
+
     /// The level that a message of this priority belongs to.
     pub(crate) fn level_of(&self, priority: Option<u8>) -> u8 {
         match (self.settings.kind, self.settings.max_priority) {

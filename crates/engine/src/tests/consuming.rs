@@ -48,6 +48,23 @@ fn credit_bounds_what_a_consumer_and_a_lane_hold() {
 }
 
 #[test]
+fn what_ends_as_it_comes_is_not_stored() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    let mut auto = subscribe("q", 1);
+    auto.auto_settle = true;
+    desk.subscribe(2, auto);
+    let before = desk.shelf.records.len();
+    assert_eq!(bodies(desk.send("q", &["a", "b"])), ["a", "b"]);
+    assert_eq!(desk.shelf.records.len(), before);
+    // Behind one that acknowledges, it waits in the queue and is stored.
+    desk.subscribe(3, subscribe("q", 2));
+    let got = deliveries(desk.send("q", &["c", "d"]));
+    assert_eq!(got.iter().filter(|one| one.lease.is_some()).count(), 1);
+    assert_eq!(desk.shelf.live(), 1);
+}
+
+#[test]
 fn a_session_that_does_not_drain_gets_no_more() {
     let options = Options {
         session_window_bytes: 1,
