@@ -49,9 +49,6 @@ impl Upkeep {
 
     /// Does what there is to do and what the disk has room for. An error ends the broker; a full disk does not.
     pub(crate) fn step(&mut self, shard: &Shard, free: Free) -> Result<(), String> {
-        if free.spare > self.segment_bytes {
-            forgive_full_disk(shard.writer.prepare_spare().map(|_| ()))?;
-        }
         let now_at = shard.look().last_lsn();
         self.idle_steps = if now_at == self.last_seen {
             self.idle_steps + 1
@@ -73,7 +70,12 @@ impl Upkeep {
             self.take_snapshot(shard)?;
         }
         self.release_dead(shard)?;
-        self.compact(shard, free)
+        self.compact(shard, free)?;
+        // Last: a segment that was just released needs no zeroing.
+        if free.spare > self.segment_bytes {
+            forgive_full_disk(shard.writer.prepare_spare().map(|_| ()))?;
+        }
+        Ok(())
     }
 
     fn take_snapshot(&mut self, shard: &Shard) -> Result<(), String> {

@@ -25,7 +25,7 @@ pub struct Options {
     pub frame_bytes_max: u32,
     /// A shared part below this size is copied instead of kept by reference.
     pub shared_bytes_min: usize,
-    /// How many zeroed or recycled files are kept for the next segments.
+    /// How many zeroed files are made for the next segments; of released ones, twice as many are kept.
     pub spare_segments: usize,
     /// Read the journal past the page cache at recovery, where the platform can.
     pub uncached_recovery: bool,
@@ -49,6 +49,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// How many spare files there may be before a released segment is removed instead of kept.
+    pub(crate) const fn recycled_segments_max(&self) -> usize {
+        self.spare_segments.saturating_mul(2)
+    }
+
     /// Puts every size inside the bounds that the format can express.
     pub(crate) fn bounded(mut self) -> Self {
         self.segment_bytes = self.segment_bytes.clamp(4 * BLOCK, 1 << 30) & !(BLOCK - 1);

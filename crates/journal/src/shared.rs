@@ -262,7 +262,7 @@ impl Shared {
         recycle(&self.io, &self.options, &mut catalogue.spares, number)
     }
 
-    /// Makes one zeroed spare file, if there are too few.
+    /// Makes one zeroed spare file, if there are too few. Released segments are kept beyond that: they need no zeroing.
     pub(crate) fn prepare_spare(&self) -> Result<bool> {
         if self.catalogue().spares.len() >= self.options.spare_segments {
             return Ok(false);
@@ -287,7 +287,8 @@ impl Shared {
         while at < bytes {
             let len = (bytes - at).min(zeros.len() as u64) as usize;
             let mut parts = [IoSlice::new(&zeros[..len])];
-            file.write_at(&mut parts, at, false).map_err(failed)?;
+            // Piece by piece: one large sync would hold up the commits that come meanwhile.
+            file.write_at(&mut parts, at, true).map_err(failed)?;
             at += len as u64;
         }
         file.sync().map_err(failed)
@@ -337,7 +338,7 @@ pub(crate) fn recycle(
         .and_then(|file| file.len())
         .map_err(failed)?;
     let fits = (nominal..=nominal + nominal / 2).contains(&len);
-    if fits && spares.len() < options.spare_segments {
+    if fits && spares.len() < options.recycled_segments_max() {
         let spare = spare_name(number);
         io.rename(&name, &spare).map_err(failed)?;
         spares.push(spare);
