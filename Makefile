@@ -1,7 +1,7 @@
 # Everything a fresh machine needs is a Rust toolchain (rustup installs the pinned one by itself), a C compiler, make and
 # Python 3. What else a target needs it installs itself, pinned, below target/.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-rust test-clients test-shop lint conformance fuzz bench soak clean
+.PHONY: help run demo test test-rust test-clients test-faults test-shop lint conformance fuzz bench soak clean
 
 CARGO ?= cargo
 BIN_DEV := $(CURDIR)/target/debug/polybus
@@ -20,7 +20,7 @@ demo: ## run the shop against a broker that is killed in the middle
 	@CARGO_TARGET_DIR=$(CLIENTS) $(CARGO) build --locked --manifest-path examples/shop/Cargo.toml
 	@POLYBUS_BIN=$(BIN) $(CLIENTS)/debug/demo $(ARGS)
 
-test: lint test-rust test-clients test-shop ## the whole suite, real clients included
+test: lint test-rust test-clients test-faults test-shop ## the whole suite, real clients included
 
 lint:
 	$(CARGO) fmt --all --check
@@ -32,6 +32,10 @@ test-rust:
 test-clients: ## real AMQP clients against a broker of our own
 	$(CARGO) build --locked -p polybus-server
 	POLYBUS_BIN=$(BIN_DEV) WORK=$(CURDIR)/target/clients-env tests/clients/amqp091/run.sh $(LANGUAGES)
+
+test-faults: ## kills, full disks, damaged folders, hostile peers against the real binary
+	$(CARGO) build --locked -p polybus-server
+	POLYBUS_BIN=$(BIN_DEV) WORK=$(CURDIR)/target/clients-env tests/faults/run.sh $(ARGS)
 
 test-shop:
 	$(CARGO) build --locked -p polybus-server
@@ -46,7 +50,8 @@ conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools
 fuzz: ## a minute for each fuzz target (needs the nightly toolchain and cargo-fuzz, which it installs)
 	fuzz/run.sh
 
-bench: ## the load generator, side by side with RabbitMQ where it is installed
+bench: ## the load generator, side by side with RabbitMQ where it is installed; writes docs/reference/performance.md
+	$(CARGO) build --release --locked -p polybus-server
 	$(CARGO) run --release --locked -p polybus-bench -- $(ARGS)
 
 soak: ## the simulation with new seeds until it is stopped
