@@ -1,0 +1,88 @@
+//! Bugs put in on purpose are found, each by the invariant that is there for it.
+
+#![allow(clippy::panic, clippy::print_stdout)] // Also outside of test functions, for tests only.
+
+use polybus_sim::{Plan, Tamper, run};
+
+/// Seeds that are tried before a bug counts as not found.
+const SEEDS: u64 = 40;
+
+/// The invariants that find a bug, over some seeds.
+fn found_by(tamper: Tamper) -> Vec<&'static str> {
+    let mut found: Vec<_> = (1..=SEEDS)
+        .filter_map(|seed| {
+            let plan = Plan {
+                tamper: Some(tamper),
+                ..Plan::new(seed)
+            };
+            Some(run(&plan).err()?.violation.invariant)
+        })
+        .collect();
+    found.sort_unstable();
+    let times = found.len();
+    found.dedup();
+    println!("{tamper:?}: in {times} of {SEEDS} seeds, by {found:?}");
+    found
+}
+
+#[track_caller]
+fn assert_found(tamper: Tamper, invariant: &str) {
+    let found = found_by(tamper);
+    assert!(found.contains(&invariant), "{tamper:?}: {found:?}");
+}
+
+#[test]
+fn a_confirm_before_the_sync_is_found() {
+    assert_found(Tamper::ConfirmBeforeSync, "confirmed_kept");
+}
+
+/// The journal knows how far it was durable, and does not open with less.
+#[test]
+fn a_disk_that_lies_about_its_syncs_is_found() {
+    assert_found(Tamper::LyingDisk, "opens");
+}
+
+#[test]
+fn a_lost_requeue_is_found() {
+    assert_found(Tamper::LostRequeue, "counts");
+}
+
+#[test]
+fn a_lost_accept_is_found() {
+    assert_found(Tamper::LostAccept, "settled_gone");
+}
+
+#[test]
+fn a_swapped_order_is_found() {
+    assert_found(Tamper::SwappedOrder, "order");
+}
+
+#[test]
+fn a_forgotten_mark_is_found() {
+    assert_found(Tamper::ForgottenMark, "redelivered");
+}
+
+#[test]
+fn a_changed_body_is_found() {
+    assert_found(Tamper::ChangedBody, "nothing_invented");
+}
+
+#[test]
+fn a_consumer_that_gets_too_much_is_found() {
+    assert_found(Tamper::MoreCredit, "credit");
+}
+
+#[test]
+fn a_confirm_that_never_comes_is_found() {
+    assert_found(Tamper::DroppedConfirm, "confirms");
+}
+
+/// The broker itself notices what a decaying disk reads wrong: it stops or does not open, and never hands it on.
+#[test]
+fn a_flipped_bit_is_noticed_by_the_broker() {
+    let found = found_by(Tamper::DecayingDisk);
+    assert!(!found.is_empty());
+    for invariant in found {
+        assert!(["opens", "healthy"].contains(&invariant), "{invariant}");
+    }
+}
