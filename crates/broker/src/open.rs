@@ -43,7 +43,7 @@ impl fmt::Display for OpenError {
             Self::Journal(error) => error.fmt(f),
             Self::Corrupt(reason) => write!(
                 f,
-                "the data folder is damaged: {reason}. Nothing was changed: keep a copy of the folder, and restore a backup"
+                "the data folder is damaged: {reason}. No data was changed: keep a copy of the folder, and restore a backup"
             ),
             Self::Folder { path, source } => write!(
                 f,

@@ -32,7 +32,7 @@ pub enum Error {
         /// The operating system's reason.
         source: io::Error,
     },
-    /// Data that was acknowledged is damaged. Nothing was changed on disk.
+    /// Data that was acknowledged is damaged. No data was changed on disk.
     Corrupt {
         /// The damaged file.
         file: String,
@@ -149,7 +149,7 @@ impl fmt::Display for Error {
             } => write!(f, "{doing} {file}: {source}"),
             Self::Corrupt { file, offset, what } => write!(
                 f,
-                "{file} is damaged at byte {offset}: {what}. Nothing was changed; copy the folder \
+                "{file} is damaged at byte {offset}: {what}. No data was changed; copy the folder \
                  before anything else, then restore it from a replica or a backup"
             ),
             Self::NewerFormat {
