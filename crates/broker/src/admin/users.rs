@@ -1,0 +1,160 @@
+//! Users and what they may do.
+
+use super::{Failure, Permission, Result, User};
+use crate::access::{Change, Passwords, Patterns, Permissions};
+use crate::broker::Broker;
+use polybus_model::{Event, Name};
+
+impl Broker {
+    /// The users, by name.
+    #[must_use]
+    pub fn users(&self) -> Vec<User> {
+        let state = self.0.shard.look();
+        let users = state.catalog.users();
+        users
+            .map(|(name, user)| User {
+                name: name.clone(),
+                tags: user.tags.clone(),
+                has_password: user.hash.is_some(),
+            })
+            .collect()
+    }
+
+    /// Adds a user; without a password it can only come with a certificate.
+    ///
+    /// # Errors
+    /// It is there already, or its password is too long.
+    pub fn add_user(&self, name: &str, password: Option<&str>, tags: &[String]) -> Result<()> {
+        if self.0.shard.look().catalog.user(name).is_some() {
+            return Err(Failure(format!(
+                "the user '{name}' exists already; change its password with `polybus users passwd`"
+            )));
+        }
+        self.put_user(name, hashed(password)?, tags.to_vec())
+    }
+
+    /// Changes a user's password.
+    ///
+    /// # Errors
+    /// There is no such user, or the password is too long.
+    pub fn change_password(&self, name: &str, password: &str) -> Result<()> {
+        let tags = self.known_user(name)?.tags;
+        self.put_user(name, hashed(Some(password))?, tags)
+    }
+
+    /// Changes a user's tags.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn change_tags(&self, name: &str, tags: &[String]) -> Result<()> {
+        let hash = self.known_user(name)?.hash;
+        self.put_user(name, hash, tags.to_vec())
+    }
+
+    /// Deletes a user and its permissions; its connections are closed.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn delete_user(&self, name: &str) -> Result<()> {
+        self.known_user(name)?;
+        self.durably(|inner| {
+            inner
+                .change_catalog(&Change::DeleteUser {
+                    name: name.to_owned(),
+                })
+                .map_err(Failure)
+        })?;
+        for entry in self.0.connections() {
+            if entry.user.lock().as_deref() == Some(name) {
+                entry.mailbox.push(Event::Shutdown {
+                    reason: format!("the user '{name}' is deleted"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// All permissions, by user and namespace.
+    #[must_use]
+    pub fn permissions(&self) -> Vec<Permission> {
+        let state = self.0.shard.look();
+        let all = state.catalog.users().flat_map(|(name, user)| {
+            user.permissions
+                .iter()
+                .map(move |(namespace, patterns)| Permission {
+                    user: name.clone(),
+                    namespace: namespace.clone(),
+                    configure: patterns.configure.clone(),
+                    write: patterns.write.clone(),
+                    read: patterns.read.clone(),
+                })
+        });
+        all.collect()
+    }
+
+    /// Says what a user may do in a namespace.
+    ///
+    /// # Errors
+    /// There is no such user or namespace, or a pattern is no regular expression.
+    pub fn set_permission(&self, permission: &Permission) -> Result<()> {
+        self.known_user(&permission.user)?;
+        self.inspect(&permission.namespace, |_| ())?;
+        let patterns = Patterns {
+            configure: permission.configure.clone(),
+            write: permission.write.clone(),
+            read: permission.read.clone(),
+        };
+        Permissions::new(&patterns).map_err(Failure)?;
+        let (user, namespace) = (permission.user.clone(), permission.namespace.clone());
+        let change = Change::PutPermissions {
+            user,
+            namespace,
+            patterns,
+        };
+        self.durably(|inner| inner.change_catalog(&change).map_err(Failure))
+    }
+
+    /// Takes a user's permissions in a namespace away.
+    ///
+    /// # Errors
+    /// It has none there.
+    pub fn clear_permission(&self, user: &str, namespace: &str) -> Result<()> {
+        if !self.known_user(user)?.permissions.contains_key(namespace) {
+            return Err(Failure(format!(
+                "the user '{user}' has no permissions in namespace '{namespace}'"
+            )));
+        }
+        let change = Change::DeletePermissions {
+            user: user.to_owned(),
+            namespace: namespace.to_owned(),
+        };
+        self.durably(|inner| inner.change_catalog(&change).map_err(Failure))
+    }
+
+    fn known_user(&self, name: &str) -> Result<crate::access::User> {
+        let found = self.0.shard.look().catalog.user(name).cloned();
+        found.ok_or_else(|| Failure(format!("there is no user '{name}'")))
+    }
+
+    fn put_user(&self, name: &str, hash: Option<String>, tags: Vec<String>) -> Result<()> {
+        if name.is_empty() || name.len() > Name::MAX {
+            return Err(Failure(format!(
+                "a user's name has 1 to {} bytes",
+                Name::MAX
+            )));
+        }
+        let change = Change::PutUser {
+            name: name.to_owned(),
+            hash,
+            tags,
+        };
+        self.durably(|inner| inner.change_catalog(&change).map_err(Failure))
+    }
+}
+
+fn hashed(password: Option<&str>) -> Result<Option<String>> {
+    password
+        .map(Passwords::hash)
+        .transpose()
+        .map_err(|error| Failure(error.to_string()))
+}
