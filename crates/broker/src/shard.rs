@@ -428,16 +428,13 @@ impl State {
         wakers: &mut Vec<Waker>,
     ) {
         // What the journal did not take has no number of its own, and is never durable.
+        // After a failure not even what needs no disk is confirmed: what came before it in its lane never will be.
         let lost = self.failed || self.staging.refusal.is_some();
-        let lsn = if needs_sync && lost {
-            Lsn(u64::MAX)
-        } else {
-            self.last_lsn()
-        };
+        let lsn = if lost { Lsn(u64::MAX) } else { self.last_lsn() };
         let Some(member) = self.members.get_mut(&session) else {
             return;
         };
-        if member.gated == 0 && (lsn <= self.durable || !needs_sync) {
+        if member.gated == 0 && (lsn <= self.durable || !(needs_sync || lost)) {
             wakers.extend(member.mailbox.push_all(std::iter::once(event)));
         } else {
             member.gated += 1;

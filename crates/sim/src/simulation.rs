@@ -382,6 +382,8 @@ impl Simulation {
             self.ledger.durable_before = durable;
         }
         self.trace.note(format_args!("commit {result:?}"));
+        // What is written may use up the disk's room.
+        self.blocked = running.broker.status().refusing;
         let written = match result {
             Ok(written) => written,
             Err(reason) => {
@@ -434,7 +436,7 @@ impl Simulation {
         self.begin();
         let result = running.steps.upkeep();
         self.trace.note(format_args!("upkeep {result:?}"));
-        self.blocked = running.broker.status().blocked;
+        self.blocked = running.broker.status().refusing;
         // It writes frames before it does what may have failed: their confirms are good.
         self.collect(running)?;
         match result {
