@@ -208,7 +208,20 @@ pub fn find(name: &str) -> Option<Workload> {
     catalog().into_iter().find(|workload| workload.name == name)
 }
 
-/// Those that are run when none is named.
+/// A few that show most, for a look at a broker: half a minute.
+#[must_use]
+pub fn short() -> Vec<Workload> {
+    let names = [
+        "ack-16b",
+        "window-1",
+        "latency",
+        "transient-16b",
+        "fanout-10",
+    ];
+    names.into_iter().filter_map(find).collect()
+}
+
+/// Those that a comparison runs when none is named.
 #[must_use]
 pub fn usual() -> Vec<Workload> {
     let mut all = catalog();

@@ -5,6 +5,8 @@ use std::{fmt, io};
 /// Why a run gave no figures.
 #[derive(Debug)]
 pub enum BenchError {
+    /// No broker answers there.
+    Unreachable(String, io::Error),
     /// A socket, file or process failed while doing this.
     Io(String, io::Error),
     /// The server closed the channel or connection, in its words.
@@ -29,6 +31,9 @@ impl BenchError {
 impl fmt::Display for BenchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Unreachable(address, error) => {
+                write!(f, "no broker answers at {address}: {error}")
+            }
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Closed(code, text) => write!(f, "the server closed with {code}: {text}"),
             Self::Protocol(what) => write!(f, "the server broke the protocol: {what}"),

@@ -3,14 +3,17 @@
 //! ```text
 //! Workload (data) -> run: setup -> publishers (threads) ==> broker ==> consumers (threads) -> check -> Figures
 //!                               \- sampling: the server's CPU and memory from /proc
-//! compare: starts each broker, alternates the runs, takes medians -> page
+//! compare: starts each broker, alternates the runs, takes medians -> page, charts
 //! ```
 //! The client must not be the limit: publishes are frames made beforehand, written many at a time; what arrives is walked by
 //! frame heads. The slow paths (handshake, declarations) use the codec of `polybus-amqp091`.
 //!
 //! What always holds: a run that lost, doubled or reordered a message is an error, not a figure.
 
+mod bar;
 mod catalog;
+pub mod charts;
+pub mod cli;
 mod clock;
 pub mod compare;
 mod confirms;
@@ -32,7 +35,8 @@ mod topology;
 mod walker;
 mod workload;
 
-pub use catalog::{catalog, find, usual};
+pub use bar::Bar;
+pub use catalog::{catalog, find, short, usual};
 pub use error::BenchError;
 pub use histogram::{Histogram, Latency};
 pub use link::{Link, Target};

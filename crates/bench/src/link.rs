@@ -77,7 +77,7 @@ impl Link {
         walker: Walker,
     ) -> Result<Self, BenchError> {
         let socket = TcpStream::connect(&target.address)
-            .map_err(BenchError::io(format!("connecting to {}", target.address)))?;
+            .map_err(|error| BenchError::Unreachable(target.address.clone(), error))?;
         let set = |socket: &TcpStream| {
             socket.set_nodelay(true)?;
             socket.set_read_timeout(Some(READ_TURN))?;

@@ -1,9 +1,10 @@
-//! The page of a comparison, for docs/reference/performance.md.
+//! The page of a comparison, for docs/reference/performance.md; its charts lie beside it.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use crate::charts::{self, charts, file_name};
 use crate::compare::{Comparison, Row};
 use crate::error::BenchError;
 use crate::run::Figures;
@@ -12,25 +13,26 @@ use crate::table::{latency, maybe, number};
 /// With more than this many cores busy with other things, the page warns.
 const BUSY: f64 = 0.25;
 
-/// Writes the page.
+/// Writes the page, and its charts beside it.
 ///
 /// # Errors
 /// [`BenchError::Io`] if that fails.
 pub fn write(comparison: &Comparison, path: &Path) -> Result<(), BenchError> {
-    fs::write(path, render(comparison))
+    charts::write(comparison, path)?;
+    fs::write(path, render(comparison, Some(&charts::stem(path))))
         .map_err(BenchError::io(format!("writing {}", path.display())))
 }
 
-/// The page's text.
+/// The page's text; with links to the charts if it is known what its file is called, without `.md`.
 #[must_use]
-pub fn render(comparison: &Comparison) -> String {
+pub fn render(comparison: &Comparison, stem: Option<&str>) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let _ = render_to(&mut out, comparison);
+    let _ = render_to(&mut out, comparison, stem);
     out
 }
 
-fn render_to(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+fn render_to(out: &mut String, comparison: &Comparison, stem: Option<&str>) -> std::fmt::Result {
     writeln!(out, "# Performance")?;
     writeln!(
         out,
@@ -38,6 +40,12 @@ fn render_to(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     )?;
     render_machine(out, comparison)?;
     render_sides(out, comparison)?;
+    if let Some(stem) = stem {
+        for chart in charts(comparison) {
+            let file = file_name(stem, chart.name);
+            writeln!(out, "![{}]({file})\n", chart.title)?;
+        }
+    }
     render_rates(out, comparison)?;
     render_costs(out, comparison)?;
     render_latencies(out, comparison)?;
@@ -128,13 +136,13 @@ fn per_side(comparison: &Comparison, what: &[&str]) -> Vec<String> {
 }
 
 /// The first side's figure over the second's.
-fn ratio(row: &Row, of: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
+pub(crate) fn ratio(row: &Row, of: impl Fn(&Figures) -> Option<f64>) -> Option<f64> {
     let ours = of(row.medians.first()?)?;
     let theirs = of(row.medians.get(1)?)?;
     (ours > 0.0 && theirs > 0.0).then(|| ours / theirs)
 }
 
-fn is_paced_or_idle(row: &Row) -> bool {
+pub(crate) fn is_paced_or_idle(row: &Row) -> bool {
     row.workload == "latency" || row.workload.starts_with("idle")
 }
 

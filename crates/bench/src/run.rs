@@ -65,6 +65,8 @@ pub struct Progress {
     pub published: u64,
     /// Messages consumed so far.
     pub consumed: u64,
+    /// How much of the run is done, from 0 to 1.
+    pub done: f64,
 }
 
 /// What a run found.
@@ -154,6 +156,8 @@ impl Shared {
 /// Looks after the server and tells how far it is, while threads work.
 struct Watch<'a> {
     shared: &'a Shared,
+    workload: &'a Workload,
+    duration: Duration,
     tree: Option<Tree>,
     begin: Instant,
     sampled: Instant,
@@ -166,12 +170,15 @@ impl Watch<'_> {
         self.sampled = Instant::now();
         let resident = self.tree.as_ref().map_or(0, Tree::resident_bytes);
         self.peak_bytes = self.peak_bytes.max(resident);
-        (self.progress)(&Progress {
+        let mut progress = Progress {
             phase,
             elapsed: self.begin.elapsed(),
             published: self.shared.published.load(Ordering::Relaxed),
             consumed: self.shared.consumed(),
-        });
+            done: 0.0,
+        };
+        progress.done = share_done(self.workload, self.duration, &progress);
+        (self.progress)(&progress);
         resident
     }
 
@@ -203,6 +210,27 @@ impl Watch<'_> {
             None => Ok(done),
         }
     }
+}
+
+/// Of publishing that is its time, or its messages; what is drained afterwards counts as the other half.
+fn share_done(workload: &Workload, duration: Duration, progress: &Progress) -> f64 {
+    let share = |part: f64, of: f64| (part / of.max(1e-9)).clamp(0.0, 1.0);
+    let published = match (progress.phase, workload.messages) {
+        ("opening", _) => 0.0,
+        ("waiting" | "consuming" | "done", _) => 1.0,
+        (_, Some(messages)) => share(progress.published as f64, messages as f64),
+        (_, None) => share(progress.elapsed.as_secs_f64(), duration.as_secs_f64()),
+    };
+    if workload.shape == Shape::Together || workload.consumers == 0 {
+        return published;
+    }
+    let all = progress.published * workload.copies();
+    let consumed = if progress.phase == "consuming" {
+        share(progress.consumed as f64, all as f64)
+    } else {
+        f64::from(u8::from(progress.phase == "done"))
+    };
+    f64::midpoint(published, consumed)
 }
 
 /// What the threads of a run brought.
@@ -238,6 +266,8 @@ pub fn run(
     let mut idle_links = idle::open(target, workload.idle_connections)?;
     let mut watch = Watch {
         shared: &shared,
+        workload,
+        duration: options.duration,
         tree: options.server_pid.map(Tree::of),
         begin: Instant::now(),
         sampled: Instant::now(),
@@ -295,6 +325,8 @@ pub(crate) fn publish_only(
     let shared = Shared::new();
     let mut watch = Watch {
         shared: &shared,
+        workload,
+        duration: options.duration,
         tree: None,
         begin: Instant::now(),
         sampled: Instant::now(),
@@ -485,4 +517,33 @@ fn check_and_count(workload: &Workload, outcome: &Outcome) -> Result<Figures, Be
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / (1024.0 * 1024.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_drain_is_half_done_when_all_is_published() {
+        let workload = Workload {
+            shape: Shape::PublishThenDrain,
+            messages: Some(100),
+            ..Workload::default()
+        };
+        let done = |phase, published, consumed| {
+            let progress = Progress {
+                phase,
+                elapsed: Duration::from_secs(1),
+                published,
+                consumed,
+                done: 0.0,
+            };
+            share_done(&workload, Duration::from_secs(5), &progress)
+        };
+        assert_eq!(done("opening", 0, 0), 0.0);
+        assert_eq!(done("publishing", 50, 0), 0.25);
+        assert_eq!(done("waiting", 100, 0), 0.5);
+        assert_eq!(done("consuming", 100, 50), 0.75);
+        assert_eq!(done("done", 100, 100), 1.0);
+    }
 }
