@@ -68,6 +68,8 @@ pub(crate) enum What {
     Publish(Publish),
     /// Take messages out of a queue and print them
     Consume(Consume),
+    /// Measure a broker under load: rates, latencies, what it costs; see --list
+    Bench(polybus_bench::cli::RunArgs),
     /// Print the completions for a shell
     Completions {
         /// The shell

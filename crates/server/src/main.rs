@@ -61,6 +61,9 @@ fn run(typed: Typed) -> Result<(), Failure> {
         print(&String::from_utf8_lossy(&script));
         return Ok(());
     }
+    if let What::Bench(args) = &typed.what {
+        return cli::commands::bench(args, typed.json);
+    }
     let resolved = config::resolve(&typed.sources).map_err(Failure::Wrong)?;
     match typed.what {
         What::Serve => serve::serve(&resolved),

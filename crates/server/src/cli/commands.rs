@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use polybus_bench::BenchError;
+use polybus_bench::cli::RunArgs;
 use serde_json::Value;
 
 use super::console::{Failure, input, password, print};
@@ -41,6 +43,17 @@ pub(crate) fn run(what: What, json: bool, socket: &Path) -> Result<(), Failure> 
             "no queue took the message: nothing is bound for that topic and key".into(),
         ));
     }
+    Ok(())
+}
+
+/// Runs workloads against a broker that speaks AMQP in plain text, and prints what came out.
+pub(crate) fn bench(args: &RunArgs, json: bool) -> Result<(), Failure> {
+    let text = polybus_bench::cli::run(args, json).map_err(|error| match error {
+        BenchError::Unreachable(..) => Failure::Unreachable(error.to_string()),
+        BenchError::Usage(_) => Failure::Wrong(error.to_string()),
+        _ => Failure::Failed(error.to_string()),
+    })?;
+    print(&text);
     Ok(())
 }
 
@@ -119,7 +132,7 @@ fn request(what: What) -> Result<(Request, Shown), Failure> {
                 Shown::Messages,
             )
         }
-        What::Serve | What::Config | What::Completions { .. } => {
+        What::Serve | What::Config | What::Bench(_) | What::Completions { .. } => {
             return Err(Failure::Wrong("that command asks no broker".into()));
         }
     })

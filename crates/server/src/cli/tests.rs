@@ -43,6 +43,17 @@ fn typos_are_told_with_what_was_meant() {
     }
 }
 
+#[test]
+fn bench_has_its_own_flags_beside_those_of_all() {
+    let bench = typed("bench --workload ack-16b window-1 --seconds 0.5 --json").unwrap();
+    assert!(bench.json);
+    let What::Bench(args) = bench.what else {
+        unreachable!("that is another command");
+    };
+    assert_eq!(args.workloads, ["ack-16b", "window-1"]);
+    assert_eq!(args.address, "127.0.0.1:5672");
+}
+
 /// Each command's help, one after the other.
 fn helps(command: &mut Command, path: &str, page: &mut String) {
     let help = command.render_help().to_string();
@@ -67,8 +78,8 @@ const HEAD: &str = "\
 # Command line
 <!-- Made from crates/server/src/cli.rs; `BLESS=1 cargo test -p polybus-server` writes it anew. -->
 
-`polybus serve` runs the broker; every other command talks to a running one over its control socket, `control.sock` in the data folder
-(only the user that runs the broker may open it). A broker elsewhere than `./data` is named with `--data` or `--control-socket`, or by the
+`polybus serve` runs the broker; `polybus bench` speaks AMQP to any broker; every other command talks to a running polybus over its control
+socket, `control.sock` in the data folder (only the user that runs the broker may open it). A broker elsewhere than `./data` is named with `--data` or `--control-socket`, or by the
 same configuration as its own.
 
 | exit code | |
@@ -77,6 +88,11 @@ same configuration as its own.
 | 1 | it failed: the broker refused, the message went nowhere, `serve` could not start or its disk failed |
 | 2 | the command line or the configuration is wrong |
 | 3 | no broker answers |
+
+`polybus bench` declares queues and a topic whose names begin with `polybus-bench`, publishes and consumes, checks that nothing was lost,
+doubled or reordered (which would be a failure, not a figure), and deletes them. On a terminal a line on the standard error output tells how
+far it is; the table (or JSON) goes to the standard output. With `--pid` of a broker on the same machine it also measures its processor time and
+memory. What each workload came to on one machine, beside RabbitMQ: [performance.md](performance.md).
 
 `polybus serve` prints what listens where, how durable it is and what to try next, and then a line `ready` on the standard output.
 The log goes to the standard error output. SIGTERM and SIGINT stop it: clients are told, everything is written; a second signal ends it at once.
