@@ -301,7 +301,9 @@ impl Bars {
     fn draw_grid(&self, out: &mut String, axis: &Axis, bottom: f64) -> std::fmt::Result {
         for power in axis.low..=axis.high {
             let value = 10_f64.powi(power);
-            let is_base = self.base.is_some_and(|base| base.log10() == f64::from(power));
+            let is_base = self
+                .base
+                .is_some_and(|base| base.log10() == f64::from(power));
             let class = if is_base { "base" } else { "grid" };
             let x = axis.x(value);
             line(out, class, x, PLOT_TOP - 4.0, bottom)?;
