@@ -151,6 +151,8 @@ struct Simulation {
     step: u64,
     /// The broker has asked not to publish.
     blocked: bool,
+    /// It refuses publishes.
+    refusing: bool,
     fault: Fault,
     /// Reads of a broken disk.
     reads: Arc<AtomicU64>,
@@ -187,6 +189,7 @@ impl Simulation {
             trace,
             step: 0,
             blocked: false,
+            refusing: false,
             fault: Fault::None,
             reads: Arc::default(),
         }
@@ -305,6 +308,7 @@ impl Simulation {
 
     fn client_submits(&mut self, running: &mut Running) -> Verdict {
         let at = self.random.index(running.clients.len());
+        self.look_at_disk(running);
         let Some(client) = running.clients.get_mut(at) else {
             return Ok(());
         };
@@ -313,6 +317,15 @@ impl Simulation {
         self.ledger.begin_turn(self.clock.now());
         let batch = client.next_batch(&mut self.random, &self.shape, &mut self.ledger, blocked);
         self.submit(running, at, batch)
+    }
+
+    /// Whether the broker takes publishes.
+    fn look_at_disk(&mut self, running: &Running) {
+        if matches!(self.fault, Fault::DiskFull(_)) {
+            let status = running.broker.status();
+            self.blocked = status.blocked;
+            self.refusing = status.refusing;
+        }
     }
 
     /// Submits in the turn that has begun.
@@ -330,7 +343,7 @@ impl Simulation {
                 ShownRequest(request)
             ));
         }
-        self.ledger.note_requests(client.id, &batch, self.blocked);
+        self.ledger.note_requests(client.id, &batch, self.refusing);
         if let Some(tamper) = self.plan.tamper {
             tamper.requests(&mut batch);
         }
@@ -382,8 +395,6 @@ impl Simulation {
             self.ledger.durable_before = durable;
         }
         self.trace.note(format_args!("commit {result:?}"));
-        // What is written may use up the disk's room.
-        self.blocked = running.broker.status().refusing;
         let written = match result {
             Ok(written) => written,
             Err(reason) => {
@@ -436,7 +447,6 @@ impl Simulation {
         self.begin();
         let result = running.steps.upkeep();
         self.trace.note(format_args!("upkeep {result:?}"));
-        self.blocked = running.broker.status().refusing;
         // It writes frames before it does what may have failed: their confirms are good.
         self.collect(running)?;
         match result {
@@ -518,13 +528,17 @@ impl Simulation {
         let client = self.connect(running)?;
         let id = client.id;
         running.clients.push(client);
+        // What is there already needs no commit to be declared again.
+        let commits = self.ledger.messages.is_empty() || self.random.chance(50);
         for request in self.shape.declarations() {
             self.begin();
             let batch = Batch {
                 requests: vec![(Lane(0), request)],
             };
             self.submit(running, 0, batch)?;
-            self.commit_all(running)?;
+            if commits {
+                self.commit_all(running)?;
+            }
         }
         self.begin();
         running.clients.clear();

@@ -74,7 +74,7 @@ impl Ledger {
                 }
             }
         }
-        let reached = self.reached(&found);
+        let reached = self.reached(&found, contents);
         settled_gone::check_found(self, &found, reached)?;
         let mut slack: Vec<u64> = contents.iter().map(|one| one.waiting).collect();
         for (at, found) in found.into_iter().enumerate() {
@@ -87,7 +87,7 @@ impl Ledger {
     }
 
     /// The latest turn of which something was found to be done.
-    fn reached(&self, found: &[Option<bool>]) -> u64 {
+    fn reached(&self, found: &[Option<bool>], contents: &[Contents]) -> u64 {
         let mut reached = self.durable_turn;
         for (copy, found) in self.copies.iter().zip(found) {
             if found.is_some() {
@@ -102,7 +102,9 @@ impl Ledger {
             for (copy, found) in self.copies.iter().zip(found) {
                 // Of one that only its home keeps, nothing is left among the dead.
                 let kept = copy.durable_home && (copy.durable_dead || !copy.dead);
-                let missing = found.is_none() && kept && copy.published <= reached;
+                // It may be there all the same, where one cannot look.
+                let hidden = contents.get(copy.home).is_some_and(|home| home.waiting > 0);
+                let missing = found.is_none() && kept && !hidden && copy.published <= reached;
                 if let State::Over(turn) = copy.state
                     && missing
                     && !self.may_be_gone(copy)
@@ -135,10 +137,15 @@ impl Ledger {
     fn take_missing(&mut self, at: usize, reached: u64, slack: &mut [u64]) -> Verdict {
         let copy = &self.copies[at];
         let home = copy.home;
-        match copy.state {
-            State::Over(_) | State::Never | State::Dropped => return Ok(()),
-            State::Ready | State::Waiting(_) | State::Leased(_) => {}
+        let undone = match copy.state {
+            State::Over(turn) => turn > self.durable_turn,
+            State::Never | State::Dropped => false,
+            State::Ready | State::Waiting(_) | State::Leased(_) => true,
+        };
+        if !undone {
+            return Ok(());
         }
+        let ended = matches!(copy.state, State::Over(_));
         // A message that only its home keeps (a quorum queue) is not kept as a dead letter.
         let died = !copy.durable_dead && (copy.dead || self.may_be_gone(copy));
         let letters = self.queue_shape(home).has_letters();
@@ -147,11 +154,13 @@ impl Ledger {
         let retries = self.queue_shape(home).settings.delayed_retry.is_some();
         let may_wait = retries && copy.durable_home && slack[home] > 0;
         if may_wait {
-            slack[home] -= u64::from(!never && !dropped);
+            slack[home] -= u64::from(!never && !dropped && !ended);
             let copy = &mut self.copies[at];
             copy.unsure = true;
             copy.dead = false;
             self.set_state(at, State::Waiting(0));
+        } else if ended {
+            return Ok(());
         } else if never {
             self.set_state(at, State::Never);
         } else if dropped {

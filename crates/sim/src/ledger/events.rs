@@ -17,7 +17,8 @@ pub(crate) struct Handed<'a> {
 }
 
 impl Ledger {
-    /// Takes all events of a turn: first what says how requests were taken, then deliveries.
+    /// Takes all events of a turn: first what says how requests were taken, then deliveries, then confirms (of what was
+    /// delivered and settled at once nothing is stored).
     pub(crate) fn note_events(&mut self, events: &[(SessionId, Event)]) -> Verdict {
         for (id, event) in events {
             self.note_answer(*id, event)?;
@@ -25,13 +26,17 @@ impl Ledger {
         for (id, event) in events {
             self.note_delivery(*id, event)?;
         }
+        for (id, event) in events {
+            if let Event::Confirmed { lane, through } = event {
+                self.note_confirmed(*id, *lane, *through)?;
+            }
+        }
         Ok(())
     }
 
     fn note_answer(&mut self, id: SessionId, event: &Event) -> Verdict {
         match event {
             Event::Refused { lane, number } => self.note_refused(id, *lane, *number),
-            Event::Confirmed { lane, through } => self.note_confirmed(id, *lane, *through),
             Event::Reply { lane, result } => {
                 let ask = self.lane(id, *lane).ask.take();
                 answers::check_reply(ask, result)?;
@@ -103,10 +108,12 @@ impl Ledger {
         }
         for one in confirmed {
             self.confirmed += 1;
-            let journaled = one
-                .copies
-                .iter()
-                .any(|copy| self.copies[*copy].durable_home);
+            // What ends in the turn in which it comes is not stored, and its confirm waits for nothing.
+            let is_stored = |copy: &usize| {
+                let copy = &self.copies[*copy];
+                copy.durable_home && copy.state != State::Over(one.turn)
+            };
+            let journaled = one.copies.iter().any(is_stored);
             if journaled && one.turn > self.durable_turn {
                 durable_turn = durable_turn.max(one.turn);
             }

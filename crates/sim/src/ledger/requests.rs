@@ -6,7 +6,7 @@ use super::sessions::Unconfirmed;
 use super::{Ask, Ledger, State, SubscriberModel, id_of};
 
 impl Ledger {
-    /// A session is about to submit this. `blocked`: the broker takes no publishes.
+    /// A session is about to submit this. `blocked`: the broker refuses publishes.
     pub(crate) fn note_requests(&mut self, id: SessionId, batch: &Batch, blocked: bool) {
         for (lane, request) in &batch.requests {
             self.note_request(id, *lane, request, blocked);

@@ -26,6 +26,7 @@ impl Simulation {
             clients: Vec::new(),
         };
         self.blocked = false;
+        self.refusing = false;
         self.fault = Fault::None;
         let contents = contents(&running.broker, &self.shape.clone())?;
         self.trace_contents(&contents);
