@@ -16,10 +16,13 @@ if ! cmp -s "$requirements" "$env/installed.txt"; then
   { python3 -m venv --clear "$env" && "$env/bin/pip" install -q -r "$requirements" && cp "$requirements" "$env/installed.txt"; } >"$log" 2>&1 ||
     { cat "$log" >&2; echo "0 passed, 1 failed, 0 skipped"; exit 1; }
 fi
-cd "$here" && "$env/bin/python" -m pytest -q -rs -p no:cacheprovider -n "${JOBS:-3}" "$@" 2>&1 | tee "$log"
+# A short path, since it holds Unix sockets. It stays where something failed.
+folders=$(mktemp -d /tmp/faults.XXXX)
+cd "$here" && "$env/bin/python" -m pytest -q -rs -p no:cacheprovider --basetemp="$folders" -o tmp_path_retention_policy=failed -n "${JOBS:-3}" "$@" 2>&1 | tee "$log"
 count() { sed -n "s/.*[^0-9]\([0-9]*\) $1.*/\1/p" <<<" $(tail -1 "$log")"; }
 passed=$(count passed) failed=$(count failed) errors=$(count error) skipped=$(count skipped)
 failed=$((${failed:-0} + ${errors:-0}))
 [ "${passed:-0}${failed}" != 00 ] || failed=1
 echo "${passed:-0} passed, $failed failed, ${skipped:-0} skipped"
-[ "$failed" = 0 ]
+[ "$failed" = 0 ] || { echo "what failed is kept in $folders" >&2; exit 1; }
+rm -rf "$folders"
