@@ -1,7 +1,7 @@
 # Everything a fresh machine needs is a Rust toolchain (rustup installs the pinned one by itself), a C compiler, make and
 # Python 3. What else a target needs it installs itself, pinned, below target/.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-rust test-clients test-faults test-shop lint conformance fuzz bench soak clean
+.PHONY: help run demo test test-rust test-clients test-faults test-shop lint conformance fuzz bench bench-instructions soak clean
 
 CARGO ?= cargo
 BIN_DEV := $(CURDIR)/target/debug/polybus
@@ -9,7 +9,7 @@ BIN := $(CURDIR)/target/release/polybus
 CLIENTS := $(CURDIR)/target/clients
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
 
 run: ## build the broker and start it on port 5672 with its data in ./data
 	@$(CARGO) build --release -p polybus-server
@@ -53,6 +53,9 @@ fuzz: ## a minute for each fuzz target (needs the nightly toolchain and cargo-fu
 bench: ## the load generator, side by side with RabbitMQ where it is installed; writes docs/reference/performance.md
 	$(CARGO) build --release --locked -p polybus-server
 	$(CARGO) run --release --locked -p polybus-bench -- $(ARGS)
+
+bench-instructions: ## instructions that a message costs, step by step, against those last recorded (needs valgrind)
+	@scripts/bench-instructions.py $(ARGS)
 
 soak: ## the simulation with new seeds until it is stopped
 	$(CARGO) run --release --locked -p polybus-sim -- --forever

@@ -1,0 +1,41 @@
+//! A fixed amount of work for callgrind, which prints nothing: each step of a message's way is a function `step_...`, whose
+//! instructions `scripts/bench-instructions.py` reads off callgrind's account.
+//!
+//! `instructions <shape> <batches>`
+
+#![allow(missing_docs, unreachable_pub)]
+
+#[path = "../benches/world/mod.rs"]
+mod world;
+
+use std::process::ExitCode;
+
+use world::{BATCH, SHAPES, World};
+
+/// As the server has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    let batches = arguments.next().and_then(|text| text.parse().ok());
+    let shape = SHAPES.iter().find(|shape| shape.name == name);
+    let (Some(shape), Some(batches)) = (shape, batches) else {
+        return ExitCode::from(2);
+    };
+    let mut world = World::new(*shape);
+    for _ in 0..batches {
+        world.round();
+    }
+    if !shape.waits {
+        world.step_8_subscribe();
+        world.consume();
+        world.step_3_commit();
+    }
+    if world.delivered() == batches * BATCH as u64 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
