@@ -225,9 +225,11 @@ impl Engine {
                 Ok(Answer::Now(Reply::Done))
             }
             Request::Refused { error, .. } => Err(*error),
-            Request::Authenticate(_) | Request::Open { .. } | Request::Drained { .. } => {
-                Ok(Answer::Silent)
-            }
+            Request::Authenticate(_)
+            | Request::Open { .. }
+            | Request::Drained { .. }
+            | Request::Log { .. }
+            | Request::Group { .. } => Ok(Answer::Silent),
         }
     }
 

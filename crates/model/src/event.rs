@@ -1,6 +1,6 @@
 //! What the broker tells a session.
 
-use crate::{Error, Lane, LeaseId, Message, Name, SubscriberId};
+use crate::{Error, GroupReply, Lane, LeaseId, LogReply, Message, Name, SubscriberId};
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
 const _: () = assert!(size_of::<Event>() <= 64 && size_of::<Delivery>() <= 48);
@@ -47,6 +47,20 @@ pub enum Event {
         lane: Lane,
         /// Why.
         error: Box<Error>,
+    },
+    /// The answer to [`crate::Request::Log`] with this number.
+    Log {
+        /// The session's number for it.
+        number: u64,
+        /// What it came to.
+        reply: Box<LogReply>,
+    },
+    /// The answer to [`crate::Request::Group`] with this number.
+    Group {
+        /// The session's number for it.
+        number: u64,
+        /// What it came to.
+        reply: Box<GroupReply>,
     },
     /// The subscription was ended by the broker (its queue is gone).
     SubscriptionEnded {

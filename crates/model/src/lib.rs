@@ -7,6 +7,8 @@
 
 mod error;
 mod event;
+mod group;
+mod log;
 mod message;
 mod name;
 mod request;
@@ -15,6 +17,15 @@ mod value;
 
 pub use error::{Difference, Error, Kind, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
+pub use group::{
+    Assignor, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState, GroupSummary, Join,
+    Joined, Leaver, MemberSummary, Membership,
+};
+pub use log::{
+    Append, AppendedRun, Ends, FoundOffset, LogError, LogId, LogReply, LogRequest, LogSettings,
+    LogSummary, NewRun, PartitionName, Place, Read, ReadRequest, Run, RunContent, Slice,
+    TransactionalProducer, WhichLogs, Writer,
+};
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};
 pub use request::{

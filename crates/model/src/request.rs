@@ -5,8 +5,8 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::{
-    Binding, Error, Lane, LeaseId, Message, Millis, Name, QueueSettings, SubscriberId, Table,
-    TopicSettings,
+    Binding, Error, GroupRequest, Lane, LeaseId, LogRequest, Message, Millis, Name, QueueSettings,
+    SubscriberId, Table, TopicSettings,
 };
 
 /// All that one read held: requests in order, each on its lane. A request that fails stops its lane: the lane's later
@@ -99,6 +99,20 @@ pub enum Request {
     Transaction(Box<Transaction>),
     /// End a lane: its subscriptions end, what it holds goes back to its queues. Answers.
     CloseLane,
+    /// Something of logs. Gives one [`crate::Event::Log`] with the same number, and never fails its lane.
+    Log {
+        /// The session's number for it.
+        number: u64,
+        /// What.
+        request: Box<LogRequest>,
+    },
+    /// Something of groups. Gives one [`crate::Event::Group`] with the same number, and never fails its lane.
+    Group {
+        /// The session's number for it.
+        number: u64,
+        /// What.
+        request: Box<GroupRequest>,
+    },
     /// The session has written so many bytes of deliveries to its peer. Hot; no reply.
     Drained {
         /// Bytes as counted by [`Message::memory_size`].
@@ -118,7 +132,11 @@ impl Request {
     #[must_use]
     pub fn answers(&self) -> bool {
         match self {
-            Self::Publish(_) | Self::Settle(_) | Self::Drained { .. } => false,
+            Self::Publish(_)
+            | Self::Settle(_)
+            | Self::Drained { .. }
+            | Self::Log { .. }
+            | Self::Group { .. } => false,
             Self::Refused { answers, .. } => *answers,
             _ => true,
         }

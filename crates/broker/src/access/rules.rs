@@ -85,6 +85,8 @@ impl Gate<'_> {
             | Request::Flow { .. }
             | Request::CloseLane
             | Request::Refused { .. }
+            | Request::Log { .. }
+            | Request::Group { .. }
             | Request::Drained { .. } => Ok(()),
         }
     }

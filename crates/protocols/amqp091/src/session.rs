@@ -359,6 +359,8 @@ impl Session for Connection {
                 let fault = Fault::new(Code::ConnectionForced, NO_METHOD, reason);
                 self.fail_connection(&fault, now);
             }
+            // It asks for none.
+            Event::Log { .. } | Event::Group { .. } => {}
         }
         self.note_sent(staged_before, now);
     }

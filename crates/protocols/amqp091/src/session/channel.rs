@@ -212,6 +212,8 @@ impl Channel {
             | Event::Failed { .. }
             | Event::Blocked { .. }
             | Event::Unblocked
+            | Event::Log { .. }
+            | Event::Group { .. }
             | Event::Shutdown { .. } => {}
         }
     }

@@ -1,0 +1,262 @@
+//! What a session asks of groups, and what it is told.
+//!
+//! A **group** reads: its members share the partitions of logs among themselves and remember, per partition, up to where
+//! they have come. The engine keeps members, generations and offsets; what members tell each other (subscriptions,
+//! assignments) are bytes of their protocol's.
+
+use bytes::Bytes;
+
+use crate::{Millis, PartitionName};
+
+/// A member's way to share the work: the name of an assignor and what it says to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Assignor {
+    /// Its name; members of a group must have one in common.
+    pub name: String,
+    /// The member's bytes for it.
+    pub metadata: Bytes,
+}
+
+/// A member that wants to join.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Join {
+    /// The group.
+    pub group: String,
+    /// The member's id; none for one that has none yet.
+    pub member: Option<String>,
+    /// An id to give to it if it has none: unique, made by the session.
+    pub new_member: String,
+    /// A member without an id is told [`GroupError::MemberIdRequired`] first, and joins when it comes back with it.
+    pub id_first: bool,
+    /// The name of a member that keeps its place over a restart.
+    pub instance: Option<String>,
+    /// What the client calls itself, for listings.
+    pub client: String,
+    /// The client's address, for listings.
+    pub host: String,
+    /// Without a sign of life for so long it is out, in milliseconds.
+    pub session_timeout_ms: Millis,
+    /// It has so long to come back when the group is shared out anew, in milliseconds.
+    pub rebalance_timeout_ms: Millis,
+    /// What sort of group: all members must agree (`consumer`).
+    pub protocol_type: String,
+    /// Its assignors, the one it likes best first.
+    pub assignors: Vec<Assignor>,
+}
+
+/// A member of a group, in a generation of it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Membership {
+    /// The group.
+    pub group: String,
+    /// The generation; none for a client that assigns partitions to itself.
+    pub generation: Option<u32>,
+    /// The member's id; empty for a client that assigns partitions to itself.
+    pub member: String,
+    /// Its lasting name, if it has one.
+    pub instance: Option<String>,
+}
+
+/// A member that leaves: by its id, or by its lasting name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Leaver {
+    /// The member's id; empty if only the lasting name is known.
+    pub member: String,
+    /// Its lasting name, if it has one.
+    pub instance: Option<String>,
+}
+
+/// Up to where a group has come in a partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupOffset {
+    /// The partition.
+    pub partition: PartitionName,
+    /// The next offset to read.
+    pub offset: u64,
+    /// The leader epoch of the record before it, if the client said it.
+    pub epoch: Option<u32>,
+    /// The client's own remark.
+    pub metadata: String,
+}
+
+/// What a session asks of groups.
+#[derive(Clone, Debug)]
+pub enum GroupRequest {
+    /// Join. Answers [`GroupReply::Joined`] when all members are there or their time is over.
+    Join(Join),
+    /// Hand the assignments in (the leader), or ask for one's own. Answers [`GroupReply::Synced`] when the leader has.
+    Sync {
+        /// Who.
+        membership: Membership,
+        /// The protocol type the client believes in, if it says it.
+        protocol_type: Option<String>,
+        /// The assignor the client believes in, if it says it.
+        assignor: Option<String>,
+        /// Member ids and what each is to do: from the leader only.
+        assignments: Vec<(String, Bytes)>,
+    },
+    /// A sign of life. Answers [`GroupReply::Done`].
+    Heartbeat(Membership),
+    /// Leave. Answers [`GroupReply::Left`].
+    Leave {
+        /// The group.
+        group: String,
+        /// Who.
+        leavers: Vec<Leaver>,
+    },
+    /// Remember offsets. Answers [`GroupReply::Committed`] when durable.
+    Commit {
+        /// Who.
+        membership: Membership,
+        /// Where it is.
+        offsets: Vec<GroupOffset>,
+    },
+    /// The offsets remembered (none: all). Answers [`GroupReply::Offsets`].
+    Offsets {
+        /// Who asks: the group, and where the protocol says it, the member.
+        membership: Membership,
+        /// Of which partitions.
+        partitions: Option<Vec<PartitionName>>,
+        /// Fail where a transaction has offsets that are not yet committed.
+        stable: bool,
+    },
+    /// Forget offsets. Answers [`GroupReply::Committed`].
+    ForgetOffsets {
+        /// The group.
+        group: String,
+        /// Of which partitions.
+        partitions: Vec<PartitionName>,
+    },
+    /// List groups. Answers [`GroupReply::Groups`].
+    List,
+    /// Describe groups. Answers [`GroupReply::Groups`], one for each that was asked for.
+    Describe(Vec<String>),
+    /// Delete groups. Answers [`GroupReply::Deleted`].
+    Delete(Vec<String>),
+}
+
+/// What can go wrong with a group.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum GroupError {
+    /// There is no such group.
+    NotFound,
+    /// The group's name is not one.
+    InvalidName,
+    /// The group does not know the member.
+    UnknownMember,
+    /// Another client has the member's lasting name by now.
+    Fenced,
+    /// The generation is over.
+    OldGeneration,
+    /// The group is being shared out anew: join again.
+    Rebalancing,
+    /// No assignor that all members have, or another protocol type.
+    Inconsistent,
+    /// The session timeout is not one that the broker allows.
+    InvalidTimeout,
+    /// Join again with this id.
+    MemberIdRequired(String),
+    /// The group still has members.
+    NotEmpty,
+    /// A member reads that log.
+    Subscribed,
+    /// As many members are in the group as the broker allows.
+    Full,
+    /// The remark on an offset is too long.
+    MetadataTooLarge,
+    /// There is no such partition.
+    UnknownPartition,
+    /// Offsets of a transaction are not yet committed.
+    Unstable,
+    /// The session may not.
+    Forbidden,
+    /// It cannot be done now; the text says why.
+    Unavailable(String),
+}
+
+/// A member that has joined.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Joined {
+    /// The generation.
+    pub generation: u32,
+    /// The sort of group.
+    pub protocol_type: String,
+    /// The assignor that was chosen.
+    pub assignor: String,
+    /// Who is to assign.
+    pub leader: String,
+    /// This member's id.
+    pub member: String,
+    /// All members with their lasting names and their bytes for the assignor: for the leader only.
+    pub members: Vec<(String, Option<String>, Bytes)>,
+    /// The leader came back under its lasting name, and is not to assign anew.
+    pub skip_assignment: bool,
+}
+
+/// A state that a group is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum GroupState {
+    /// No members; offsets may be remembered.
+    Empty,
+    /// Waiting for members to join.
+    Joining,
+    /// Waiting for the leader's assignments.
+    Assigning,
+    /// All members work.
+    Stable,
+    /// There is no such group.
+    Gone,
+}
+
+/// A member as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MemberSummary {
+    /// Its id.
+    pub member: String,
+    /// Its lasting name.
+    pub instance: Option<String>,
+    /// What the client calls itself.
+    pub client: String,
+    /// Its address.
+    pub host: String,
+    /// Its bytes for the chosen assignor.
+    pub metadata: Bytes,
+    /// What it is to do.
+    pub assignment: Bytes,
+}
+
+/// A group as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupSummary {
+    /// Its name.
+    pub group: String,
+    /// Its state.
+    pub state: GroupState,
+    /// The sort of group.
+    pub protocol_type: String,
+    /// The chosen assignor.
+    pub assignor: String,
+    /// Its members.
+    pub members: Vec<MemberSummary>,
+}
+
+/// What a session is told of groups.
+#[derive(Clone, Debug)]
+pub enum GroupReply {
+    /// To a join.
+    Joined(Result<Box<Joined>, GroupError>),
+    /// To a sync: the protocol type, the assignor and what the member is to do.
+    Synced(Result<(String, String, Bytes), GroupError>),
+    /// To a heartbeat.
+    Done(Result<(), GroupError>),
+    /// To a leave: for the group, then for each leaver.
+    Left(Result<Vec<Result<(), GroupError>>, GroupError>),
+    /// For each offset, in order.
+    Committed(Result<Vec<Result<(), GroupError>>, GroupError>),
+    /// The offsets that are remembered; partitions without one are left out.
+    Offsets(Result<Vec<GroupOffset>, GroupError>),
+    /// Groups.
+    Groups(Vec<GroupSummary>),
+    /// For each group, in order.
+    Deleted(Vec<Result<(), GroupError>>),
+}

@@ -1,0 +1,352 @@
+//! What a session asks of logs, and what it is told.
+//!
+//! A **log** remembers: numbered, retained, replayable records in partitions. Records travel and are stored in *runs*, as
+//! their writer packed them (a Kafka record batch, or one message of another protocol); the engine numbers a run and never
+//! looks inside it. Offsets are dense over a partition: a run at `offset` with `count` records holds `offset..offset + count`.
+//!
+//! A request carries a number of the session's own, its reply carries it back. Replies may come in another order than the
+//! requests: a read that waits for records does not hold up the append behind it.
+
+use bytes::Bytes;
+
+use crate::{Error, Message, Millis, Name, Origin};
+
+/// The name of a log that is never given to another one, not even after it was deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LogId(pub u64);
+
+/// One partition of a log.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct PartitionName {
+    /// The log.
+    pub log: Name,
+    /// Its partition, from 0.
+    pub partition: u32,
+}
+
+/// How a log is declared.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LogSettings {
+    /// How many partitions; at least 1.
+    pub partitions: u32,
+    /// Records older than this go, in milliseconds (none: never for their age).
+    pub retention_ms: Option<Millis>,
+    /// The oldest records of a partition go while it holds more bytes than this (none: never for their size).
+    pub retention_bytes: Option<u64>,
+    /// Records go for their age and size.
+    pub trims: bool,
+    /// Of the records with one key only the latest stays.
+    pub compacts: bool,
+    /// The largest run that is taken, in bytes.
+    pub run_bytes_max: u32,
+    /// The broker's time of the append counts, not the writer's.
+    pub stamps: bool,
+    /// It survives a restart.
+    pub durable: bool,
+    /// The settings that were given, as text by the names of whoever declared it, for listings.
+    pub arguments: Vec<(String, String)>,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            partitions: 1,
+            retention_ms: Some(7 * 24 * 3_600_000),
+            retention_bytes: None,
+            trims: true,
+            compacts: false,
+            run_bytes_max: 1024 * 1024 + 12,
+            stamps: false,
+            durable: true,
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// What a run holds.
+#[derive(Clone, Debug)]
+pub enum RunContent {
+    /// Records as their protocol packs them; only a session of that protocol, or one with its reader, looks inside.
+    Packed {
+        /// Whose packing it is.
+        origin: Origin,
+        /// The bytes, as they came.
+        bytes: Bytes,
+    },
+    /// One record: a message as any protocol publishes it.
+    Message(Message),
+}
+
+/// Who wrote a run, where the writer wants repeated appends to be recognised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Writer {
+    /// The producer's number, given by [`LogRequest::OpenProducer`].
+    pub producer: u64,
+    /// Its epoch: an older one is fenced off.
+    pub epoch: u16,
+    /// The sequence of the run's first record; sequences count per partition and go from `i32::MAX` on to 0.
+    pub sequence: u32,
+    /// It belongs to the producer's open transaction.
+    pub transactional: bool,
+}
+
+/// A run to append.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// How many offsets it takes; at least 1.
+    pub count: u32,
+    /// The latest time of its records, in milliseconds since the Unix epoch; none if they have none.
+    pub time_max: Option<Millis>,
+    /// Who wrote it, if that matters.
+    pub writer: Option<Writer>,
+    /// What it holds.
+    pub content: RunContent,
+}
+
+/// A run in a log.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The offset of its first record.
+    pub offset: u64,
+    /// How many offsets it takes.
+    pub count: u32,
+    /// The latest time of its records, as [`NewRun::time_max`].
+    pub time_max: Option<Millis>,
+    /// The time of the append, where the log stamps its records with that.
+    pub stamped: Option<Millis>,
+    /// It ends a transaction of this producer, and holds no records.
+    pub ends: Option<Ends>,
+    /// What it holds; empty for one that ends a transaction.
+    pub content: RunContent,
+}
+
+/// The end of a producer's transaction in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ends {
+    /// Whose.
+    pub producer: u64,
+    /// Its epoch.
+    pub epoch: u16,
+    /// Committed or aborted.
+    pub committed: bool,
+}
+
+/// What can go wrong with one partition of a request.
+#[derive(Clone, PartialEq, Debug)]
+pub enum LogError {
+    /// There is no such log or partition.
+    NotFound,
+    /// The offset is before the log's start or past its end.
+    OutOfRange {
+        /// The first offset there is.
+        start: u64,
+        /// The first offset there is not.
+        end: u64,
+    },
+    /// The run is larger than the log takes.
+    TooLarge,
+    /// The sequence does not follow the producer's last one.
+    OutOfSequence,
+    /// The run was appended before; where it starts is told, if that is still known.
+    Duplicate {
+        /// The offset it was given then.
+        offset: Option<u64>,
+    },
+    /// The log knows nothing of this producer, and its sequence is not the first.
+    UnknownProducer,
+    /// A newer epoch of the producer is there.
+    Fenced,
+    /// The transactional producer has no open transaction that this partition is part of, or is ending it.
+    NoTransaction,
+    /// Another request about the same transaction is still being carried out.
+    Busy,
+    /// The log cannot do this (a record without a key in one that compacts); the text says what.
+    Unsupported(String),
+    /// The session may not.
+    Forbidden,
+    /// It cannot be done now (no room on the disk, the broker stops); the text says why.
+    Unavailable(String),
+    /// Any other failure, as everywhere.
+    Other(Box<Error>),
+}
+
+/// One partition's part of an append.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Where to.
+    pub partition: PartitionName,
+    /// What.
+    pub run: NewRun,
+}
+
+/// Where a run went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AppendedRun {
+    /// The offset of its first record.
+    pub offset: u64,
+    /// The first offset of the partition.
+    pub start: u64,
+    /// The time of the append, where the log stamps its records with that.
+    pub stamped: Option<Millis>,
+}
+
+/// One partition's part of a read.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Where from.
+    pub partition: PartitionName,
+    /// The first offset wanted; the run that holds it is given whole.
+    pub offset: u64,
+    /// At most so many bytes; the first run comes even if it is larger.
+    pub bytes_max: u32,
+}
+
+/// What is read: several partitions together.
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    /// From where; the order matters, since all share `bytes_max`.
+    pub reads: Vec<Read>,
+    /// At most so many bytes in all; the very first run comes even if it is larger.
+    pub bytes_max: u32,
+    /// Wait until there are so many bytes in all,
+    pub bytes_min: u32,
+    /// or so long, in milliseconds.
+    pub wait_ms: Millis,
+    /// Only what is committed: up to the partition's first open transaction.
+    pub committed: bool,
+}
+
+/// What a read found in a partition.
+#[derive(Clone, Debug, Default)]
+pub struct Slice {
+    /// The first offset of the partition.
+    pub start: u64,
+    /// The first offset that is not yet durable: readers see what is before it.
+    pub end: u64,
+    /// The first offset that belongs to an open transaction, or `end`.
+    pub stable_end: u64,
+    /// The runs, in order.
+    pub runs: Vec<Run>,
+    /// Aborted transactions that have records among the runs (for reads of what is committed): the producer and the
+    /// offset of its first record in that transaction.
+    pub aborted: Vec<(u64, u64)>,
+}
+
+/// Which offset of a partition is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// The first.
+    Start,
+    /// The one after the last durable.
+    End,
+    /// The one after the last committed.
+    StableEnd,
+    /// The first whose time is this or later.
+    Time(Millis),
+    /// The one with the latest time.
+    LatestTime,
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug)]
+pub struct FoundOffset {
+    /// The offset: of the run's first record where `run` is there, since the engine does not look inside.
+    pub offset: u64,
+    /// The run that holds the record asked for, for look-ups by time.
+    pub run: Option<Run>,
+}
+
+/// A log as listings show it.
+#[derive(Clone, PartialEq, Debug)]
+pub struct LogSummary {
+    /// Its name.
+    pub name: Name,
+    /// Its id.
+    pub id: LogId,
+    /// With what it was declared.
+    pub settings: LogSettings,
+}
+
+/// Which logs are asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WhichLogs {
+    /// All that there are.
+    All,
+    /// Those of these names.
+    Named(Vec<Name>),
+    /// Those with these ids.
+    WithIds(Vec<LogId>),
+}
+
+/// What a session asks of logs.
+#[derive(Clone, Debug)]
+pub enum LogRequest {
+    /// Append runs; each partition answers for itself. Answers [`LogReply::Appended`] when all of it is durable.
+    Append(Vec<Append>),
+    /// Read. Answers [`LogReply::Read`] when there is enough or the time is over.
+    Read(ReadRequest),
+    /// Look offsets up. Answers [`LogReply::Offsets`].
+    FindOffsets(Vec<(PartitionName, Place)>),
+    /// List logs. Answers [`LogReply::Logs`], one for each that was asked for.
+    List(WhichLogs),
+    /// Declare a log, with a topic of its name in front of it. Fails if there is one. Answers [`LogReply::Logs`].
+    Declare {
+        /// Its name.
+        name: Name,
+        /// With what.
+        settings: LogSettings,
+        /// Only say whether it could be.
+        dry_run: bool,
+    },
+    /// Change a log's settings; its partitions can only become more. Answers [`LogReply::Logs`].
+    Alter {
+        /// Its name.
+        name: Name,
+        /// With what.
+        settings: LogSettings,
+        /// Only say whether it could be.
+        dry_run: bool,
+    },
+    /// Delete a log, its records and its topic. Answers [`LogReply::Logs`] with what it was.
+    Delete {
+        /// Its name.
+        name: Name,
+    },
+    /// Give up the records before an offset (none: all there are). Answers [`LogReply::Offsets`] with the new start.
+    Trim(Vec<(PartitionName, Option<u64>)>),
+    /// How many bytes each partition holds. Answers [`LogReply::Sizes`].
+    Sizes(WhichLogs),
+    /// A number for a producer. Answers [`LogReply::Producer`] when durable.
+    OpenProducer {
+        /// Under this name its transactions go on after a restart of the client, and older ones are fenced.
+        transactional: Option<TransactionalProducer>,
+        /// The number and epoch that it has, to be renewed.
+        current: Option<(u64, u16)>,
+    },
+}
+
+/// A producer with transactions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TransactionalProducer {
+    /// The client's name for it.
+    pub name: String,
+    /// A transaction is aborted when it is open for so long, in milliseconds.
+    pub timeout_ms: Millis,
+}
+
+/// What a session is told of logs.
+#[derive(Clone, Debug)]
+pub enum LogReply {
+    /// For each append, in order.
+    Appended(Vec<Result<AppendedRun, LogError>>),
+    /// For each read, in order.
+    Read(Vec<Result<Slice, LogError>>),
+    /// For each partition, in order; none where no record has such a time.
+    Offsets(Vec<Result<Option<FoundOffset>, LogError>>),
+    /// Logs.
+    Logs(Vec<Result<LogSummary, LogError>>),
+    /// For each log its partitions' bytes.
+    Sizes(Vec<(LogSummary, Vec<u64>)>),
+    /// A producer's number and epoch.
+    Producer(Result<(u64, u16), LogError>),
+}
