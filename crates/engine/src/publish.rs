@@ -1,7 +1,8 @@
 //! From a publish to the queues: one lookup, one record for all durable targets, one entry in each.
 
 use polybus_model::{
-    DeathReason, Error, Event, Kind, Message, Name, Overflow, Publish, Resource, ReturnReason,
+    DeathReason, Error, Event, Kind, Message, Name, Overflow, Publish, Reserved, Resource,
+    ReturnReason,
 };
 
 use crate::Engine;
@@ -126,10 +127,7 @@ impl Engine {
         let name = Name::new(&topic).unwrap_or_else(|_| Name::empty());
         let kind = match error {
             RouteError::NotFound => Kind::NotFound,
-            RouteError::Internal => Kind::AccessRefused(format!(
-                "cannot publish to internal exchange '{name}' in vhost '{}'",
-                self.namespace_name(namespace)
-            )),
+            RouteError::Internal => Kind::Reserved(Reserved::InternalTopic),
         };
         self.failure(kind, Resource::Topic, &name, namespace)
     }

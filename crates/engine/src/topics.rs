@@ -1,7 +1,8 @@
 //! Topics and bindings: declared, compared, deleted, journaled.
 
 use polybus_model::{
-    Binding, Destination, Error, Kind, Name, Reply, Resource, TopicKind, TopicSettings, Value,
+    Binding, Destination, Error, Kind, Name, Reply, Reserved, Resource, TopicKind, TopicSettings,
+    Value,
 };
 
 use crate::record::codec::Put;
@@ -11,9 +12,7 @@ use crate::turn::{Answer, Asker, Turn};
 use crate::{Engine, Store};
 
 /// What the name of everything starts with that only the broker declares.
-const RESERVED: &str = "amq.";
-
-const DEFAULT_TOPIC: &str = "operation not permitted on the default exchange";
+const RESERVED_PREFIX: &str = "amq.";
 
 impl Engine {
     pub(crate) fn declare_topic(
@@ -26,7 +25,7 @@ impl Engine {
         let refuse =
             |engine: &Self, kind| Err(engine.failure(kind, Resource::Topic, name, asker.namespace));
         if name.is_empty() {
-            return refuse(self, Kind::AccessRefused(DEFAULT_TOPIC.to_owned()));
+            return refuse(self, Kind::Reserved(Reserved::DefaultTopic));
         }
         let Some(namespace) = self.namespaces.get(asker.namespace) else {
             return refuse(self, Kind::NotFound);
@@ -43,9 +42,8 @@ impl Engine {
             }
             (None, Some(settings)) => settings,
         };
-        if name.as_str().starts_with(RESERVED) {
-            let text = format!("exchange name '{name}' contains reserved prefix 'amq.*'");
-            return refuse(self, Kind::AccessRefused(text));
+        if name.as_str().starts_with(RESERVED_PREFIX) {
+            return refuse(self, Kind::Reserved(Reserved::Name));
         }
         if let Err(fault) = validate_topic(&settings) {
             return refuse(self, Kind::InvalidRouting(Box::new(fault)));
@@ -79,17 +77,13 @@ impl Engine {
         let refuse =
             |engine: &Self, kind| Err(engine.failure(kind, Resource::Topic, name, asker.namespace));
         if name.is_empty() {
-            return refuse(self, Kind::AccessRefused(DEFAULT_TOPIC.to_owned()));
+            return refuse(self, Kind::Reserved(Reserved::DefaultTopic));
         }
         let Some(namespace) = self.namespaces.get_mut(asker.namespace) else {
             return refuse(self, Kind::NotFound);
         };
-        if name.as_str().starts_with(RESERVED) {
-            let text = format!(
-                "deletion of system exchange '{name}' in vhost '{}' not allowed",
-                namespace.name
-            );
-            return refuse(self, Kind::AccessRefused(text));
+        if name.as_str().starts_with(RESERVED_PREFIX) {
+            return refuse(self, Kind::Reserved(Reserved::OwnTopic));
         }
         let Some(settings) = namespace.router.topic(name.as_str()) else {
             return Ok(Answer::Now(Reply::Done));
@@ -177,7 +171,7 @@ impl Engine {
             matches!(&binding.destination, Destination::Topic(name) if name.is_empty());
         if binding.source.is_empty() || to_default {
             return Err(self.failure(
-                Kind::AccessRefused(DEFAULT_TOPIC.to_owned()),
+                Kind::Reserved(Reserved::DefaultTopic),
                 Resource::Topic,
                 &Name::empty(),
                 asker.namespace,

@@ -43,6 +43,19 @@ pub enum RoutingFault {
     Weight(Bytes),
 }
 
+/// What the broker keeps for itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reserved {
+    /// The default topic stands as it is: nobody declares, deletes or binds it.
+    DefaultTopic,
+    /// The name: only the broker declares topics of such names.
+    Name,
+    /// The topic, since the broker made it: nobody deletes it.
+    OwnTopic,
+    /// The topic, since it is internal: only bindings lead to it.
+    InternalTopic,
+}
+
 /// Which sort of failure it is.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Kind {
@@ -66,7 +79,9 @@ pub enum Kind {
     InvalidSetting(String),
     /// It could not route.
     InvalidRouting(Box<RoutingFault>),
-    /// The name is kept for the broker, or the request makes no sense for this resource; the text says why.
+    /// The broker keeps it for itself.
+    Reserved(Reserved),
+    /// The request makes no sense for this resource; the text says why.
     NotAllowed(String),
     /// No resource of this sort can do that; the text says what.
     Unsupported(&'static str),
@@ -123,6 +138,12 @@ impl fmt::Display for Error {
             Kind::InUse => f.write_str("is in use"),
             Kind::NotEmpty => f.write_str("is not empty"),
             Kind::BadCredentials => f.write_str("the user or password is wrong"),
+            Kind::Reserved(reserved) => f.write_str(match reserved {
+                Reserved::DefaultTopic => "the default topic stands as it is",
+                Reserved::Name => "only the broker declares topics of that name",
+                Reserved::OwnTopic => "it is the broker's own",
+                Reserved::InternalTopic => "it is internal: only bindings lead to it",
+            }),
             Kind::InvalidRouting(fault) => write!(f, "could not route: {fault:?}"),
             Kind::Unsupported(text) => f.write_str(text),
             Kind::AccessRefused(text)

@@ -15,7 +15,7 @@ mod request;
 mod settings;
 mod value;
 
-pub use error::{Difference, Error, Kind, Resource, RoutingFault};
+pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use group::{
     Assignor, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState, GroupSummary, Join,

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use polybus_model::{Difference, Error, Kind, Resource, RoutingFault, Value};
+use polybus_model::{Difference, Error, Kind, Reserved, Resource, RoutingFault, Value};
 
 use crate::codec::{CodecError, MethodId};
 
@@ -176,6 +176,7 @@ impl Fault {
             Kind::InvalidSetting(text) => (Code::PreconditionFailed, text.clone()),
             Kind::InvalidRouting(fault) => (Code::PreconditionFailed, cannot_route(fault)),
             Kind::Unsupported(text) => (Code::NotImplemented, format!("{thing} {text}")),
+            Kind::Reserved(what) => (Code::AccessRefused, reserved(*what, error, &thing)),
             Kind::AccessRefused(text) | Kind::NotAllowed(text) => match error.resource {
                 Resource::Namespace => (Code::NotAllowed, text.clone()),
                 Resource::Topic | Resource::Queue => {
@@ -191,6 +192,28 @@ impl Fault {
         };
         Self::new(code, method, text)
     }
+}
+
+/// What is told to who touches the default exchange.
+pub(crate) const DEFAULT_EXCHANGE: &str = "operation not permitted on the default exchange";
+
+fn reserved(what: Reserved, error: &Error, exchange: &str) -> String {
+    match what {
+        Reserved::DefaultTopic => DEFAULT_EXCHANGE.to_owned(),
+        Reserved::Name => reserved_name("exchange", error.name.as_str()),
+        Reserved::OwnTopic => system_exchange(exchange),
+        Reserved::InternalTopic => format!("cannot publish to internal {exchange}"),
+    }
+}
+
+/// What is told to who declares a name that starts with `amq.`.
+pub(crate) fn reserved_name(kind: &str, name: &str) -> String {
+    format!("{kind} name '{name}' contains reserved prefix 'amq.*'")
+}
+
+/// What is told to who deletes an exchange of the broker's own.
+pub(crate) fn system_exchange(exchange: &str) -> String {
+    format!("deletion of system {exchange} not allowed")
 }
 
 /// RabbitMQ's words where the broker says what is not permitted.

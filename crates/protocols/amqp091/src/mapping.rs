@@ -10,7 +10,7 @@ pub(crate) mod queue;
 use polybus_model::Name;
 
 use crate::codec::MethodId;
-use crate::error::{Code, Fault};
+use crate::error::{Code, DEFAULT_EXCHANGE, Fault, reserved_name};
 
 /// A name as declared: without line breaks, as RabbitMQ strips them.
 pub(crate) fn stripped(text: &str) -> Name {
@@ -28,18 +28,10 @@ pub(crate) fn name(text: &str) -> Name {
 
 /// The fault of touching the default exchange.
 pub(crate) fn default_exchange(method: MethodId) -> Fault {
-    Fault::new(
-        Code::AccessRefused,
-        method,
-        "operation not permitted on the default exchange",
-    )
+    Fault::new(Code::AccessRefused, method, DEFAULT_EXCHANGE)
 }
 
 /// The fault of declaring a name that starts with `amq.`.
 pub(crate) fn reserved(kind: &str, name: &str, method: MethodId) -> Fault {
-    Fault::new(
-        Code::AccessRefused,
-        method,
-        format!("{kind} name '{name}' contains reserved prefix 'amq.*'"),
-    )
+    Fault::new(Code::AccessRefused, method, reserved_name(kind, name))
 }

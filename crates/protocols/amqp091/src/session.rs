@@ -45,8 +45,8 @@ use self::channel::{Channel, Left, Phase as ChannelPhase};
 use self::core::Core;
 use self::heartbeat::Heartbeat;
 use crate::codec::{
-    ChannelOpen, ChannelOpenOk, ConnectionBlocked, ConnectionUnblocked, Encode, Frame, Frames,
-    Method, write_heartbeat,
+    BasicPublish, ChannelOpen, ChannelOpenOk, ConnectionBlocked, ConnectionUnblocked, Encode,
+    Frame, Frames, Method, write_heartbeat,
 };
 use crate::error::{Code, Fault, NO_METHOD};
 use crate::sasl::Mechanism;
@@ -261,7 +261,7 @@ impl Connection {
             return;
         };
         if let Event::Failed { error, .. } = event {
-            let fault = replies::failed_publish(&error, &self.core.user);
+            let fault = Fault::from_broker(&error, BasicPublish::ID, &self.core.user);
             if fault.code.is_hard() {
                 self.fail_connection(&fault, now);
             } else {

@@ -14,7 +14,7 @@ use crate::codec::{
     ExchangeUnbindOk, Method, MethodId, QueueBind, QueueBindOk, QueueDeclare, QueueDeclareOk,
     QueueDelete, QueueDeleteOk, QueuePurge, QueueUnbind, QueueUnbindOk, TableRef,
 };
-use crate::error::{Code, Fault, exchange_in};
+use crate::error::{Code, Fault, exchange_in, system_exchange};
 use crate::mapping::exchange::{self, ExchangeFlags};
 use crate::mapping::publish::REPLY_TO;
 use crate::mapping::queue::{self, CLASSIC_NAME, Context, QueueFlags};
@@ -209,7 +209,7 @@ impl Channel {
             return Err(Fault::new(
                 Code::AccessRefused,
                 ExchangeDelete::ID,
-                format!("deletion of system {exchange} not allowed"),
+                system_exchange(&exchange),
             ));
         }
         let request = Request::DeleteTopic {

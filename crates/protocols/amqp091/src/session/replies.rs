@@ -1,8 +1,6 @@
 //! What is done with the broker's answers: the `-ok` that the client waits for, the next step, or the channel's end.
 
-use polybus_model::{
-    Error, Kind, Name, Reply, Request, Resource, Subscribe, SubscriberId, TopicSettings,
-};
+use polybus_model::{Error, Kind, Name, Reply, Request, Subscribe, SubscriberId, TopicSettings};
 
 use super::channel::{Channel, Left};
 use super::core::Core;
@@ -11,7 +9,7 @@ use crate::codec::{
     BasicQosOk, ChannelClose, ChannelCloseOk, ExchangeDeclare, MethodId, QueueDeclare,
     QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk, TxCommit, TxCommitOk,
 };
-use crate::error::{Code, Fault, exchange_in};
+use crate::error::Fault;
 use crate::mapping::reserved;
 
 /// What an answer is waited for.
@@ -91,19 +89,6 @@ impl Pending {
 
 fn count(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// A failed publish in the client's words: an internal exchange is refused, whatever the broker's reason says.
-pub(super) fn failed_publish(error: &Error, user: &str) -> Fault {
-    if let (Kind::NotAllowed(_), Resource::Topic) = (&error.kind, error.resource) {
-        let exchange = exchange_in(error.name.as_str(), error.namespace.as_str());
-        return Fault::new(
-            Code::AccessRefused,
-            BasicPublish::ID,
-            format!("cannot publish to internal {exchange}"),
-        );
-    }
-    Fault::from_broker(error, BasicPublish::ID, user)
 }
 
 impl Channel {
@@ -234,7 +219,9 @@ impl Channel {
                 self.answer_reply_declared(core, &queue, nowait);
                 Ok(())
             }
-            Pending::ExchangeKnown { .. } => Err(failed_publish(error, &core.user)),
+            Pending::ExchangeKnown { .. } => {
+                Err(Fault::from_broker(error, BasicPublish::ID, &core.user))
+            }
             _ => Err(Fault::from_broker(error, method, &core.user)),
         }
     }
