@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::{Millis, PartitionName};
+use crate::{Millis, Name, PartitionName};
 
 /// A member's way to share the work: the name of an assignor and what it says to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,10 @@ pub struct Join {
     pub protocol_type: String,
     /// Its assignors, the one it likes best first.
     pub assignors: Vec<Assignor>,
+    /// It understands [`Joined::skip_assignment`].
+    pub can_skip_assignment: bool,
+    /// The logs that it subscribes to, if its protocol says so.
+    pub reads: Option<Vec<Name>>,
 }
 
 /// A member of a group, in a generation of it.
@@ -129,10 +133,12 @@ pub enum GroupRequest {
     },
     /// List groups. Answers [`GroupReply::Groups`].
     List,
-    /// Describe groups. Answers [`GroupReply::Groups`], one for each that was asked for.
-    Describe(Vec<String>),
-    /// Delete groups. Answers [`GroupReply::Deleted`].
-    Delete(Vec<String>),
+    /// Describe groups. Answers [`GroupReply::Described`]; what stands here as an error is answered with it.
+    Describe(Vec<Result<String, GroupError>>),
+    /// Delete groups. Answers [`GroupReply::Deleted`]; what stands here as an error is answered with it.
+    Delete(Vec<Result<String, GroupError>>),
+    /// The broker puts this in place of what the session may not ask: it is answered so.
+    Refused(Box<GroupReply>),
 }
 
 /// What can go wrong with a group.
@@ -255,8 +261,10 @@ pub enum GroupReply {
     Committed(Result<Vec<Result<(), GroupError>>, GroupError>),
     /// The offsets that are remembered; partitions without one are left out.
     Offsets(Result<Vec<GroupOffset>, GroupError>),
-    /// Groups.
+    /// All groups of the namespace, without their members.
     Groups(Vec<GroupSummary>),
+    /// For each group, in order; one that is not there is [`GroupState::Gone`].
+    Described(Vec<Result<GroupSummary, GroupError>>),
     /// For each group, in order.
     Deleted(Vec<Result<(), GroupError>>),
 }
