@@ -179,13 +179,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         let now = self.clock.now();
         self.hear(now);
         let has_read = self.read(context, now)?;
-        self.converse(now);
+        let has_parsed = self.converse(now);
         self.leave();
         let has_written = self.write(context)?;
         if let Some(end) = self.end(now) {
             return Ok(Turn::Over(end));
         }
-        let has_moved = has_read || has_written || self.tick(context, now);
+        // What was parsed without a read is a move too: until the socket is asked in vain, it wakes nobody.
+        let has_moved = has_read || has_parsed || has_written || self.tick(context, now);
         Ok(if has_moved { Turn::Moved } else { Turn::Still })
     }
 
@@ -245,11 +246,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         }
     }
 
-    /// Session and broker talk until both are quiet.
-    fn converse(&mut self, now: Millis) {
+    /// Session and broker talk until both are quiet. True if something that had been read before was parsed.
+    fn converse(&mut self, now: Millis) -> bool {
+        let mut has_parsed = false;
         loop {
             if self.flags.has_unparsed && !self.session.is_waiting() {
                 self.flags.has_unparsed = false;
+                has_parsed = true;
                 if !self.session.is_done() {
                     self.input
                         .parse(|input| self.session.handle_input(input, now));
@@ -268,7 +271,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
                     self.session.handle_eof(now);
                     continue;
                 }
-                return;
+                return has_parsed;
             }
             match &mut self.link {
                 Some(link) => link.submit(&mut self.batch),

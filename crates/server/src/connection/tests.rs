@@ -196,6 +196,11 @@ struct Running {
 }
 
 fn start(buffer: usize) -> Running {
+    start_with(buffer, b"")
+}
+
+/// One whose first bytes were read before.
+fn start_with(buffer: usize, first: &[u8]) -> Running {
     let (near, peer) = tokio::io::duplex(buffer);
     let link = FakeLink::default();
     let all = Connections::default();
@@ -206,7 +211,7 @@ fn start(buffer: usize) -> Running {
         Held(link.clone()),
         all.enter(1).unwrap(),
         clock,
-        BytesMut::new(),
+        BytesMut::from(first),
         clock.now() + 10_000,
     );
     Running {
@@ -270,6 +275,20 @@ async fn input_before_the_end_counts() {
         all_that_comes(&mut running.peer).await,
         "answer\nanswer\nend\n"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_what_was_read_before_the_socket_is_read() {
+    let mut running = start_with(1 << 16, b"say ");
+    let began = tokio::time::Instant::now();
+    // It sleeps before more comes, and no timer is to wake it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    running.peer.write_all(b"1\n").await.unwrap();
+    running.peer.shutdown().await.unwrap();
+    assert_eq!(all_that_comes(&mut running.peer).await, "1\nend\n");
+    assert!(began.elapsed() < Duration::from_secs(2));
+    drop(running.peer);
+    assert!(matches!(running.task.await.unwrap(), End::Done));
 }
 
 #[tokio::test(start_paused = true)]
