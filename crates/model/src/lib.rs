@@ -8,6 +8,7 @@
 mod error;
 mod event;
 mod group;
+mod joined;
 mod log;
 mod message;
 mod name;

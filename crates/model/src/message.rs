@@ -7,13 +7,13 @@
 //! A message never changes; [`Message::redirected`] makes the copy that a dead-letter topic routes, [`Message::with_marks`] one
 //! that says more of what became of it.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use triomphe::ThinArc;
 
+use crate::joined::joined;
 use crate::{Millis, Name};
 
 /// Whose property bytes a message carries, so that the same protocol reads them back byte for byte.
@@ -23,11 +23,6 @@ pub struct Origin(pub u8);
 
 /// Bodies up to this many bytes share the message's own allocation.
 const INLINE_BODY_MAX: usize = 4 * 1024;
-
-thread_local! {
-    /// Where the parts of a message are put together before they are copied into its allocation at once.
-    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
 
 /// Why a message was dead-lettered.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -149,13 +144,7 @@ impl Message {
             shared_body: shared,
             deaths: parts.deaths,
         };
-        SCRATCH.with_borrow_mut(|scratch| {
-            scratch.clear();
-            for part in [topic, key, parts.properties, inline] {
-                scratch.extend_from_slice(part);
-            }
-            Self(ThinArc::from_header_and_slice(head, scratch))
-        })
+        Self(joined(head, [topic, key, parts.properties, inline]))
     }
 
     /// The copy that another topic routes: a new key (none: as before), no time to live, a longer history; all else shared
