@@ -116,6 +116,9 @@ impl Connection {
     fn handle_frames(&mut self, input: &[u8], now: Millis) -> usize {
         let mut frames = Frames::new(input, self.core.frame_max);
         while !self.is_waiting() && self.phase != Phase::Done {
+            if self.take_run(&mut frames) {
+                continue;
+            }
             let at = frames.consumed();
             match frames.next_frame() {
                 Ok(None) => break,
@@ -140,6 +143,18 @@ impl Connection {
             }
         }
         frames.consumed()
+    }
+
+    /// Takes what comes by the million: see [`Channel::take_run`].
+    #[inline]
+    fn take_run(&mut self, frames: &mut Frames<'_>) -> bool {
+        if self.phase != Phase::Running || self.blocked.is_some() {
+            return false;
+        }
+        let channel = frames
+            .next_channel()
+            .and_then(|number| self.channels.get_mut(&number));
+        channel.is_some_and(|channel| channel.take_run(&mut self.core, frames))
     }
 
     #[inline]

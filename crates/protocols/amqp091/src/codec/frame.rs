@@ -22,7 +22,8 @@ pub const FRAME_MAX_MIN: u32 = 4096;
 /// The class of messages, the only one with content.
 pub const CLASS_BASIC: u16 = 60;
 
-const HEAD: usize = FRAME_OVERHEAD - 1;
+/// Octets of a frame before its payload.
+pub(super) const HEAD: usize = FRAME_OVERHEAD - 1;
 
 /// A frame's type octet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,8 +106,8 @@ pub struct ContentHeader<'a> {
 #[derive(Clone, Debug)]
 pub struct Frames<'a> {
     input: &'a [u8],
-    rest: &'a [u8],
-    payload_max: u32,
+    pub(super) rest: &'a [u8],
+    pub(super) payload_max: u32,
 }
 
 impl<'a> Frames<'a> {
@@ -200,7 +201,7 @@ impl<'a> Frames<'a> {
 
 impl<'a> ContentHeader<'a> {
     #[inline]
-    fn parse(payload: &'a [u8]) -> Result<Self, CodecError> {
+    pub(super) fn parse(payload: &'a [u8]) -> Result<Self, CodecError> {
         let Some((&[c1, c0, _, _, s7, s6, s5, s4, s3, s2, s1, s0], properties)) =
             payload.split_first_chunk()
         else {

@@ -4,6 +4,7 @@
 //! bytes -> Frames -> Frame::Method(Method)            borrowing from the read buffer, nothing allocated
 //!                    Frame::Header(ContentHeader) --- properties -> PropertiesRef, Routing
 //!                    Frame::Body                      headers, arguments -> TableRef -> model::Table
+//!          WholePublish, BasicAck                     the same in one go, where all of it is there
 //! Method, properties, body -> write_* -> BytesMut or Outbound
 //! ```
 //! No state, no input or output. Every byte is hostile until parsed: nothing here panics, recurses on input, or allocates by
@@ -16,6 +17,7 @@ mod handshake;
 mod method;
 mod properties;
 mod table;
+mod whole;
 mod write;
 
 pub use error::{CodecError, ReplyCode};
@@ -30,6 +32,7 @@ pub use table::{
     DEPTH_MAX, Entries, RawEntry, RawValue, TableError, TableRef, TableWriter, VALUES_MAX, Values,
     encode_table,
 };
+pub use whole::WholePublish;
 pub use write::{
     Content, ContentBody, write_body, write_content, write_header, write_heartbeat, write_method,
 };

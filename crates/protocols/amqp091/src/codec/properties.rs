@@ -51,6 +51,17 @@ pub struct Routing<'a> {
     pub user_id: Option<&'a [u8]>,
 }
 
+impl Routing<'_> {
+    /// Nothing of it takes more than a look: no headers, no reply, no expiration, no claim.
+    #[inline]
+    pub(crate) const fn is_plain(&self) -> bool {
+        self.headers.is_none()
+            && self.reply_to.is_none()
+            && self.expiration.is_none()
+            && self.user_id.is_none()
+    }
+}
+
 /// All properties.
 #[derive(Clone, Copy, PartialEq, Debug, Default)]
 pub struct Properties<'a> {

@@ -29,6 +29,15 @@ pub(crate) struct Prepared {
     pub(crate) more_keys: Vec<Bytes>,
     pub(crate) delay: Option<Millis>,
     pub(crate) deaths: Option<Arc<Vec<Death>>>,
+    /// The property bytes to keep, where they are not those that came.
+    pub(crate) rewritten: Option<Vec<u8>>,
+}
+
+impl Prepared {
+    /// The property bytes to keep of those that came.
+    pub(crate) fn kept<'a>(&'a self, came: PropertiesRef<'a>) -> &'a [u8] {
+        self.rewritten.as_deref().unwrap_or(came.as_bytes())
+    }
 }
 
 /// Who publishes, as far as properties are concerned.
@@ -49,7 +58,7 @@ struct Scan {
     has_bcc: bool,
 }
 
-/// Checks a publish's properties; `kept` gets the bytes to keep.
+/// Checks a publish's properties.
 ///
 /// # Errors
 /// The fault with which RabbitMQ refuses them.
@@ -58,13 +67,15 @@ pub(crate) fn prepare(
     properties: PropertiesRef<'_>,
     routing: &Routing<'_>,
     publisher: Publisher<'_>,
-    kept: &mut Vec<u8>,
 ) -> Result<Prepared, Fault> {
     let mut prepared = Prepared {
         durable: routing.delivery_mode == Some(2),
         priority: routing.priority,
         ..Prepared::default()
     };
+    if routing.is_plain() {
+        return Ok(prepared);
+    }
     let reply_name = match routing.reply_to {
         Some(name) if name == REPLY_TO.as_bytes() => {
             Some(publisher.reply_name.ok_or_else(|| {
@@ -92,11 +103,8 @@ pub(crate) fn prepare(
             ),
         ));
     }
-    kept.clear();
-    if reply_name.is_none() && !scan.has_bcc && scan.deaths.is_none() {
-        kept.extend_from_slice(properties.as_bytes());
-    } else {
-        rewrite(properties, reply_name, scan.deaths.is_some(), kept);
+    if reply_name.is_some() || scan.has_bcc || scan.deaths.is_some() {
+        prepared.rewritten = Some(rewrite(properties, reply_name, scan.deaths.is_some()));
     }
     prepared.more_keys = scan.more_keys;
     prepared.delay = scan.delay;
@@ -236,8 +244,7 @@ fn rewrite(
     properties: PropertiesRef<'_>,
     reply_name: Option<&str>,
     without_deaths: bool,
-    kept: &mut Vec<u8>,
-) {
+) -> Vec<u8> {
     let mut fields = properties.fields().unwrap_or_default();
     let mut table = BytesMut::new();
     if let Some(headers) = fields.headers {
@@ -257,7 +264,7 @@ fn rewrite(
     }
     let mut out = BytesMut::with_capacity(properties.as_bytes().len() + 64);
     Properties::encode(&fields, &mut out);
-    kept.extend_from_slice(&out);
+    out.into()
 }
 
 #[cfg(test)]

@@ -12,9 +12,12 @@ fn prepared(properties: &Properties<'_>) -> Result<(Prepared, Vec<u8>), String> 
         user: "guest",
         reply_name: Some("amq.rabbitmq.reply-to.abc"),
     };
-    let mut kept = Vec::new();
-    prepare(properties, &routing, publisher, &mut kept)
-        .map(|prepared| (prepared, kept))
+    prepare(properties, &routing, publisher)
+        .map(|prepared| {
+            let kept = prepared.rewritten.clone();
+            let kept = kept.unwrap_or_else(|| properties.as_bytes().to_vec());
+            (prepared, kept)
+        })
         .map_err(|fault| fault.text)
 }
 

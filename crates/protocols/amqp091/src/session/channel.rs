@@ -19,7 +19,7 @@ use super::publishing::Incoming;
 use super::replies::Pending;
 use super::transaction::Tx;
 use super::unsettled::Unsettled;
-use crate::codec::{ChannelClose, ChannelCloseOk, Method, MethodId};
+use crate::codec::{ChannelClose, ChannelCloseOk, Frames, Method, MethodId};
 use crate::error::{Code, Fault, NO_METHOD};
 
 /// How publishes and settlements are taken.
@@ -116,6 +116,22 @@ impl Channel {
             }
             other => self.dispatch(core, other),
         }
+    }
+
+    /// Takes the publishes and acks that are next in `frames`, as long as all of each is there and nothing is wrong with it;
+    /// false if there is none such. What is not taken is taken frame by frame, which finds what is wrong.
+    #[inline]
+    pub(super) fn take_run(&mut self, core: &mut Core, frames: &mut Frames<'_>) -> bool {
+        let takes = self.phase == Phase::Open
+            && self.incoming.is_idle()
+            && !matches!(self.mode, Mode::Tx(_));
+        if !takes {
+            return false;
+        }
+        let before = frames.consumed();
+        while self.take_whole(core, frames) {}
+        self.take_acks(core, frames);
+        frames.consumed() > before
     }
 
     /// What comes in parts or waits for a commit is gone.

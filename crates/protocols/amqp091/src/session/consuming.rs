@@ -243,7 +243,7 @@ impl Channel {
     pub(super) fn deliver(&mut self, core: &mut Core, delivery: &Delivery) {
         let Some(consumer) = self.consumers.of(delivery.subscriber) else {
             if let Some(lease) = delivery.lease {
-                core.settle(self.lane, Outcome::Release { failed: false }, [lease]);
+                core.settle(self.lane, Outcome::Release { failed: false }, 1, [lease]);
             }
             return;
         };

@@ -77,12 +77,13 @@ impl Core {
         self.requests.push((lane, request));
     }
 
-    /// Settles leases, together with those just before if they end alike.
+    /// Settles leases, together with those just before if they end alike; otherwise there is `room` for so many at first.
     #[inline]
     pub(super) fn settle(
         &mut self,
         lane: Lane,
         outcome: Outcome,
+        room: usize,
         leases: impl IntoIterator<Item = LeaseId>,
     ) {
         if let Some((last_lane, Request::Settle(last))) = self.requests.last_mut()
@@ -92,8 +93,10 @@ impl Core {
             last.leases.extend(leases);
             return;
         }
-        let leases: Vec<_> = leases.into_iter().collect();
-        if !leases.is_empty() {
+        let mut all = Vec::with_capacity(room);
+        all.extend(leases);
+        if !all.is_empty() {
+            let leases = all;
             self.tell(lane, Request::Settle(Settle { leases, outcome }));
         }
     }

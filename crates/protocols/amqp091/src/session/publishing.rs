@@ -4,8 +4,9 @@
 //! Idle --basic.publish--> Header --header--> Body --bytes complete--> Idle
 //!                           '--header of an empty body--> Idle
 //! ```
-//! The buffers are kept from message to message, so that a message costs the allocation of [`Message::new`] alone. A body
-//! that comes in one frame is taken straight from the read buffer.
+//! A publish of which all is there takes no stages: it is made straight from the read buffer ([`Channel::take_whole`]). For
+//! the others the buffers are kept from message to message, so that a message costs the allocation of [`Message::new`] alone,
+//! and a body that comes in one frame is not copied twice.
 
 use bytes::Bytes;
 use polybus_model::{Body, Message, MessageParts, Publish, Request};
@@ -14,7 +15,7 @@ use super::channel::{Channel, Mode};
 use super::core::Core;
 use super::replies::Pending;
 use crate::ORIGIN;
-use crate::codec::{BasicPublish, CLASS_BASIC, ContentHeader};
+use crate::codec::{BasicPublish, CLASS_BASIC, ContentHeader, Frames};
 use crate::error::{Code, Fault, NO_METHOD};
 use crate::mapping::publish::{Prepared, Publisher, prepare};
 
@@ -56,6 +57,12 @@ impl Incoming {
         }
     }
 
+    /// No publish is coming in.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.stage == Stage::Idle
+    }
+
     /// Forgets the publish that is coming in.
     pub(super) fn abandon(&mut self, core: &mut Core) {
         core.assembling = core.assembling.saturating_sub(self.body.len());
@@ -77,6 +84,40 @@ fn no_method() -> Fault {
         NO_METHOD,
         "expected method frame, got non method frame instead",
     )
+}
+
+/// What a publish says, beside what its properties come to.
+struct Parts<'a> {
+    exchange: &'a [u8],
+    key: &'a [u8],
+    properties: &'a [u8],
+    body: Body<'a>,
+    mandatory: bool,
+}
+
+#[inline]
+fn publish(parts: Parts<'_>, prepared: Prepared, mode: &mut Mode) -> Publish {
+    let message = Message::new(MessageParts {
+        origin: ORIGIN,
+        topic: parts.exchange,
+        key: parts.key,
+        properties: parts.properties,
+        body: parts.body,
+        durable: prepared.durable,
+        priority: prepared.priority,
+        ttl: prepared.ttl,
+        deaths: prepared.deaths,
+    });
+    Publish {
+        message,
+        more_keys: prepared.more_keys,
+        mandatory: parts.mandatory,
+        confirm: match mode {
+            Mode::Confirm(confirms) => Some(confirms.next_number()),
+            Mode::Plain | Mode::Tx(_) => None,
+        },
+        delay: prepared.delay,
+    }
 }
 
 impl Channel {
@@ -155,12 +196,11 @@ impl Channel {
             reply_name: self.consumers.reply_name(),
         };
         let incoming = &mut self.incoming;
-        incoming.prepared = prepare(
-            header.properties,
-            &routing,
-            publisher,
-            &mut incoming.properties,
-        )?;
+        incoming.prepared = prepare(header.properties, &routing, publisher)?;
+        incoming.properties.clear();
+        incoming
+            .properties
+            .extend_from_slice(incoming.prepared.kept(header.properties));
         incoming.size = usize::try_from(header.body_size).unwrap_or(usize::MAX);
         if incoming.size == 0 {
             return self.finish_publish(core, Body::Copied(&[]));
@@ -213,32 +253,57 @@ impl Channel {
     fn finish_publish(&mut self, core: &mut Core, body: Body<'_>) -> Result<(), Fault> {
         let incoming = &mut self.incoming;
         incoming.stage = Stage::Idle;
-        let prepared = &mut incoming.prepared;
-        let message = Message::new(MessageParts {
-            origin: ORIGIN,
-            topic: &incoming.exchange,
-            key: &incoming.key,
-            properties: &incoming.properties,
-            body,
-            durable: prepared.durable,
-            priority: prepared.priority,
-            ttl: prepared.ttl,
-            deaths: prepared.deaths.take(),
-        });
-        let publish = Publish {
-            message,
-            more_keys: std::mem::take(&mut prepared.more_keys),
-            mandatory: incoming.mandatory,
-            confirm: match &mut self.mode {
-                Mode::Confirm(confirms) => Some(confirms.next_number()),
-                Mode::Plain | Mode::Tx(_) => None,
+        let publish = publish(
+            Parts {
+                exchange: &incoming.exchange,
+                key: &incoming.key,
+                properties: &incoming.properties,
+                body,
+                mandatory: incoming.mandatory,
             },
-            delay: prepared.delay,
-        };
+            std::mem::take(&mut incoming.prepared),
+            &mut self.mode,
+        );
         if let Mode::Tx(tx) = &mut self.mode {
             return tx.push(publish, core.settings.transaction_bytes_max);
         }
         core.tell(self.lane, Request::Publish(publish));
         Ok(())
+    }
+
+    /// Takes the publish that is next in `frames`, if all of it is there and nothing is wrong with it. Otherwise nothing has
+    /// happened, and the frames are to be taken one by one. Not within a transaction, nor while a publish is coming in.
+    #[inline]
+    pub(super) fn take_whole(&mut self, core: &mut Core, frames: &mut Frames<'_>) -> bool {
+        let mut ahead = frames.clone();
+        let Some(whole) = ahead.next_publish(self.number) else {
+            return false;
+        };
+        if whole.method.immediate || whole.body.len() as u64 > core.settings.message_size_max {
+            return false;
+        }
+        let Ok(routing) = whole.properties.check() else {
+            return false;
+        };
+        let publisher = Publisher {
+            user: &core.user,
+            reply_name: self.consumers.reply_name(),
+        };
+        let Ok(mut prepared) = prepare(whole.properties, &routing, publisher) else {
+            return false;
+        };
+        *frames = ahead;
+        let rewritten = prepared.rewritten.take();
+        let parts = Parts {
+            exchange: whole.method.exchange.as_bytes(),
+            key: whole.method.routing_key.as_bytes(),
+            properties: rewritten.as_deref().unwrap_or(whole.properties.as_bytes()),
+            body: Body::Copied(whole.body),
+            mandatory: whole.method.mandatory,
+        };
+        core.has_published = true;
+        let publish = publish(parts, prepared, &mut self.mode);
+        core.tell(self.lane, Request::Publish(publish));
+        true
     }
 }

@@ -5,9 +5,13 @@ use polybus_model::{LeaseId, Outcome};
 use super::channel::{Channel, Mode};
 use super::core::Core;
 use crate::codec::{
-    BasicAck, BasicNack, BasicRecover, BasicRecoverAsync, BasicRecoverOk, BasicReject, MethodId,
+    BasicAck, BasicNack, BasicRecover, BasicRecoverAsync, BasicRecoverOk, BasicReject,
+    FRAME_OVERHEAD, Frames, MethodId,
 };
 use crate::error::{Code, Fault};
+
+/// A frame of `basic.ack`: its id, the tag and a bit.
+const ACK_FRAME_LEN: usize = FRAME_OVERHEAD + 4 + 8 + 1;
 
 /// What a nack says. It is no failed delivery (RabbitMQ 4.3), as a reject is.
 fn nacked(requeue: bool) -> Outcome {
@@ -39,6 +43,36 @@ impl Channel {
         } else {
             self.settle_one(core, tag, Outcome::Accept, BasicAck::ID)
         }
+    }
+
+    /// Takes the acks that are next in `frames`, as long as each is of one delivery that waits for it. Not within a
+    /// transaction.
+    #[inline]
+    pub(super) fn take_acks(&mut self, core: &mut Core, frames: &mut Frames<'_>) {
+        let Some(first) = self.next_acked(frames) else {
+            return;
+        };
+        let room = 1 + self.unsettled.len().min(frames.rest_len() / ACK_FRAME_LEN);
+        let lane = self.lane;
+        let more = std::iter::from_fn(|| self.next_acked(frames));
+        core.settle(
+            lane,
+            Outcome::Accept,
+            room,
+            std::iter::once(first).chain(more),
+        );
+    }
+
+    #[inline]
+    fn next_acked(&mut self, frames: &mut Frames<'_>) -> Option<LeaseId> {
+        let mut ahead = frames.clone();
+        let ack = ahead.next_ack(self.number)?;
+        if ack.multiple {
+            return None;
+        }
+        let lease = self.unsettled.take(ack.delivery_tag)?;
+        *frames = ahead;
+        Some(lease)
     }
 
     pub(super) fn handle_nack(&mut self, core: &mut Core, nack: &BasicNack) -> Result<(), Fault> {
@@ -73,7 +107,7 @@ impl Channel {
             .ok_or_else(|| unknown_tag(tag, method))?;
         match &mut self.mode {
             Mode::Tx(tx) => tx.settle(tag, lease, outcome),
-            Mode::Plain | Mode::Confirm(_) => core.settle(self.lane, outcome, [lease]),
+            Mode::Plain | Mode::Confirm(_) => core.settle(self.lane, outcome, 1, [lease]),
         }
         Ok(())
     }
@@ -105,6 +139,7 @@ impl Channel {
                 core.settle(
                     self.lane,
                     outcome,
+                    taken.len(),
                     taken.into_iter().map(|(_, lease)| lease),
                 );
             }
@@ -128,7 +163,8 @@ impl Channel {
         }
         let mut leases = Vec::new();
         self.unsettled.take_all(|_, lease| leases.push(lease));
-        core.settle(self.lane, Outcome::Release { failed: false }, leases);
+        let outcome = Outcome::Release { failed: false };
+        core.settle(self.lane, outcome, leases.len(), leases);
         if answers {
             core.send(self.number, &BasicRecoverOk {});
         }

@@ -7,4 +7,5 @@ mod handshake;
 mod heartbeat;
 mod hostile;
 mod publishing;
+mod runs;
 mod world;

@@ -4,6 +4,7 @@ mod fixtures;
 mod hostile;
 mod round_trip;
 mod tables;
+mod whole;
 
 use bytes::{Buf, BytesMut};
 use polybus_session::Outbound;
