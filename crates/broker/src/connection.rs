@@ -223,7 +223,7 @@ pub(crate) fn verify(
     let refused = || failure(Kind::BadCredentials, Resource::Namespace, Name::empty());
     let (user, password) = match credentials {
         Credentials::Password { user, password } => (user, Some(password)),
-        Credentials::Certificate { user } => (user, None),
+        Credentials::Certificate { user } | Credentials::Anonymous { user } => (user, None),
     };
     let known = broker
         .shard

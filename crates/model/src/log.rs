@@ -136,6 +136,8 @@ pub struct Ends {
 pub enum LogError {
     /// There is no such log or partition.
     NotFound,
+    /// There is a log of that name already.
+    Exists,
     /// The offset is before the log's start or past its end.
     OutOfRange {
         /// The first offset there is.

@@ -238,6 +238,11 @@ pub enum Credentials {
         /// The user.
         user: String,
     },
+    /// None at all: the operator lets such peers in as this user.
+    Anonymous {
+        /// The user.
+        user: String,
+    },
 }
 
 impl fmt::Debug for Credentials {
@@ -245,6 +250,7 @@ impl fmt::Debug for Credentials {
         match self {
             Self::Password { user, .. } => write!(f, "Password({user:?}, ..)"),
             Self::Certificate { user } => write!(f, "Certificate({user:?})"),
+            Self::Anonymous { user } => write!(f, "Anonymous({user:?})"),
         }
     }
 }

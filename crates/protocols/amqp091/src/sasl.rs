@@ -78,7 +78,9 @@ mod tests {
     fn password(mechanism: Mechanism, response: &[u8]) -> Option<(String, String)> {
         match mechanism.credentials(response, Some("cn"))?.1 {
             Credentials::Password { user, password } => Some((user, password)),
-            Credentials::Certificate { user } => Some((user, String::new())),
+            Credentials::Certificate { user } | Credentials::Anonymous { user } => {
+                Some((user, String::new()))
+            }
         }
     }
 
