@@ -7,6 +7,7 @@ CARGO ?= cargo
 BIN_DEV := $(CURDIR)/target/debug/polybus
 BIN := $(CURDIR)/target/release/polybus
 CLIENTS := $(CURDIR)/target/clients
+SECONDS ?= 180
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -57,8 +58,11 @@ bench: ## the load generator, side by side with RabbitMQ where it is installed; 
 bench-instructions: ## instructions that a message costs, step by step, against those last recorded (needs valgrind)
 	@scripts/bench-instructions.py $(ARGS)
 
-soak: ## the simulation with new seeds until it is stopped
-	$(CARGO) run --release --locked -p polybus-sim -- --forever
+soak: ## all that the broker is to survive, in full (an hour; ARGS=--quick); writes docs/reference/survival.md; SECONDS each of new seeds and fuzzing
+	$(CARGO) build --release --locked -p polybus-server -p polybus-sim
+	POLYBUS_BIN=$(BIN) tests/faults/soak.py --page docs/reference/survival.md $(ARGS)
+	$(CARGO) run --release --locked -p polybus-sim -- --seconds $(SECONDS)
+	SECONDS_EACH=$(SECONDS) fuzz/run.sh
 
 clean:
 	$(CARGO) clean

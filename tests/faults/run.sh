@@ -1,5 +1,5 @@
 #!/bin/bash
-# Faults against the real binary: run.sh [pytest options]. A soak: run.sh --kills 200 --seconds 600. See README.md.
+# Faults against the real binary: run.sh [pytest options]. The soak: soak.py. See README.md.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)

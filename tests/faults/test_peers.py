@@ -129,27 +129,6 @@ def test_two_thousand_connections_at_once(broker):
     one.stop()
 
 
-def test_slowloris(broker):
-    one = broker(amqp_handshake_timeout="1s").start()
-    greeting = HEADER + start_ok()
-    peers = [socket.create_connection(("127.0.0.1", one.port)) for _ in range(20)]
-    began = time.monotonic()
-    cut = [None] * len(peers)
-    for byte in range(len(greeting)):
-        for number, peer in enumerate(peers):
-            if cut[number] is None:
-                try:
-                    peer.sendall(greeting[byte : byte + 1])
-                except OSError:
-                    cut[number] = time.monotonic() - began
-        if None not in cut:
-            break
-        time.sleep(0.05)
-    assert None not in cut and max(cut) < 3, cut
-    eventually(lambda: one.status()["connections"] == 0, 5)
-    one.stop()
-
-
 def test_connection_limit(broker):
     one = broker(limits_connections=20).start()
     bystander = other(one)

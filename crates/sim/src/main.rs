@@ -1,13 +1,14 @@
-//! Runs seeds: `--seed N` one with its trace, `--seeds A..B` many, `--forever` until it is stopped.
+//! Runs seeds: `--seed N` one with its trace, `--seeds A..B` many, `--seconds N` new ones for so long, `--forever` until it is
+//! stopped.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line")]
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use polybus_sim::{Plan, run};
 
-const USAGE: &str = "usage: polybus-sim --seed N | --seeds A..B | --forever";
+const USAGE: &str = "usage: polybus-sim --seed N | --seeds A..B | --seconds N | --forever";
 /// Failures after which it is enough.
 const FAILURES_MAX: u64 = 25;
 /// Seeds between two lines about how it goes.
@@ -22,10 +23,14 @@ fn main() -> ExitCode {
             Err(_) => usage(),
         },
         ["--seeds", range] => match parse_range(range) {
-            Some(range) => many(range),
+            Some(range) => many(range, None),
             None => usage(),
         },
-        ["--forever"] => many(fresh_seed()..u64::MAX),
+        ["--seconds", seconds] => match seconds.parse().map(Duration::from_secs) {
+            Ok(time) => many(fresh_seed()..u64::MAX, Some(time)),
+            Err(_) => usage(),
+        },
+        ["--forever"] => many(fresh_seed()..u64::MAX, None),
         _ => usage(),
     }
 }
@@ -64,7 +69,9 @@ fn one(seed: u64) -> ExitCode {
     }
 }
 
-fn many(seeds: std::ops::Range<u64>) -> ExitCode {
+/// Runs seeds until all have run, or the time is over.
+fn many(seeds: std::ops::Range<u64>, time: Option<Duration>) -> ExitCode {
+    let began = Instant::now();
     let first = seeds.start;
     let (mut published, mut delivered, mut crashes, mut failures) = (0, 0, 0, 0);
     for seed in seeds {
@@ -88,6 +95,10 @@ fn many(seeds: std::ops::Range<u64>) -> ExitCode {
             println!(
                 "{done} seeds from {first}: {published} published, {delivered} delivered, {crashes} crashes"
             );
+        }
+        if time.is_some_and(|time| began.elapsed() >= time) {
+            println!("{done} seeds from {first}");
+            break;
         }
     }
     println!(
