@@ -156,7 +156,7 @@ pub(crate) fn open_on(
         "recovered the data folder"
     );
     Ok(Opened {
-        shard: Shard::new(engine, staging, catalog, writer, reader),
+        shard: Shard::new(engine, staging, catalog, writer, reader, options.committers),
         passwords,
     })
 }

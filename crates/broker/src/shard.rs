@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! turn(batch) -> engine.handle -> events  -> mailboxes
-//!                              -> records -> open frame        commit_one: seal, write, then release_gated
-//!                              -> gated   -> waits for its LSN --------------------------------^
+//!                              -> records -> open frame        commits: seal, write, then release_gated
+//!                              -> gated   -> waits for its LSN -----------------------------^
 //!                              -> loads   -> load_one: read, engine.handle_loaded
 //! ```
 //! What always holds: a gated event reaches its mailbox only when every record staged up to the end of its turn is durable;
 //! the events of one session come in the order of its turns.
+
+mod commits;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -25,11 +27,7 @@ use rustc_hash::FxHashMap;
 use crate::access::Catalog;
 use crate::mailbox::Mailbox;
 use crate::staging::{Staging, position_of};
-
-/// Bytes not yet on disk past which sessions are not read.
-const UNWRITTEN_BYTES_MAX: u64 = 16 << 20;
-/// How long to wait for another thread's commit before looking again.
-const COMMIT_WAIT: Duration = Duration::from_millis(50);
+use commits::{Commits, UNWRITTEN_BYTES_MAX};
 
 /// One engine and what it stands on.
 pub(crate) struct Shard {
@@ -59,9 +57,7 @@ pub(crate) struct State {
     gated: VecDeque<(Lsn, SessionId, Event)>,
     durable: Lsn,
     loads: VecDeque<Load>,
-    /// Bytes sealed and being written.
-    in_flight: u64,
-    sleeping_committers: usize,
+    commits: Commits,
     timer_sleeps: bool,
     armed: Option<Millis>,
     stopping: bool,
@@ -86,6 +82,7 @@ impl Shard {
         catalog: Catalog,
         writer: Writer,
         reader: Reader,
+        committers: usize,
     ) -> Self {
         let durable = writer.durable_lsn();
         Self {
@@ -98,8 +95,7 @@ impl Shard {
                 gated: VecDeque::new(),
                 durable,
                 loads: VecDeque::new(),
-                in_flight: 0,
-                sleeping_committers: 0,
+                commits: Commits::new(durable, committers),
                 timer_sleeps: false,
                 armed: None,
                 stopping: false,
@@ -164,14 +160,10 @@ impl Shard {
             &mut state.effects,
         );
         let wakers = state.carry_out();
-        let unwritten = state.staging.appender.pending();
-        if unwritten + state.in_flight > UNWRITTEN_BYTES_MAX {
+        if state.unwritten_bytes() > UNWRITTEN_BYTES_MAX {
             self.pressure.store(true, Ordering::Relaxed);
         }
-        let commit = unwritten > 0 && state.sleeping_committers > 0;
-        if commit {
-            state.sleeping_committers -= 1;
-        }
+        let commit = state.wants_committer();
         let load = !state.loads.is_empty();
         let timer = state.timer_sleeps
             && match (state.engine.poll_timeout(), state.armed) {
@@ -191,85 +183,6 @@ impl Shard {
         }
         wake_all(wakers);
         result
-    }
-
-    /// Seals, writes and confirms one frame; gives its length. None if there was nothing to write.
-    pub(crate) fn commit_one(&self) -> Result<Option<u64>, StepError> {
-        let Some(frame) = ({
-            let mut state = self.state.lock();
-            if state.failed {
-                return Err("the broker has failed before".into());
-            }
-            let frame = state.staging.appender.seal();
-            state.in_flight += frame.as_ref().map_or(0, |frame| frame.bytes());
-            frame
-        }) else {
-            return Ok(None);
-        };
-        let bytes = frame.bytes();
-        self.writer
-            .write(frame)
-            .map_err(|error| error.to_string())?;
-        self.release_gated(bytes);
-        Ok(Some(bytes))
-    }
-
-    /// Writes an empty frame: it proves on disk how far everything before it was durable, so that later damage to the last
-    /// confirmed frame is not taken for a torn write.
-    pub(crate) fn mark_idle(&self) -> Result<(), StepError> {
-        let mark = {
-            let mut state = self.state.lock();
-            let mark = state.staging.appender.seal_mark();
-            state.in_flight += mark.bytes();
-            mark
-        };
-        let bytes = mark.bytes();
-        self.writer.write(mark).map_err(|error| error.to_string())?;
-        self.release_gated(bytes);
-        Ok(())
-    }
-
-    /// Makes what was written stable, for interval durability.
-    pub(crate) fn sync(&self) -> Result<(), StepError> {
-        self.writer.sync().map_err(|error| error.to_string())?;
-        self.release_gated(0);
-        Ok(())
-    }
-
-    /// Hands over the events whose records are durable.
-    fn release_gated(&self, written: u64) {
-        let mut guard = self.state.lock();
-        let state = &mut *guard;
-        state.in_flight -= written.min(state.in_flight);
-        if state.failed {
-            return;
-        }
-        state.durable = self.writer.durable_lsn().max(state.durable);
-        self.committed.notify_all();
-        let mut wakers = Vec::new();
-        while let Some((session, event)) = state.next_durable() {
-            let superseded = state
-                .gated
-                .front()
-                .is_some_and(|(lsn, next_session, next)| {
-                    *lsn <= state.durable && *next_session == session && supersedes(next, &event)
-                });
-            if let Some(member) = state.members.get_mut(&session) {
-                member.gated -= 1;
-                if !superseded {
-                    wakers.extend(member.mailbox.push_all(std::iter::once(event)));
-                }
-            }
-        }
-        let unwritten = state.staging.appender.pending() + state.in_flight;
-        if self.has_pressure() && unwritten < UNWRITTEN_BYTES_MAX / 2 {
-            self.pressure.store(false, Ordering::Relaxed);
-            for member in state.members.values() {
-                member.mailbox.nudge();
-            }
-        }
-        drop(guard);
-        wake_all(wakers);
     }
 
     /// Reads one run of messages back into memory. False if none is wanted.
@@ -309,21 +222,6 @@ impl Shard {
         self.turn(|engine, staging, _, effects| engine.handle_timeout(now, staging, effects));
     }
 
-    /// Waits until there may be something to write. False when the shard stops and nothing is left.
-    pub(crate) fn wait_for_commit(&self) -> bool {
-        let mut state = self.state.lock();
-        loop {
-            if state.staging.appender.pending() > 0 {
-                return true;
-            }
-            if state.stopping {
-                return false;
-            }
-            state.sleeping_committers += 1;
-            self.commit_wanted.wait(&mut state);
-        }
-    }
-
     /// Waits until there may be something to load. False when the shard stops.
     pub(crate) fn wait_for_load(&self) -> bool {
         let mut state = self.state.lock();
@@ -355,22 +253,6 @@ impl Shard {
             state.timer_sleeps = false;
         }
         !state.stopping
-    }
-
-    /// Waits until everything up to there is durable, writing what is not yet being written.
-    pub(crate) fn wait_durable(&self, lsn: Lsn) -> Result<(), StepError> {
-        while self.writer.durable_lsn() < lsn {
-            if self.commit_one()?.is_some() {
-                continue;
-            }
-            // The rest is in a committer's hands, or written and not yet synced.
-            self.writer.sync().map_err(|error| error.to_string())?;
-            let mut state = self.state.lock();
-            if self.writer.durable_lsn() < lsn {
-                self.committed.wait_for(&mut state, COMMIT_WAIT);
-            }
-        }
-        Ok(())
     }
 
     /// Sleeps for so long, or until the shard stops: then true.
@@ -430,9 +312,14 @@ impl State {
         // What the journal did not take has no number of its own, and is never durable.
         // After a failure not even what needs no disk is confirmed: what came before it in its lane never will be.
         let lost = self.failed || self.staging.refusal.is_some();
-        let lsn = if lost { Lsn(u64::MAX) } else { self.last_lsn() };
         let Some(member) = self.members.get_mut(&session) else {
             return;
+        };
+        // What only keeps its order needs nothing written that what it stands behind does not need.
+        let lsn = match self.gated.back() {
+            _ if lost => Lsn(u64::MAX),
+            Some((lsn, ..)) if !needs_sync => *lsn,
+            _ => Lsn(self.staging.appender.next_lsn().0 - 1),
         };
         if member.gated == 0 && (lsn <= self.durable || !(needs_sync || lost)) {
             wakers.extend(member.mailbox.push_all(std::iter::once(event)));
@@ -475,14 +362,6 @@ impl State {
         self.loads.extend(self.effects.loads.drain(..));
         wakers
     }
-}
-
-/// Whether a later event makes an earlier one of the same session superfluous: confirms rise.
-fn supersedes(later: &Event, earlier: &Event) -> bool {
-    matches!(
-        (later, earlier),
-        (Event::Confirmed { lane: a, .. }, Event::Confirmed { lane: b, .. }) if a == b
-    )
 }
 
 fn wake_all(wakers: Vec<Waker>) {

@@ -54,6 +54,12 @@ impl Steps {
         self.noted(result)
     }
 
+    /// Whether a committer would write now: someone waits for what is staged, or it has waited long enough for company.
+    #[must_use]
+    pub fn is_commit_due(&self) -> bool {
+        self.inner.shard.is_commit_due()
+    }
+
     /// Reads one run of messages back. False if none is wanted.
     ///
     /// # Errors

@@ -40,6 +40,8 @@ struct State {
     /// Written to since the last sync.
     dirty: Vec<Arc<Segment>>,
     appender_gone: bool,
+    /// Threads in [`Progress::wait`]; waking nobody costs a system call as well.
+    waiters: usize,
 }
 
 pub(crate) struct Progress {
@@ -68,6 +70,7 @@ impl Progress {
                 current: None,
                 dirty: Vec::new(),
                 appender_gone: false,
+                waiters: 0,
             }),
             changed: Condvar::new(),
             written_lsn: AtomicU64::new(last_lsn),
@@ -166,7 +169,9 @@ impl Progress {
     fn publish(&self, state: &State) {
         self.written_lsn.store(state.written.lsn, Ordering::Release);
         self.stable_lsn.store(state.stable.lsn, Ordering::Release);
-        self.changed.notify_all();
+        if state.waiters > 0 {
+            self.changed.notify_all();
+        }
     }
 
     /// What a sync that begins now must reach, and the files that it must sync.
@@ -214,10 +219,12 @@ impl Progress {
             if state.appender_gone {
                 return Ok(None);
             }
+            state.waiters += 1;
             state = self
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.waiters -= 1;
         }
     }
 }
