@@ -82,10 +82,12 @@ impl World {
         };
         let disk = MemoryIo::new();
         let opened = Journal::open(Arc::new(disk.clone()), options.clone());
+        let opened = opened.expect("an empty folder opens");
+        opened.recovery.accept().expect("an empty folder opens");
         Self {
             disk,
             options,
-            opened: Some(opened.expect("an empty folder opens")),
+            opened: Some(opened),
             waiting: Vec::new(),
             next: 0,
             appended: Vec::new(),
@@ -261,7 +263,9 @@ impl World {
 
     fn reopen(&mut self, script: &mut Script<'_>) {
         self.crash(script);
-        match Journal::open(Arc::new(self.disk.clone()), self.options.clone()) {
+        let opened = Journal::open(Arc::new(self.disk.clone()), self.options.clone());
+        let accepted = opened.and_then(|opened| opened.recovery.accept().map(|()| opened));
+        match accepted {
             Ok(opened) => self.opened = Some(opened),
             // Only a full disk may keep it from opening.
             Err(error) => {

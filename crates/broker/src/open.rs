@@ -137,6 +137,7 @@ pub(crate) fn open_on(
         .engine
         .finish(now, replayed.clean, &mut staging)
         .map_err(|error| OpenError::Corrupt(error.to_string()))?;
+    recovery.accept()?;
     let passwords = Passwords::new().map_err(|error| OpenError::Randomness(error.to_string()))?;
     let mut catalog = replayed.catalog.unwrap_or_default();
     if let Some((name, password)) = first_user {

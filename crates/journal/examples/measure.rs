@@ -76,8 +76,12 @@ fn commits(row: &Row<'_>) {
         ..Options::default()
     };
     let Opened {
-        appender, writer, ..
+        appender,
+        writer,
+        recovery,
+        ..
     } = Journal::open(Arc::new(FileIo::new(row.folder).unwrap()), options).unwrap();
+    recovery.accept().unwrap();
     while writer.prepare_spare().unwrap() {}
     let appender = Mutex::new(appender);
     let commits = AtomicU64::new(0);

@@ -14,10 +14,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::error::{Error, Result};
-use crate::format::{
-    BLOCK, FRAME_HEADER_BYTES, FrameHeader, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_BYTES_MAX,
-};
+use crate::error::Result;
+use crate::format::{BLOCK, FrameHeader, RecordHeader};
 use crate::frame::{FrameBuffer, SealedFrame};
 use crate::position::{Lsn, Position};
 use crate::shared::Shared;
@@ -103,15 +101,7 @@ impl Appender {
         self.shared.progress.check()?;
         let inline: usize = parts.iter().map(|part| part.len()).sum();
         let len = inline + shared.as_ref().map_or(0, Bytes::len);
-        let frame_end = u64::from(self.base)
-            + (FRAME_HEADER_BYTES + self.open.body_len() + RECORD_HEADER_BYTES) as u64
-            + len as u64;
-        if frame_end > SEGMENT_BYTES_MAX {
-            return Err(Error::TooLarge {
-                bytes: frame_end,
-                bytes_max: SEGMENT_BYTES_MAX,
-            });
-        }
+        self.open.check_room(self.base, len)?;
         let header = RecordHeader {
             kind,
             len: len as u32,

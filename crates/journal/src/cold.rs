@@ -7,9 +7,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::format::{
-    BLOCK, FRAME_HEADER_BYTES, FrameHeader, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_BYTES_MAX,
-};
+use crate::format::{BLOCK, FrameHeader, RecordHeader};
 use crate::frame::FrameBuffer;
 use crate::io::OpenMode;
 use crate::manifest::Sealed;
@@ -91,15 +89,7 @@ impl ColdWriter {
         parts: &[&[u8]],
     ) -> Result<Position> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
-        let frame_end = u64::from(self.base)
-            + (FRAME_HEADER_BYTES + self.buffer.body_len() + RECORD_HEADER_BYTES) as u64
-            + len as u64;
-        if frame_end > SEGMENT_BYTES_MAX {
-            return Err(Error::TooLarge {
-                bytes: frame_end,
-                bytes_max: SEGMENT_BYTES_MAX,
-            });
-        }
+        self.buffer.check_room(self.base, len)?;
         let header = RecordHeader {
             kind,
             len: len as u32,

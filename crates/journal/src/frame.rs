@@ -12,9 +12,10 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
+use crate::error::{Error, Result};
 use crate::format::{
     BLOCK, FRAME_HEADER_BYTES, FrameHeader, RECORD_CRC_BYTES, RECORD_HEADER_BYTES, RecordHeader,
-    crc_append, crc_seed, padded,
+    SEGMENT_BYTES_MAX, crc_append, crc_seed, padded,
 };
 
 static ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
@@ -52,6 +53,20 @@ impl FrameBuffer {
     /// The bytes on disk, were it written now.
     pub(crate) fn disk_bytes(&self) -> u64 {
         padded((FRAME_HEADER_BYTES + self.body_len()) as u64)
+    }
+
+    /// Fails if one more record with a payload of that length would end where no position reaches,
+    /// were the frame to begin at `base`.
+    pub(crate) fn check_room(&self, base: u32, payload_bytes: usize) -> Result<()> {
+        let head = FRAME_HEADER_BYTES + self.body_len() + RECORD_HEADER_BYTES;
+        let bytes = u64::from(base) + head as u64 + payload_bytes as u64;
+        match bytes > SEGMENT_BYTES_MAX {
+            true => Err(Error::TooLarge {
+                bytes,
+                bytes_max: SEGMENT_BYTES_MAX,
+            }),
+            false => Ok(()),
+        }
     }
 
     /// Adds a record, and says where in the frame its payload begins.

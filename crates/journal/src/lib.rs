@@ -8,7 +8,8 @@
 //! ```
 //!
 //! - [`Journal::open`] recovers a folder and hands out the [`Appender`], the [`Writer`], the
-//!   [`Reader`] and the [`Recovery`], whose replay shows every record.
+//!   [`Reader`] and the [`Recovery`], whose replay shows every record. Until that is accepted the
+//!   folder stays as it was found.
 //! - A record's [`Position`] is known when it is appended; it counts once the durable LSN has
 //!   passed its number.
 //! - Retirement is the caller's: copy what is live into a [`ColdWriter`], write a snapshot, release.

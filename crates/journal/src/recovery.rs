@@ -7,9 +7,10 @@
 //!                                       it: acknowledged data is damaged, refuse. None: cut here.
 //! ```
 //!
-//! Nothing on disk changes before all of that has passed. Then the manifest of the next epoch
-//! seals every segment at the end that was found, so a cut is made once and stays made, and new
-//! frames go to a new segment with a new nonce.
+//! Nothing on disk changes before the caller has replayed what it needs and accepted it: damage in
+//! a sealed segment is found only there. Then the manifest of the next epoch seals every segment at
+//! the end that was found, so a cut is made once and stays made, and new frames go to a new segment
+//! with a new nonce.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
@@ -30,7 +31,7 @@ use crate::segment::{
 };
 use crate::shared::{Parts, Shared, recycle};
 use crate::snapshot::{self, Snapshot};
-use crate::whole_file::{Failure, tmp_name};
+use crate::whole_file::tmp_name;
 use crate::writer::Writer;
 
 /// A crash-safe log of opaque records.
@@ -60,6 +61,8 @@ pub struct Recovery {
     shared: Arc<Shared>,
     /// Cold ones first, then the journal: oldest first.
     segments: Vec<Arc<Segment>>,
+    /// The folder's files, as they were.
+    names: Vec<String>,
 }
 
 /// Where a torn tail was cut.
@@ -72,7 +75,8 @@ pub struct Torn {
 }
 
 impl Journal {
-    /// Opens the folder, or makes an empty journal in an empty folder.
+    /// Opens the folder, or makes an empty journal in an empty folder. Nothing on disk changes
+    /// before [`Recovery::accept`], or the first write.
     ///
     /// # Errors
     /// `Locked`, `NewerFormat`, `Corrupt` (acknowledged data is damaged; nothing was changed), or
@@ -97,17 +101,12 @@ impl Journal {
         manifest.epoch += 1;
         manifest.stable_lsn = found.last_lsn;
         manifest.next_segment = manifest.next_segment.max(unused_number(&names));
-        manifest.store(&io).map_err(|failure| match failure {
-            Failure::Unchanged(error) | Failure::Unknown(error) => error,
-        })?;
-        let spares = tidy(&io, &options, &names, &manifest)?;
 
         let last_lsn = found.last_lsn;
         let shared = Arc::new(Shared::new(Parts {
             io,
             options,
             manifest,
-            spares,
             segments: found.segments.clone(),
             last_lsn,
             lock,
@@ -128,6 +127,7 @@ impl Journal {
                 torn: found.torn,
                 shared,
                 segments,
+                names,
             },
         })
     }
@@ -161,6 +161,26 @@ impl Recovery {
                 self.replay_one(segment, lsn, &mut visit)?;
             }
         }
+        Ok(())
+    }
+
+    /// Puts the epoch that began with the open in force, durably: the segments end where they were
+    /// found to end, and what crashes left behind goes. Called once, after the replay and before
+    /// anything is written; without it a failed start leaves the folder as it was.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    pub fn accept(&self) -> Result<()> {
+        let shared = &self.shared;
+        let mut catalogue = shared.catalogue();
+        let manifest = shared.refreshed(&catalogue.manifest);
+        shared.store(&mut catalogue, manifest)?;
+        catalogue.spares = tidy(
+            &shared.io,
+            &shared.options,
+            &self.names,
+            &catalogue.manifest,
+        )?;
         Ok(())
     }
 

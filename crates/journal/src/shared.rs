@@ -52,7 +52,6 @@ pub(crate) struct Parts {
     pub(crate) io: Arc<dyn Io>,
     pub(crate) options: Options,
     pub(crate) manifest: Manifest,
-    pub(crate) spares: Vec<String>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) last_lsn: u64,
     pub(crate) lock: Box<dyn Send + Sync>,
@@ -71,7 +70,7 @@ impl Shared {
             awaited: Mutex::new(BTreeSet::new()),
             catalogue: Mutex::new(Catalogue {
                 manifest: parts.manifest,
-                spares: parts.spares,
+                spares: Vec::new(),
             }),
             sync_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),

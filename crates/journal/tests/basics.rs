@@ -118,6 +118,7 @@ fn a_real_folder_works_the_same() {
         Journal::open(folder.io(), options()),
         Err(Error::Locked { .. })
     ));
+    opened.recovery.accept().unwrap();
     assert!(opened.writer.prepare_spare().unwrap());
     for n in 0..300_u64 {
         opened.appender.begin();

@@ -157,7 +157,9 @@ fn a_crash_while_opening_is_harmless() {
             drop(opened);
             disk.lose_power(writes);
             let first = Journal::open(std::sync::Arc::new(disk.clone()), options());
-            if let Ok(mut opened) = first {
+            if let Ok(mut opened) = first
+                && opened.recovery.accept().is_ok()
+            {
                 opened.appender.begin();
                 append(&mut opened, 0, b"never acknowledged");
                 let _ = opened.writer.write(opened.appender.seal().unwrap());

@@ -13,6 +13,7 @@ use support::{append, commit, open, open_with, options, replayed, try_replay, wr
 fn try_open(disk: &MemoryIo) -> polybus_journal::Result<Opened> {
     let opened = Journal::open(Arc::new(disk.clone()), options())?;
     try_replay(&opened)?;
+    opened.recovery.accept()?;
     Ok(opened)
 }
 
@@ -59,8 +60,12 @@ fn flip_everywhere(clean: bool) {
         while at < bytes.len() {
             let copy = disk.fork();
             copy.flip_bit(name, at as u64, (at % 8) as u8).unwrap();
+            let before = copy.contents("MANIFEST").unwrap();
             match try_open(&copy) {
-                Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => seen += 1,
+                Err(Error::Corrupt { .. } | Error::NewerFormat { .. }) => {
+                    seen += 1;
+                    assert_eq!(copy.contents("MANIFEST").unwrap(), before, "evidence");
+                }
                 Err(error) => panic!("{name} at {at}: {error}"),
                 Ok(opened) => {
                     harmless += 1;

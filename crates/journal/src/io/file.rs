@@ -2,7 +2,8 @@
 //!
 //! A durable write is one `pwritev2` with `RWF_DSYNC` on Linux (one call, and several can be in
 //! flight on one file), a write and a sync elsewhere. Recovery reads with `O_DIRECT` where the
-//! file system takes it: after a failed sync the page cache shows bytes that the disk lacks.
+//! file system takes it, and has the system forget its copy where it does not: after a failed sync
+//! the page cache shows bytes that the disk lacks.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, IoSlice, Result};
@@ -128,9 +129,20 @@ fn open_uncached(path: &Path) -> Result<File> {
         .custom_flags(rustix::fs::OFlags::DIRECT.bits().cast_signed())
         .open(path);
     match direct {
-        Err(error) if error.kind() == ErrorKind::InvalidInput => File::open(path),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => open_forgotten(path),
         result => result,
     }
+}
+
+/// Opens a file of which the page cache holds nothing that the disk may lack. A failed sync leaves
+/// pages that count as clean; what still is dirty must reach the disk, or nothing is read. Where
+/// memory is the disk (tmpfs), nothing is forgotten and nothing need be.
+#[cfg(target_os = "linux")]
+fn open_forgotten(path: &Path) -> Result<File> {
+    let file = File::open(path)?;
+    file.sync_all()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+    Ok(file)
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -245,5 +257,43 @@ impl IoFile for DiskFile {
 
     fn len(&self) -> Result<u64> {
         self.file.metadata().map(|metadata| metadata.len())
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::io::IoSliceMut;
+
+    use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+    use super::*;
+
+    /// Whether a read would be served from the page cache.
+    fn is_cached(file: &File) -> Option<bool> {
+        let mut byte = [0];
+        let flags = ReadWriteFlags::NOWAIT;
+        match preadv2(file, &mut [IoSliceMut::new(&mut byte)], 4096, flags) {
+            Ok(_) => Some(true),
+            Err(Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_directly_is_not_read_from_the_page_cache() {
+        let path = std::env::temp_dir().join(format!("polybus-cached-{}", std::process::id()));
+        fs::write(&path, [7; 3 * 4096]).unwrap();
+        let before = File::open(&path).unwrap();
+        let was_cached = is_cached(&before);
+        let file = open_forgotten(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        if was_cached != Some(true) {
+            return; // This file system does not tell.
+        }
+        let is_memory = rustix::fs::fstatfs(&file).unwrap().f_type == 0x0102_1994;
+        assert_eq!(is_cached(&file), Some(is_memory));
+        let mut byte = [0];
+        file.read_at(&mut byte, 8192).unwrap();
+        assert_eq!(byte, [7]);
     }
 }

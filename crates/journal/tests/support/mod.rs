@@ -20,7 +20,9 @@ pub(crate) fn options() -> Options {
 }
 
 pub(crate) fn open_with(disk: &MemoryIo, options: Options) -> Opened {
-    Journal::open(Arc::new(disk.clone()), options).unwrap()
+    let opened = Journal::open(Arc::new(disk.clone()), options).unwrap();
+    opened.recovery.accept().unwrap();
+    opened
 }
 
 pub(crate) fn open(disk: &MemoryIo) -> Opened {
