@@ -25,20 +25,13 @@ pub enum CodecError {
     Text,
     /// A field is null in a version where it cannot be.
     Null,
-    /// The tags of tagged fields do not rise.
-    TagOrder(u32),
+    /// The arrays of one frame would take more memory than one may have.
+    TooMuch,
     /// The codec has no such API, or not in this version.
     UnknownVersion {
         /// The API's number.
         api: i16,
         /// The version asked for.
-        version: i16,
-    },
-    /// A field that matters has no place in the version it should be written in.
-    NotInVersion {
-        /// The field.
-        field: &'static str,
-        /// The version.
         version: i16,
     },
 }
@@ -59,12 +52,9 @@ impl fmt::Display for CodecError {
             Self::Varint => write!(f, "a variable-length integer is too long"),
             Self::Text => write!(f, "a string is not UTF-8"),
             Self::Null => write!(f, "a field is null that cannot be"),
-            Self::TagOrder(tag) => write!(f, "tagged field {tag} is out of order"),
+            Self::TooMuch => write!(f, "the arrays of a frame take too much memory"),
             Self::UnknownVersion { api, version } => {
                 write!(f, "API {api} has no version {version} here")
-            }
-            Self::NotInVersion { field, version } => {
-                write!(f, "{field} cannot be said in version {version}")
             }
         }
     }
