@@ -4,7 +4,7 @@ use polybus_model::{DeathReason, Delivery, Event, LeaseId, Message, Millis, Repl
 
 use crate::queue::Queue;
 use crate::queue::block::Cold;
-use crate::queue::entry::REDELIVERED;
+use crate::queue::entry::{Entry, REDELIVERED};
 use crate::queue::leases::{Lease, NONE};
 use crate::session::{ConsumerRef, LaneState, Session};
 use crate::slab::Slab;
@@ -23,6 +23,18 @@ enum Obstacle {
     OwnCredit,
     Lane,
     Session,
+}
+
+/// What the consumer whose turn it is makes of a message that was just published.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Offer {
+    /// Nobody waits, or something stands before the message: it has to go through the queue.
+    Declined,
+    /// It was handed over to a consumer that settles with the delivery: it ended in the turn in which it came, and there is
+    /// nothing to store.
+    Ended,
+    /// This consumer gets it, its credit is used; it is to be leased to it once it is stored.
+    Claimed(u32),
 }
 
 impl Engine {
@@ -86,14 +98,14 @@ impl Engine {
         }
     }
 
-    /// Gives a message that was just published to a consumer that waits and settles with the delivery: then it ends in the turn
-    /// in which it came, and there is nothing to store. False if it has to go through the queue.
-    pub(crate) fn hand_over(
+    /// Offers a message that was just published to the consumer whose turn it is, if it waits and nothing stands before the
+    /// message.
+    pub(crate) fn offer(
         &mut self,
         slot: u32,
         message: &Message,
         turn: &mut Turn<'_, impl Store>,
-    ) -> bool {
+    ) -> Offer {
         let Self {
             queues,
             lanes,
@@ -101,23 +113,26 @@ impl Engine {
             ..
         } = self;
         let Some(queue) = queues.get_mut(slot) else {
-            return false;
+            return Offer::Declined;
         };
         // With levels, a later message of the same batch may have to go first.
-        if queue.has_levels() || queue.ready.len() > 0 || !queue.takes.is_empty() {
-            return false;
+        let in_line = queue.has_levels()
+            || queue.ready.len() > 0
+            || !queue.takes.is_empty()
+            || !queue.can_kill();
+        if in_line {
+            return Offer::Declined;
         }
-        let waits = next_consumer(queue, slot, lanes, sessions);
-        let Some(consumer) = waits.and_then(|at| queue.consumers.get_mut(at)) else {
-            return false;
+        let Some(at) = next_consumer(queue, slot, lanes, sessions) else {
+            return Offer::Declined;
+        };
+        claim(queue, at, message, lanes, sessions);
+        let Some(consumer) = queue.consumers.get(at) else {
+            return Offer::Declined;
         };
         if !consumer.auto_settle {
-            return false;
+            return Offer::Claimed(at);
         }
-        if let Some(session) = sessions.get_mut(consumer.session) {
-            session.outstanding += message.memory_size();
-        }
-        let session = consumer.session_id;
         let delivery = Delivery {
             lane: consumer.lane_id,
             subscriber: consumer.subscriber,
@@ -126,9 +141,28 @@ impl Engine {
             redelivered: false,
             attempts: None,
         };
-        queue.consumers.rotate();
-        turn.tell(session, Event::Delivery(delivery));
-        true
+        turn.tell(consumer.session_id, Event::Delivery(delivery));
+        Offer::Ended
+    }
+
+    /// Leases a message to the consumer that claimed it when it was published.
+    pub(crate) fn lend_claimed(
+        &mut self,
+        slot: u32,
+        at: u32,
+        entry: Entry,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let crowded = self.resident_bytes > self.options.resident_bytes_max;
+        self.next_stamp = self.next_stamp.wrapping_add(1);
+        let id = LeaseId {
+            queue: slot,
+            slot: NONE,
+            stamp: self.next_stamp,
+        };
+        if let Some(queue) = self.queues.get_mut(slot) {
+            lend(queue, id, at, entry, crowded, turn);
+        }
     }
 
     /// A load brought messages (or not: then they are asked for again when they are wanted).
@@ -216,59 +250,85 @@ fn expire(queue: &mut Queue, left: &mut usize, turn: &mut Turn<'_, impl Store>) 
 /// Hands the head to the consumer whose turn it is.
 fn deliver(
     queue: &mut Queue,
-    mut id: LeaseId,
+    id: LeaseId,
     crowded: bool,
     lanes: &mut Slab<LaneState>,
     sessions: &mut Slab<Session>,
     turn: &mut Turn<'_, impl Store>,
 ) {
-    let (Some(at), Some(mut entry)) = (queue.consumers.next(), queue.ready.pop()) else {
+    let (Some(at), Some(entry)) = (queue.consumers.next(), queue.ready.pop()) else {
         return;
     };
-    let attempts = queue.attempts_of(&entry);
-    let (Some(consumer), Some(message)) = (queue.consumers.get_mut(at), entry.message.clone())
-    else {
+    let Some(message) = entry.message.as_ref() else {
         return;
     };
-    let (session_id, lane_id, subscriber) =
-        (consumer.session_id, consumer.lane_id, consumer.subscriber);
-    if let Some(session) = sessions.get_mut(consumer.session) {
-        session.outstanding += message.memory_size();
-    }
-    let redelivered = entry.has(REDELIVERED);
-    let lease = if consumer.auto_settle {
-        queue.end(&entry, turn.store);
-        None
-    } else {
-        consumer.held += 1;
-        if let Some(lane) = lanes.get_mut(consumer.lane) {
-            lane.held += 1;
+    claim(queue, at, message, lanes, sessions);
+    lend(queue, id, at, entry, crowded, turn);
+}
+
+/// The consumer whose turn it is gets a message: it is the next one's turn.
+fn claim(
+    queue: &mut Queue,
+    at: u32,
+    message: &Message,
+    lanes: &mut Slab<LaneState>,
+    sessions: &mut Slab<Session>,
+) {
+    if let Some(consumer) = queue.consumers.get_mut(at) {
+        if let Some(session) = sessions.get_mut(consumer.session) {
+            session.outstanding += message.memory_size();
         }
-        let timeout = consumer.timeout;
+        if !consumer.auto_settle {
+            consumer.held += 1;
+            if let Some(lane) = lanes.get_mut(consumer.lane) {
+                lane.held += 1;
+            }
+        }
+    }
+    queue.consumers.rotate();
+}
+
+/// Hands a message that is in no other place to the consumer that has claimed it.
+fn lend(
+    queue: &mut Queue,
+    mut id: LeaseId,
+    at: u32,
+    mut entry: Entry,
+    crowded: bool,
+    turn: &mut Turn<'_, impl Store>,
+) {
+    let attempts = queue.attempts_of(&entry);
+    let (Some(consumer), Some(message)) = (queue.consumers.get(at), entry.message.clone()) else {
+        return;
+    };
+    let session = consumer.session_id;
+    let mut delivery = Delivery {
+        lane: consumer.lane_id,
+        subscriber: consumer.subscriber,
+        lease: None,
+        message,
+        redelivered: entry.has(REDELIVERED),
+        attempts,
+    };
+    if consumer.auto_settle {
+        queue.end(&entry, turn.store);
+    } else {
+        let (holder, timeout) = (consumer.holder, consumer.timeout);
         if crowded && entry.stand.is_some() && queue.settings.dead_letter.is_none() {
             entry.message = None;
         }
         let lease = Lease {
             entry,
-            holder: consumer.holder,
+            holder,
             consumer: at,
             counted: true,
             since: turn.now,
         };
         id.slot = queue.leases.insert(lease, id.stamp);
         watch_leases(queue, timeout, turn.now);
-        Some(id)
-    };
-    queue.consumers.rotate();
-    let delivery = Delivery {
-        lane: lane_id,
-        subscriber,
-        lease,
-        message,
-        redelivered,
-        attempts,
-    };
-    turn.tell(session_id, Event::Delivery(delivery));
+        delivery.lease = Some(id);
+    }
+    turn.tell(session, Event::Delivery(delivery));
 }
 
 /// Makes sure that a lease made now is looked at when it is too old.

@@ -7,6 +7,7 @@ use polybus_model::{
 
 use crate::Engine;
 use crate::Store;
+use crate::deliver::Offer;
 use crate::queue::entry::{DURABLE, Entry, NEVER};
 use crate::record::{self, Stand, Target, kind};
 use crate::routing::{RouteError, RouteMode};
@@ -132,8 +133,8 @@ impl Engine {
         self.failure(kind, Resource::Topic, &name, namespace)
     }
 
-    /// Puts a message into queues: a record for those that want one, and an entry in each. Where a consumer waits that settles
-    /// with the delivery, the message is handed over and no queue ever holds it.
+    /// Puts a message into queues: a record for those that want one, and an entry in each. Where a consumer waits, no queue
+    /// ever has it ready: it is handed over at once, or leased as soon as its record is staged.
     pub(crate) fn enqueue(
         &mut self,
         message: &Message,
@@ -146,20 +147,20 @@ impl Engine {
         for slot in slots {
             if self.refuses(*slot, message, turn) {
                 placed.refused = true;
-            } else if self.hand_over(*slot, message, turn) {
-                // It came and went: nothing of it is kept.
-            } else if let Some(planned) = self.plan(*slot, message, turn.now) {
-                plan.push(planned);
+                continue;
             }
+            let consumer = match self.offer(*slot, message, turn) {
+                Offer::Declined => None,
+                Offer::Ended => continue,
+                Offer::Claimed(at) => Some(at),
+            };
+            plan.extend(self.plan(*slot, consumer, message, turn.now));
         }
         let stand = self.journal(message, &plan, turn);
         for planned in &plan {
             placed.journaled |= planned.durable;
-            let Some(queue) = self.queues.get_mut(planned.slot) else {
-                continue;
-            };
             let journaled = planned.durable || planned.cold;
-            queue.ready.push(Entry {
+            let entry = Entry {
                 sequence: planned.target.sequence,
                 stand: stand.filter(|_| journaled),
                 body_len: message.body().len() as u32,
@@ -167,7 +168,12 @@ impl Engine {
                 level: planned.level,
                 expiry: planned.target.expiry.unwrap_or(NEVER),
                 message: (!planned.cold).then(|| message.clone()),
-            });
+            };
+            if let Some(at) = planned.consumer {
+                self.lend_claimed(planned.slot, at, entry, turn);
+            } else if let Some(queue) = self.queues.get_mut(planned.slot) {
+                queue.ready.push(entry);
+            }
             self.touch(planned.slot);
         }
         self.work.plan = plan;
@@ -211,7 +217,13 @@ impl Engine {
         true
     }
 
-    fn plan(&mut self, slot: u32, message: &Message, now: u64) -> Option<Planned> {
+    fn plan(
+        &mut self,
+        slot: u32,
+        consumer: Option<u32>,
+        message: &Message,
+        now: u64,
+    ) -> Option<Planned> {
         let max = self.options.resident_bytes_max;
         let resident = self.resident_bytes;
         let queue = self.queues.get_mut(slot)?;
@@ -229,7 +241,8 @@ impl Engine {
             },
             level: queue.level_of(message.priority()),
             durable,
-            cold: resident > max && queue.has_backlog(resident / 2 > max),
+            cold: consumer.is_none() && resident > max && queue.has_backlog(resident / 2 > max),
+            consumer,
         })
     }
 

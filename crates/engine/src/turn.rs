@@ -76,6 +76,8 @@ pub(crate) struct Planned {
     pub(crate) level: u8,
     pub(crate) durable: bool,
     pub(crate) cold: bool,
+    /// The consumer that waits for it.
+    pub(crate) consumer: Option<u32>,
 }
 
 /// What is carried through a turn; its memory is used again.

@@ -1,10 +1,14 @@
 //! Credit, turns, exclusivity, flow.
 
+use bytes::Bytes;
 use polybus_model::{
-    Event, Kind, Outcome, QueueKind, QueueSettings, Request, SessionId, SubscriberId,
+    Binding, Destination, Event, Kind, Outcome, QueueKind, QueueSettings, Request, SessionId,
+    Settle, SubscriberId, Table, TopicKind, TopicSettings,
 };
 
-use super::desk::{Desk, bodies, deliveries, durable, name, subscribe};
+use super::desk::{
+    Desk, bodies, body, deliveries, durable, message, message_with, name, publish, subscribe,
+};
 use crate::Options;
 
 fn who(told: super::desk::Told) -> Vec<u32> {
@@ -57,11 +61,102 @@ fn what_ends_as_it_comes_is_not_stored() {
     let before = desk.shelf.records.len();
     assert_eq!(bodies(desk.send("q", &["a", "b"])), ["a", "b"]);
     assert_eq!(desk.shelf.records.len(), before);
-    // Behind one that acknowledges, it waits in the queue and is stored.
+    // For one that acknowledges it is stored.
     desk.subscribe(3, subscribe("q", 2));
     let got = deliveries(desk.send("q", &["c", "d"]));
     assert_eq!(got.iter().filter(|one| one.lease.is_some()).count(), 1);
     assert_eq!(desk.shelf.live(), 1);
+}
+
+#[test]
+fn what_is_leased_as_it_comes_is_stored_and_returns_to_its_place() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    let mut one = subscribe("q", 1);
+    one.credit = Some(2);
+    desk.subscribe(2, one);
+    let got = deliveries(desk.send("q", &["a", "b", "c"]));
+    assert_eq!(got.iter().map(body).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(
+        got.iter()
+            .all(|one| one.lease.is_some() && !one.redelivered)
+    );
+    assert_eq!(desk.shelf.live(), 3);
+    // One comes back and another is published in the same batch: the one that came back goes first.
+    let lease = got[0].lease.into_iter().collect();
+    let released = Request::Settle(Settle {
+        leases: lease,
+        outcome: Outcome::Release { failed: false },
+    });
+    let published = Request::Publish(publish(message("", "q", "d")));
+    let again = deliveries(desk.batch(2, vec![released, published]));
+    assert_eq!(again.len(), 1);
+    assert_eq!(
+        (body(&again[0]), again[0].redelivered),
+        ("a".to_owned(), true)
+    );
+    desk.detach(2);
+    assert_eq!(desk.drain("q"), ["a", "b", "c", "d"]);
+    assert_eq!(desk.shelf.live(), 0);
+}
+
+#[test]
+fn the_credit_that_one_message_uses_in_two_queues_is_counted_once_for_each() {
+    let mut desk = Desk::new();
+    let fanout = TopicSettings {
+        kind: TopicKind::Fanout,
+        delayed: false,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        alternate: None,
+        arguments: Table::new(),
+    };
+    let mut requests = vec![Request::DeclareTopic {
+        name: name("t"),
+        settings: Some(Box::new(fanout)),
+    }];
+    for queue in ["q1", "q2"] {
+        desk.declare(queue, durable());
+        requests.push(Request::Bind(Box::new(Binding {
+            source: name("t"),
+            destination: Destination::Queue(name(queue)),
+            key: Bytes::new(),
+            arguments: Table::new(),
+        })));
+    }
+    desk.batch(1, requests);
+    desk.batch(2, vec![Request::LaneCredit { limit: Some(1) }]);
+    desk.subscribe(2, subscribe("q1", 1));
+    desk.subscribe(2, subscribe("q2", 2));
+    let message = publish(message("t", "", "a"));
+    let got = deliveries(desk.batch(1, vec![Request::Publish(message)]));
+    assert_eq!(got.len(), 1, "the lane takes one");
+    assert_eq!(desk.shelf.live(), 1, "one record for both queues");
+    let lease = got[0].lease.into_iter().collect();
+    let more = deliveries(desk.settle(2, lease, Outcome::Accept));
+    assert_eq!(more.len(), 1);
+    assert_ne!(more[0].subscriber, got[0].subscriber);
+    let lease = more[0].lease.into_iter().collect();
+    desk.settle(2, lease, Outcome::Accept);
+    assert_eq!(desk.shelf.live(), 0);
+}
+
+#[test]
+fn a_message_leased_as_it_comes_keeps_its_time_to_live() {
+    let mut desk = Desk::new();
+    desk.declare("q", durable());
+    desk.subscribe(2, subscribe("q", 1));
+    let message = message_with("", "q", "a", |parts| parts.ttl = Some(100));
+    let got = deliveries(desk.batch(1, vec![Request::Publish(publish(message))]));
+    desk.batch(2, vec![Request::Flow { active: false }]);
+    desk.wait(99);
+    let lease = got[0].lease.into_iter().collect();
+    desk.settle(2, lease, Outcome::Release { failed: false });
+    assert_eq!(desk.engine.queues("/")[0].ready, 1);
+    desk.wait(1);
+    assert_eq!(desk.engine.queues("/")[0].ready, 0);
+    assert_eq!(desk.shelf.live(), 0);
 }
 
 #[test]
