@@ -224,8 +224,10 @@ impl Consumers {
 
     /// The one whose turn it is had it: it goes to the end of its ring.
     pub(crate) fn rotate(&mut self) {
-        if let Some((_, ring)) = self.rings.iter_mut().find(|(_, ring)| !ring.is_empty()) {
-            ring.rotate_left(usize::from(ring.len() > 1));
+        if let Some((_, ring)) = self.rings.iter_mut().find(|(_, ring)| !ring.is_empty())
+            && ring.len() > 1
+        {
+            ring.rotate_left(1);
         }
     }
 

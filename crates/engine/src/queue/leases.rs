@@ -29,6 +29,15 @@ struct Slot {
     lease: Option<Lease>,
 }
 
+impl Slot {
+    const FREE: Self = Self {
+        stamp: 0,
+        previous: NONE,
+        next: NONE,
+        lease: None,
+    };
+}
+
 /// A lane that holds, or may come to hold, messages of this queue.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holder {
@@ -98,21 +107,18 @@ impl Leases {
         self.hot_bytes += lease.entry.memory_size();
         let next = self.first_of(lease.holder).unwrap_or(NONE);
         let holder = lease.holder;
-        let filled = Slot {
-            stamp,
-            previous: NONE,
-            next,
-            lease: Some(lease),
-        };
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.slots.push(filled.clone());
+                self.slots.push(Slot::FREE);
                 (self.slots.len() - 1) as u32
             }
         };
         if let Some(place) = self.slots.get_mut(slot as usize) {
-            *place = filled;
+            place.stamp = stamp;
+            place.previous = NONE;
+            place.next = next;
+            place.lease = Some(lease);
         }
         if let Some(behind) = self.slots.get_mut(next as usize) {
             behind.previous = slot;
