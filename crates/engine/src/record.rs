@@ -20,6 +20,7 @@
 
 pub(crate) mod codec;
 pub(crate) mod message;
+mod plain;
 pub(crate) mod settings;
 
 use std::fmt;
@@ -80,6 +81,13 @@ pub(crate) struct Target {
     pub(crate) expiry: Option<Millis>,
 }
 
+impl Target {
+    fn flags(&self) -> u8 {
+        let transient = if self.transient { TRANSIENT } else { 0 };
+        transient | self.expiry.map_or(0, |_| EXPIRES)
+    }
+}
+
 /// Starts a payload.
 pub(crate) fn begin(out: &mut Vec<u8>, kind: u8) {
     out.clear();
@@ -100,13 +108,18 @@ pub(crate) fn open<'a>(payload: &'a [u8]) -> Result<(u8, Bounded<'a>), Corrupt> 
 
 /// Writes a publish record up to where the message's bytes follow.
 pub(crate) fn put_publish(out: &mut Vec<u8>, targets: &[Target], message: &Message) {
+    if !plain::put(out, targets, message) {
+        put_publish_in_parts(out, targets, message);
+    }
+}
+
+fn put_publish_in_parts(out: &mut Vec<u8>, targets: &[Target], message: &Message) {
     begin(out, kind::PUBLISH);
     out.put_u32(targets.len() as u32);
     for target in targets {
         out.put_u64(target.queue);
         out.put_u64(target.sequence);
-        let transient = if target.transient { TRANSIENT } else { 0 };
-        out.put_u8(transient | target.expiry.map_or(0, |_| EXPIRES));
+        out.put_u8(target.flags());
         if let Some(expiry) = target.expiry {
             out.put_u64(expiry);
         }

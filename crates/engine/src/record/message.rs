@@ -25,15 +25,8 @@ const REKEYED: u8 = 32;
 
 /// Writes all but the texts and the body: [`Message::inline_bytes`] and [`Message::shared_body`] follow.
 pub(crate) fn put_head(out: &mut Vec<u8>, message: &Message) {
-    let mut flags = if message.is_durable() { DURABLE } else { 0 };
-    flags |= message.priority().map_or(0, |_| PRIORITY);
-    flags |= message.ttl().map_or(0, |_| TTL);
-    flags |= message.deaths().map_or(0, |_| DEATHS);
-    let Marks { delayed, rekeyed } = message.marks();
-    flags |= if delayed { DELAYED } else { 0 };
-    flags |= if rekeyed { REKEYED } else { 0 };
     out.put_u8(message.origin().0);
-    out.put_u8(flags);
+    out.put_u8(flags(message));
     if let Some(priority) = message.priority() {
         out.put_u8(priority);
     }
@@ -47,6 +40,22 @@ pub(crate) fn put_head(out: &mut Vec<u8>, message: &Message) {
     out.put_u16(message.key().len() as u16);
     out.put_u32(message.properties().len() as u32);
     out.put_u32(message.body().len() as u32);
+}
+
+fn flags(message: &Message) -> u8 {
+    let mut flags = if message.is_durable() { DURABLE } else { 0 };
+    flags |= message.priority().map_or(0, |_| PRIORITY);
+    flags |= message.ttl().map_or(0, |_| TTL);
+    flags |= message.deaths().map_or(0, |_| DEATHS);
+    let Marks { delayed, rekeyed } = message.marks();
+    flags |= if delayed { DELAYED } else { 0 };
+    flags | if rekeyed { REKEYED } else { 0 }
+}
+
+/// The flags of a message whose head is they, its origin and its lengths alone.
+pub(super) fn plain_flags(message: &Message) -> Option<u8> {
+    let flags = flags(message);
+    (flags & (PRIORITY | TTL | DEATHS) == 0).then_some(flags)
 }
 
 /// What recovery wants to know of a message without reading it.
