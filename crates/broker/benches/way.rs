@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
+#[path = "../../server/src/allocator.rs"]
+mod allocator;
 mod world;
 
 use divan::Bencher;
@@ -13,7 +15,7 @@ use world::{BATCH, SHAPES, Shape, World};
 
 /// As the server has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 const BACKLOG_BATCHES: usize = 100;
 

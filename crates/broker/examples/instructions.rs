@@ -5,6 +5,8 @@
 
 #![allow(missing_docs, unreachable_pub)]
 
+#[path = "../../server/src/allocator.rs"]
+mod allocator;
 #[path = "../benches/world/mod.rs"]
 mod world;
 
@@ -14,7 +16,7 @@ use world::{BATCH, SHAPES, World};
 
 /// As the server has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -5,6 +5,8 @@
 //!    `-> control (client) ~ control.sock ~> control (server) -> broker's administration
 //! ```
 
+#[cfg(feature = "mimalloc")]
+mod allocator;
 mod cli;
 mod clock;
 mod config;
@@ -26,11 +28,9 @@ use std::process::ExitCode;
 use cli::console::{Failure, print, tell};
 use cli::{Typed, What};
 
-/// Messages are made on one thread and freed on another, in the sizes of their bodies: mimalloc gives such memory back to
-/// its own thread without a lock and keeps a long-running broker's memory flat, where glibc's arenas fragment.
 #[cfg(feature = "mimalloc")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Mimalloc = allocator::Mimalloc;
 
 fn main() -> ExitCode {
     let environment = std::env::vars_os()
