@@ -61,13 +61,14 @@ def draw(outcome):
 
 
 def phases(marks, x):
-    """A tick for each; names that would stand on one another go to rows below."""
+    """A tick for each; names that would stand on one another go to rows below, and to nowhere when those are full."""
     out, ends = [], [0.0, 0.0, 0.0]
     for seconds, name in marks:
         at = x(seconds)
         left = min(at, RIGHT - 6.2 * len(name))
-        row = next((row for row, end in enumerate(ends) if left >= end), 2)
-        ends[row] = left + 6.2 * len(name) + 8
+        row = next((row for row, end in enumerate(ends) if left >= end), None)
         out.append(f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{BOTTOM}"/>')
-        out.append(text(left, BOTTOM + 33 + 12 * row, "dim", name))
+        if row is not None:
+            ends[row] = left + 6.2 * len(name) + 8
+            out.append(text(left, BOTTOM + 33 + 12 * row, "dim", name))
     return out

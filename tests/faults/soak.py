@@ -26,7 +26,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
     parser.add_argument("--seconds", type=float, help="how long the fast publisher and the publishers beside those that never acknowledge go on")
     parser.add_argument("--kills", type=int, help="how often the broker is killed")
-    parser.add_argument("--page", type=pathlib.Path, help="the page to write, its charts beside it")
+    parser.add_argument("--page", type=pathlib.Path, help="the page to write, its charts beside it; not with --quick")
     arguments = parser.parse_args()
     if unknown := set(arguments.scenario) - names.keys():
         parser.error(f"no scenario {', '.join(unknown)}; there are {', '.join(names)}")
@@ -37,7 +37,7 @@ def main():
         outcome = play(names[name], f"{folder}/{name}", arguments.quick, seconds=arguments.seconds, kills=arguments.kills)
         tell(outcome)
         failed += bool(outcome.broken)
-        if arguments.page:
+        if arguments.page and not arguments.quick:
             survival.keep(outcome, REPO / "target/soak")
             survival.write(REPO / "target/soak", arguments.page, list(names))
     print(f"{len(arguments.scenario) - failed} passed, {failed} failed, 0 skipped")
