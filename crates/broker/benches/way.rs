@@ -6,6 +6,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 #[path = "../../server/src/allocator.rs"]
+#[allow(unused_imports, reason = "its tests come without a harness here")]
 mod allocator;
 mod world;
 
