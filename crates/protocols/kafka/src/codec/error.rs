@@ -25,8 +25,10 @@ pub enum CodecError {
     Text,
     /// A field is null in a version where it cannot be.
     Null,
-    /// The arrays of one frame would take more memory than one may have.
+    /// The arrays of one frame, or the decompressed records of one batch, would take more memory than they may.
     TooMuch,
+    /// Compressed records cannot be decompressed.
+    Compressed,
     /// The codec has no such API, or not in this version.
     UnknownVersion {
         /// The API's number.
@@ -52,7 +54,8 @@ impl fmt::Display for CodecError {
             Self::Varint => write!(f, "a variable-length integer is too long"),
             Self::Text => write!(f, "a string is not UTF-8"),
             Self::Null => write!(f, "a field is null that cannot be"),
-            Self::TooMuch => write!(f, "the arrays of a frame take too much memory"),
+            Self::TooMuch => write!(f, "arrays or decompressed records take too much memory"),
+            Self::Compressed => write!(f, "records cannot be decompressed"),
             Self::UnknownVersion { api, version } => {
                 write!(f, "API {api} has no version {version} here")
             }

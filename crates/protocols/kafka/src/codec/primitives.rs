@@ -23,7 +23,7 @@ pub const ALLOWANCE_BYTES: usize = 64 * 1024 * 1024;
 pub type Uuid = [u8; 16];
 
 /// Reads a frame from its start to its end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader<'a> {
     whole: &'a Bytes,
     rest: &'a [u8],
@@ -39,6 +39,15 @@ impl<'a> Reader<'a> {
             rest: whole,
             allowance_bytes: ALLOWANCE_BYTES,
         }
+    }
+
+    /// Takes so many bytes to be read apart.
+    pub(super) fn part(&mut self, len: usize) -> Result<Self, CodecError> {
+        Ok(Self {
+            whole: self.whole,
+            rest: self.take(len)?,
+            allowance_bytes: self.allowance_bytes,
+        })
     }
 
     /// How many bytes are left.
@@ -230,11 +239,7 @@ impl<'a> Reader<'a> {
         for _ in 0..count {
             let tag = self.uvarint()?;
             let len = self.uvarint()? as usize;
-            let mut field = Self {
-                whole: self.whole,
-                rest: self.take(len)?,
-                allowance_bytes: self.allowance_bytes,
-            };
+            let mut field = self.part(len)?;
             if known(tag, &mut field)? {
                 field.finish()?;
             }

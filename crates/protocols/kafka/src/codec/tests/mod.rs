@@ -2,6 +2,7 @@
 
 use super::messages::*;
 
+mod batch;
 mod hostile;
 mod round_trip;
 pub(super) mod sample;

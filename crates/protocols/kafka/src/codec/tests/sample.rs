@@ -90,6 +90,6 @@ impl<T: Sample> Sample for Vec<T> {
 
 impl<T: Sample> Sample for Option<T> {
     fn sample(source: &mut Source) -> Self {
-        (source.byte() % 4 > 0).then(|| T::sample(source))
+        (!source.byte().is_multiple_of(4)).then(|| T::sample(source))
     }
 }
