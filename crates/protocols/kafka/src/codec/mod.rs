@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! bytes -> split_frame -> RequestHeader -> messages: a struct to each request     (tables of fields and versions)
-//!                                         batch, records: what a produce request carries
+//!                                      -> ProduceReader, batch, records: the hot ones, without allocating
 //! bytes <- write_response              <- messages: a struct to each response
+//!       <- FetchWriter                 <- batches, by reference
 //! ```
 //! No state, no input or output. Every byte is hostile until parsed: nothing here panics, recurses on input, or allocates by
 //! a count that a peer wrote.
@@ -12,21 +13,25 @@ mod api;
 mod batch;
 mod compression;
 mod error;
+mod fetch;
 mod frame;
 pub mod messages;
 mod primitives;
+mod produce;
 mod records;
 
 pub use api::Api;
 pub use batch::{BATCH_HEADER_BYTES, BatchError, BatchHeader, Batches, Marker, SentBatch};
 pub use compression::Compression;
 pub use error::CodecError;
+pub use fetch::{FetchHead, FetchWriter, FetchedPartition};
 pub use frame::{
     FRAME_BYTES_MAX, RequestHeader, read_response_header, split_frame, write_request,
     write_request_header, write_response, write_response_header,
 };
 pub use messages::Message;
 pub use primitives::{ALLOWANCE_BYTES, Reader, Uuid, Writer};
+pub use produce::{PRODUCE_BY_ID_FROM, ProduceReader, TopicRef};
 pub use records::{BatchBuilder, Record, RecordHeader, RecordHeaders, Records, read_records};
 
 #[cfg(test)]

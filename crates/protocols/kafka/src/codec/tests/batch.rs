@@ -134,7 +134,7 @@ fn control_batches_are_not_taken_from_producers() {
     assert_eq!(taken, [Err(BatchError::Control)]);
 }
 
-fn outbound_bytes(out: &mut Outbound) -> Vec<u8> {
+pub(super) fn outbound_bytes(out: &mut Outbound) -> Vec<u8> {
     let mut all = Vec::new();
     while !out.is_empty() {
         let mut slices = [std::io::IoSlice::new(&[]); 4];

@@ -4,6 +4,7 @@ use super::messages::*;
 
 mod batch;
 mod hostile;
+mod hot;
 mod round_trip;
 pub(super) mod sample;
 
