@@ -93,6 +93,8 @@ fn sync(inner: &Inner) -> Result<(), String> {
 
 fn upkeep(inner: &Inner) -> Result<(), String> {
     let mut upkeep = Upkeep::new(inner.options.segment_bytes);
+    // At once: writes to a fresh folder's first segment take longer than to one that was zeroed.
+    upkeep.prepare(&inner.shard, inner.look_at_disk()?)?;
     while !inner.shard.sleep(UPKEEP_EVERY) {
         let free = inner.look_at_disk()?;
         upkeep.step(&inner.shard, free)?;

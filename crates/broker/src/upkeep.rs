@@ -72,6 +72,11 @@ impl Upkeep {
         self.release_dead(shard)?;
         self.compact(shard, free)?;
         // Last: a segment that was just released needs no zeroing.
+        self.prepare(shard, free)
+    }
+
+    /// Zeroes a file for a later segment, if one is missing and there is room.
+    pub(crate) fn prepare(&self, shard: &Shard, free: Free) -> Result<(), String> {
         if free.spare > self.segment_bytes {
             forgive_full_disk(shard.writer.prepare_spare().map(|_| ()))?;
         }

@@ -6,7 +6,8 @@
 //!      [ open frame                   ] --full--> queue --seal()--> Writer::write
 //! ```
 //!
-//! There is exactly one open frame, and where it will lie is fixed when it opens, so a record's
+//! A segment is left when it is full, or when its file was not zeroed beforehand and the next one's
+//! is. There is exactly one open frame, and where it will lie is fixed when it opens, so a record's
 //! position is known when it is appended. A group never spans two frames. No disk is touched here.
 
 use std::collections::VecDeque;
@@ -202,7 +203,8 @@ impl Appender {
         self.frame += 1;
         self.frame_first_lsn = self.next_lsn;
         let end = u64::from(self.base) + header.disk_bytes();
-        if end >= u64::from(self.shared.options.segment_bytes) {
+        let is_full = end >= u64::from(self.shared.options.segment_bytes);
+        if is_full || self.shared.is_better_left(self.segment) {
             self.segment = self.shared.take_awaited_number();
             self.nonce = self.shared.nonce(self.segment);
             self.segment_first_lsn = self.next_lsn;

@@ -181,6 +181,7 @@ impl Recovery {
             &self.names,
             &catalogue.manifest,
         )?;
+        shared.note_spares(&catalogue);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::IoSlice;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crate::error::{Error, Result};
@@ -21,6 +21,8 @@ use crate::whole_file::Failure;
 
 /// How many frame buffers are kept for reuse.
 const BUFFERS_MAX: usize = 8;
+/// How much of a new file is zeroed and synced at a time.
+const ZEROING_BYTES: usize = 256 << 10;
 
 pub(crate) struct Shared {
     pub(crate) io: Arc<dyn Io>,
@@ -33,6 +35,10 @@ pub(crate) struct Shared {
     /// Segments that the appender has begun, and whose first frame is not written yet.
     awaited: Mutex<BTreeSet<u32>>,
     catalogue: Mutex<Catalogue>,
+    /// Whether a file waits to become a segment.
+    has_spare: AtomicBool,
+    /// The last journal segment that had to begin with an empty file; 0 before there was one.
+    grown_segment: AtomicU32,
     /// Held for a whole sync, so that none reports what another is still syncing.
     pub(crate) sync_turn: Mutex<()>,
     /// Held while a snapshot is written, since there is one draft.
@@ -72,6 +78,8 @@ impl Shared {
                 manifest: parts.manifest,
                 spares: Vec::new(),
             }),
+            has_spare: AtomicBool::new(false),
+            grown_segment: AtomicU32::new(0),
             sync_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),
             buffers: Mutex::new(Vec::new()),
@@ -132,6 +140,19 @@ impl Shared {
         number < self.next_segment.load(Ordering::Relaxed)
     }
 
+    /// Whether what goes to this segment makes its file grow, and need not any longer. A write that makes a file grow, or fills
+    /// it for the first time, takes the file system's journal too: two to three times as long.
+    pub(crate) fn is_better_left(&self, segment: u32) -> bool {
+        self.grown_segment.load(Ordering::Relaxed) == segment
+            && self.has_spare.load(Ordering::Relaxed)
+    }
+
+    /// To be called when the spare files have changed.
+    pub(crate) fn note_spares(&self, catalogue: &Catalogue) {
+        let has_spare = !catalogue.spares.is_empty();
+        self.has_spare.store(has_spare, Ordering::Relaxed);
+    }
+
     pub(crate) fn nonce(&self, segment: u32) -> u64 {
         segment_nonce(self.journal_id, self.epoch, segment)
     }
@@ -175,7 +196,12 @@ impl Shared {
             first_lsn: frame.segment_first_lsn,
             first_frame: frame.segment_first_frame,
         };
-        let file = self.open_new(frame.segment, catalogue.spares.pop().as_deref())?;
+        let spare = catalogue.spares.pop();
+        self.note_spares(&catalogue);
+        if spare.is_none() {
+            self.grown_segment.store(frame.segment, Ordering::Relaxed);
+        }
+        let file = self.open_new(frame.segment, spare.as_deref())?;
         write_header(file.as_ref(), &start)?;
         self.io
             .sync_folder()
@@ -244,6 +270,7 @@ impl Shared {
             self.io
                 .remove(&spare)
                 .map_err(|error| Error::io("removing", &spare, error))?;
+            self.note_spares(catalogue);
             result = manifest.store(&self.io);
         }
         match result {
@@ -258,7 +285,9 @@ impl Shared {
 
     /// Makes a file that is no segment any more (and not in the manifest) a spare one, or removes it.
     pub(crate) fn recycle(&self, catalogue: &mut Catalogue, number: u32) -> Result<()> {
-        recycle(&self.io, &self.options, &mut catalogue.spares, number)
+        let result = recycle(&self.io, &self.options, &mut catalogue.spares, number);
+        self.note_spares(catalogue);
+        result
     }
 
     /// Makes one zeroed spare file, if there are too few. Released segments are kept beyond that: they need no zeroing.
@@ -273,20 +302,22 @@ impl Shared {
             let _ = self.io.remove(&name);
             return Err(error);
         }
-        self.catalogue().spares.push(name);
+        let mut catalogue = self.catalogue();
+        catalogue.spares.push(name);
+        self.note_spares(&catalogue);
         Ok(true)
     }
 
     fn write_spare(&self, name: &str) -> Result<()> {
         let failed = |error| Error::io("preparing", name, error);
         let file = self.io.open(name, OpenMode::Create).map_err(failed)?;
-        let zeros = vec![0; 1 << 20];
+        let zeros = vec![0; ZEROING_BYTES];
         let bytes = u64::from(self.options.segment_bytes);
         let mut at = 0;
         while at < bytes {
             let len = (bytes - at).min(zeros.len() as u64) as usize;
             let mut parts = [IoSlice::new(&zeros[..len])];
-            // Piece by piece: one large sync would hold up the commits that come meanwhile.
+            // Piece by piece: a large sync would hold up the commits that come meanwhile.
             file.write_at(&mut parts, at, true).map_err(failed)?;
             at += len as u64;
         }

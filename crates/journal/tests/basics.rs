@@ -5,7 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use polybus_journal::{Durability, Error, Journal, Lsn, MemoryIo, Position, SegmentKind};
-use support::{TempFolder, append, open, open_with, options, replayed, write_all};
+use support::{TempFolder, append, commit, open, open_with, options, replayed, write_all};
 
 #[test]
 fn records_come_back_at_once_and_after_a_reopen() {
@@ -108,6 +108,24 @@ fn groups_roll_over_segments_and_stay_whole() {
         }
     }
     assert_eq!(scanned, 600);
+}
+
+#[test]
+fn a_segment_that_was_not_zeroed_is_left_for_one_that_is() {
+    let disk = MemoryIo::new();
+    let mut opened = open(&disk);
+    commit(&mut opened, &[b"in a file that grows"]);
+    let grown = commit(&mut opened, &[b"still"])[0].position.segment;
+    assert!(opened.writer.prepare_spare().unwrap());
+    commit(&mut opened, &[b"where it ends is known only now"]);
+    let zeroed = commit(&mut opened, &[b"in the next"])[0].position.segment;
+    assert_ne!(grown, zeroed);
+    assert!(opened.writer.prepare_spare().unwrap());
+    commit(&mut opened, &[b"and it stays there"]);
+    let last = commit(&mut opened, &[b"until it is full"])[0];
+    assert_eq!(last.position.segment, zeroed);
+    drop(opened);
+    assert_eq!(replayed(&open(&disk)).len(), 6);
 }
 
 #[test]
