@@ -24,6 +24,8 @@ use crate::upkeep::Upkeep;
 const TIMER_SLEEP_MS_MAX: u64 = 1000;
 /// How often old segments and disk space are looked at.
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+/// When a file is first zeroed for later; the start has the disk for itself until then.
+const UPKEEP_FIRST: Duration = Duration::from_millis(50);
 
 /// Starts them all.
 pub(crate) fn start(
@@ -93,7 +95,10 @@ fn sync(inner: &Inner) -> Result<(), String> {
 
 fn upkeep(inner: &Inner) -> Result<(), String> {
     let mut upkeep = Upkeep::new(inner.options.segment_bytes);
-    // At once: writes to a fresh folder's first segment take longer than to one that was zeroed.
+    // Soon: writes to a fresh folder's first segment take longer than to one that was zeroed.
+    if inner.shard.sleep(UPKEEP_FIRST) {
+        return Ok(());
+    }
     upkeep.prepare(&inner.shard, inner.look_at_disk()?)?;
     while !inner.shard.sleep(UPKEEP_EVERY) {
         let free = inner.look_at_disk()?;

@@ -15,6 +15,8 @@ mod control;
 mod link;
 mod listener;
 mod log;
+#[cfg(feature = "mimalloc")]
+mod memory;
 mod protocols;
 #[cfg(test)]
 mod scratch;

@@ -117,6 +117,8 @@ async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), F
     );
     print(&welcome(config, &addresses));
     tasks.push(tokio::spawn(control.serve(Arc::new(desk))));
+    #[cfg(feature = "mimalloc")]
+    tasks.push(tokio::spawn(crate::memory::give_back()));
     print("ready\n");
     let failure = tokio::select! {
         _ = terminate.recv() => None,
