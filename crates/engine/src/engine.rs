@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
+use crate::groups::Groups;
 use crate::namespace::Namespace;
 use crate::queue::Queue;
 use crate::record;
@@ -36,6 +37,7 @@ pub struct Engine {
     pub(crate) session_slots: FxHashMap<SessionId, u32>,
     pub(crate) lanes: Slab<LaneState>,
     pub(crate) delayed: DelayedMessages,
+    pub(crate) groups: Groups,
     /// Queues by their next deadline.
     pub(crate) timers: BTreeSet<(Millis, u32)>,
     pub(crate) next_incarnation: u64,
@@ -69,6 +71,7 @@ impl Engine {
             session_slots: FxHashMap::default(),
             lanes: Slab::default(),
             delayed: DelayedMessages::default(),
+            groups: Groups::default(),
             timers: BTreeSet::new(),
             next_incarnation: 1,
             next_stamp: 0,
@@ -225,11 +228,14 @@ impl Engine {
                 Ok(Answer::Now(Reply::Done))
             }
             Request::Refused { error, .. } => Err(*error),
+            Request::Group { number, request } => {
+                self.handle_group(asker, number, *request, turn);
+                Ok(Answer::Silent)
+            }
             Request::Authenticate(_)
             | Request::Open { .. }
             | Request::Drained { .. }
-            | Request::Log { .. }
-            | Request::Group { .. } => Ok(Answer::Silent),
+            | Request::Log { .. } => Ok(Answer::Silent),
         }
     }
 
@@ -304,6 +310,7 @@ impl Engine {
             }
         }
         self.release_delayed(&mut turn);
+        self.handle_group_timeouts(&mut turn);
         self.finish(&mut turn);
     }
 
@@ -311,7 +318,7 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Millis> {
         let queues = self.timers.first().map(|(due, _)| *due);
-        [queues, self.delayed.deadline()]
+        [queues, self.delayed.deadline(), self.groups.deadline()]
             .into_iter()
             .flatten()
             .min()

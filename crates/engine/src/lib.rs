@@ -6,6 +6,7 @@
 //! handle(batch) -> publish: route, one record, an entry in each queue      (publish, routing)
 //!                  settle:  end the lease, or give back, or bury           (consume, letters)
 //!                  define:  topics, bindings, queues, namespaces           (topics, queues, namespace)
+//!                  groups:  join, sync, commit                             (groups)
 //!               -> look after each queue touched: expire, deliver, limit   (deliver, queue)
 //!               -> journal what ended, confirm, set timers                 (engine)
 //! handle_loaded, handle_timeout, handle_detached: turns of the same kind
@@ -20,6 +21,7 @@ mod delayed;
 mod deliver;
 mod effects;
 mod engine;
+mod groups;
 pub mod inspect;
 mod letters;
 mod namespace;
@@ -39,6 +41,7 @@ mod turn;
 
 pub use effects::{Effects, Gated, Load};
 pub use engine::Engine;
+pub use groups::GroupOptions;
 pub use options::Options;
 pub use record::Corrupt;
 pub use recovery::{Recovery, ReplayOrigin};

@@ -2,7 +2,7 @@
 
 use polybus_model::Millis;
 
-use crate::HeaderReaders;
+use crate::{GroupOptions, HeaderReaders};
 
 /// An engine's bounds. The same options and inputs give the same effects.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Options {
     pub namespaces_max: usize,
     /// How long a consumer may hold a message where neither it nor the queue says; none: for ever.
     pub consumer_timeout: Option<Millis>,
+    /// What bounds groups.
+    pub groups: GroupOptions,
     /// How to read headers out of the property bytes of each protocol.
     pub header_readers: HeaderReaders,
     /// Keys the hash tables of names that peers choose.
@@ -40,6 +42,7 @@ impl Default for Options {
             subscribers_max: 65_536,
             namespaces_max: 1_000,
             consumer_timeout: Some(30 * 60 * 1_000),
+            groups: GroupOptions::default(),
             header_readers: HeaderReaders::new(),
             seed: 0,
         }

@@ -1,5 +1,5 @@
-//! The records that an engine journals, byte by byte. Numbers are little-endian; a name is a length byte and UTF-8; an
-//! option is 0, or 1 and a u64. Every payload starts with its kind and the version of its format, so that old records
+//! The records that an engine journals, byte by byte. Numbers are little-endian; a name is a length byte and UTF-8, a
+//! text a u32 and UTF-8; an option is 0, or 1 and a u64. Every payload starts with its kind and the version of its format, so that old records
 //! stay readable; what does not fit is [`Corrupt`], never a panic.
 //!
 //! | kind | payload after `kind u8, version u8` |
@@ -14,6 +14,10 @@
 //! | 9 queue declared | namespace name, incarnation u64, name, settings |
 //! | 10 queue deleted | incarnation u64 |
 //! | 11, 12 bound, unbound | namespace name, binding |
+//! | 32 offsets committed | namespace name, group text, offsets u32, each: log name, partition u32, offset u64, epoch option, time u64, remark text |
+//! | 33 offsets forgotten | namespace name, group text, partitions u32, each: log name, partition u32 |
+//! | 34 group changed | namespace name, group text, generation u32, flag u8 and, if 1, protocol type text, empty since option |
+//! | 35 group deleted | namespace name, group text |
 //!
 //! The message is written as in `record/message.rs`, settings and bindings as in `record/settings.rs`. A transient target
 //! is in the journal only to be out of memory: recovery passes it over.
@@ -45,6 +49,10 @@ pub(crate) mod kind {
     pub(crate) const QUEUE_DELETED: u8 = 10;
     pub(crate) const BOUND: u8 = 11;
     pub(crate) const UNBOUND: u8 = 12;
+    pub(crate) const OFFSETS_COMMITTED: u8 = 32;
+    pub(crate) const OFFSETS_FORGOTTEN: u8 = 33;
+    pub(crate) const GROUP_CHANGED: u8 = 34;
+    pub(crate) const GROUP_DELETED: u8 = 35;
 }
 
 const VERSION: u8 = 1;

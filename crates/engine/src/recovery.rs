@@ -14,6 +14,7 @@ use polybus_model::{Millis, Name};
 use rustc_hash::FxHashMap;
 
 use crate::delayed::Held;
+use crate::groups::RecoveredGroups;
 use crate::queue::Queue;
 use crate::queue::entry::{ATTEMPTED, DURABLE, Entry, NEVER, REDELIVERED};
 use crate::record::codec::Bounded;
@@ -38,6 +39,7 @@ pub enum ReplayOrigin {
 pub struct Recovery {
     options: Options,
     definitions: Definitions,
+    groups: RecoveredGroups,
     sequences: FxHashMap<u64, Sequences>,
     /// What the living among the delayed messages say, by sequence.
     delayed: FxHashMap<u64, Delayed>,
@@ -60,7 +62,9 @@ impl Engine {
         recovery.next_incarnation = snapshot.next_incarnation;
         for definition in snapshot.definitions {
             let (kind, mut from) = record::open(definition)?;
-            if !recovery.definitions.apply(kind, &mut from)? {
+            if !recovery.groups.apply(kind, &mut from)?
+                && !recovery.definitions.apply(kind, &mut from)?
+            {
                 return Err(Corrupt(format!("a definition of kind {kind}")));
             }
         }
@@ -99,6 +103,7 @@ impl Recovery {
         Self {
             options,
             definitions: Definitions::default(),
+            groups: RecoveredGroups::default(),
             sequences,
             delayed: FxHashMap::default(),
             snapshot_incarnations: 1,
@@ -153,6 +158,12 @@ impl Recovery {
     }
 
     fn replay_definition(&mut self, kind: u8, from: &mut Bounded<'_>) -> Result<(), Corrupt> {
+        if self.groups.apply(kind, from)? {
+            return Ok(());
+        }
+        if kind == kind::NAMESPACE_DELETED {
+            self.groups.drop_namespace(&from.clone().name()?);
+        }
         if !self.definitions.apply(kind, from)? {
             return Err(Corrupt(format!("a record of the unknown kind {kind}")));
         }
@@ -257,6 +268,7 @@ impl Recovery {
             }
         }
         self.finish_delayed(&mut engine, store)?;
+        self.groups.finish(&mut engine, now);
         engine.next_incarnation = engine.next_incarnation.max(self.next_incarnation);
         Ok(engine)
     }

@@ -94,6 +94,8 @@ impl Engine {
                     put(&buffer);
                 }
             }
+            self.groups
+                .put_definitions(slot, &namespace.name, &mut buffer, &mut put);
         }
         put(&[]);
     }

@@ -5,6 +5,7 @@ mod consuming;
 mod declaring;
 pub(crate) mod desk;
 mod dying;
+mod groups;
 mod letters;
 mod memory;
 mod model;

@@ -7,6 +7,7 @@
 //! ```
 
 mod catalog;
+mod groups;
 mod passwords;
 mod permissions;
 mod rules;

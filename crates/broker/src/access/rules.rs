@@ -4,7 +4,7 @@
 
 use polybus_model::{Batch, Destination, Error, Kind, Name, Publish, Request, Resource};
 
-use super::{Action, Permissions};
+use super::{Action, Permissions, groups};
 
 /// Replaces what the session may not do by its refusal.
 pub(crate) fn refuse_forbidden(batch: &mut Batch, permissions: &Permissions, namespace: &Name) {
@@ -16,7 +16,9 @@ pub(crate) fn refuse_forbidden(batch: &mut Batch, permissions: &Permissions, nam
         namespace,
     };
     for (_, request) in &mut batch.requests {
-        if let Err(error) = gate.check(request) {
+        if let Request::Group { request, .. } = request {
+            groups::refuse_forbidden(request, permissions);
+        } else if let Err(error) = gate.check(request) {
             *request = Request::Refused {
                 answers: request.answers(),
                 error: Box::new(error),

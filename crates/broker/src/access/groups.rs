@@ -1,0 +1,127 @@
+//! What requests about groups need: whoever works in a group, or looks at it, may read from a resource of its name; whoever
+//! deletes it or its offsets may configure it. Names of groups are no secret within a namespace. What is not allowed is replaced
+//! by its answer: a request about groups never fails its lane.
+
+use polybus_model::{GroupError, GroupReply, GroupRequest};
+
+use super::{Action, Permissions};
+
+/// Replaces a request, or what of it is not allowed, by its refusal.
+pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permissions) {
+    use GroupError::Forbidden;
+    let may = |action, group: &str| permissions.allows(action, group);
+    let reads = |group: &str| may(Action::Read, group);
+    let refusal = match request {
+        GroupRequest::Join(join) if !reads(&join.group) => GroupReply::Joined(Err(Forbidden)),
+        GroupRequest::Sync { membership, .. } if !reads(&membership.group) => {
+            GroupReply::Synced(Err(Forbidden))
+        }
+        GroupRequest::Heartbeat(membership) if !reads(&membership.group) => {
+            GroupReply::Done(Err(Forbidden))
+        }
+        GroupRequest::Leave { group, .. } if !reads(group) => GroupReply::Left(Err(Forbidden)),
+        GroupRequest::Commit { membership, .. } if !reads(&membership.group) => {
+            GroupReply::Committed(Err(Forbidden))
+        }
+        GroupRequest::Offsets { membership, .. } if !reads(&membership.group) => {
+            GroupReply::Offsets(Err(Forbidden))
+        }
+        GroupRequest::ForgetOffsets { group, .. } if !may(Action::Configure, group) => {
+            GroupReply::Committed(Err(Forbidden))
+        }
+        GroupRequest::Describe(names) => return refuse_each(names, reads),
+        GroupRequest::Delete(names) => {
+            return refuse_each(names, |group| may(Action::Configure, group));
+        }
+        GroupRequest::Join(_)
+        | GroupRequest::Sync { .. }
+        | GroupRequest::Heartbeat(_)
+        | GroupRequest::Leave { .. }
+        | GroupRequest::Commit { .. }
+        | GroupRequest::Offsets { .. }
+        | GroupRequest::ForgetOffsets { .. }
+        | GroupRequest::List
+        | GroupRequest::Refused(_) => return,
+    };
+    *request = GroupRequest::Refused(Box::new(refusal));
+}
+
+fn refuse_each(names: &mut [Result<String, GroupError>], may: impl Fn(&str) -> bool) {
+    for name in names {
+        if name.as_ref().is_ok_and(|name| !may(name)) {
+            *name = Err(GroupError::Forbidden);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use polybus_model::{Batch, Lane, Membership, Name, Request};
+
+    use super::*;
+    use crate::access::{Patterns, refuse_forbidden as refuse_batch};
+
+    fn asked(request: GroupRequest) -> GroupRequest {
+        let permissions = Permissions::new(&Patterns {
+            configure: "^mine$".into(),
+            write: String::new(),
+            read: "^(mine|ours)$".into(),
+        })
+        .unwrap();
+        let request = Request::Group {
+            number: 1,
+            request: Box::new(request),
+        };
+        let mut batch = Batch {
+            requests: vec![(Lane(1), request)],
+        };
+        refuse_batch(&mut batch, &permissions, &Name::new("/").unwrap());
+        match batch.requests.pop() {
+            Some((_, Request::Group { number: 1, request })) => *request,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn heartbeat(group: &str) -> GroupRequest {
+        GroupRequest::Heartbeat(Membership {
+            group: group.into(),
+            generation: None,
+            member: String::new(),
+            instance: None,
+        })
+    }
+
+    #[test]
+    fn working_in_a_group_needs_to_read_it() {
+        assert!(matches!(
+            asked(heartbeat("ours")),
+            GroupRequest::Heartbeat(_)
+        ));
+        match asked(heartbeat("theirs")) {
+            GroupRequest::Refused(reply) => assert!(matches!(
+                *reply,
+                GroupReply::Done(Err(GroupError::Forbidden))
+            )),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn groups_are_refused_one_by_one() {
+        let names = || vec![Ok("mine".into()), Ok("ours".into()), Ok("theirs".into())];
+        let ok = |request| match request {
+            GroupRequest::Describe(names) | GroupRequest::Delete(names) => {
+                names.iter().map(Result::is_ok).collect::<Vec<_>>()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            ok(asked(GroupRequest::Describe(names()))),
+            [true, true, false]
+        );
+        assert_eq!(
+            ok(asked(GroupRequest::Delete(names()))),
+            [true, false, false]
+        );
+    }
+}

@@ -1,0 +1,347 @@
+//! What sessions ask of groups.
+
+use polybus_model::{
+    Event, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState, GroupSummary, Join,
+    Joined, Leaver, Membership, Name, PartitionName,
+};
+
+use super::member::{Waiter, weight_of_join};
+use super::offset::{Offset, weight};
+use super::work::{Assigned, Sync};
+use super::{GroupOptions, Groups, Phase, record, tell};
+use crate::turn::{Asker, Turn};
+use crate::{Engine, Store};
+
+/// The longest name of a group, in bytes.
+const NAME_BYTES_MAX: usize = 1_024;
+
+/// The most that one member may say when it joins, in bytes.
+const MEMBER_BYTES_MAX: usize = 1 << 20;
+
+/// One request, and all that it takes to answer it.
+struct Asking<'a, 't, S> {
+    groups: &'a mut Groups,
+    options: &'a GroupOptions,
+    /// The namespace's slot
+    slot: u32,
+    /// and name.
+    namespace: &'a Name,
+    waiter: Waiter,
+    turn: &'a mut Turn<'t, S>,
+}
+
+impl Engine {
+    /// Answers a request about groups, now or later.
+    pub(crate) fn handle_group(
+        &mut self,
+        asker: Asker,
+        number: u64,
+        request: GroupRequest,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let namespace = self.namespace_name(asker.namespace);
+        let waiter = Waiter {
+            session: asker.id,
+            number,
+        };
+        let mut asking = Asking {
+            groups: &mut self.groups,
+            options: &self.options.groups,
+            slot: asker.namespace,
+            namespace: &namespace,
+            waiter,
+            turn,
+        };
+        asking.answer(request);
+    }
+}
+
+impl<S: Store> Asking<'_, '_, S> {
+    fn answer(&mut self, request: GroupRequest) {
+        let reply = match request {
+            GroupRequest::Join(join) => match self.join(&join) {
+                Some(result) => GroupReply::Joined(result),
+                None => return,
+            },
+            GroupRequest::Sync {
+                membership,
+                protocol_type,
+                assignor,
+                assignments,
+            } => {
+                let sync = Sync {
+                    membership,
+                    protocol_type,
+                    assignor,
+                    assignments,
+                };
+                match self.sync(sync) {
+                    Some(result) => GroupReply::Synced(result),
+                    None => return,
+                }
+            }
+            GroupRequest::Heartbeat(who) => GroupReply::Done(self.heartbeat(&who)),
+            GroupRequest::Leave { group, leavers } => {
+                GroupReply::Left(self.leave(&group, &leavers))
+            }
+            GroupRequest::Commit {
+                membership,
+                offsets,
+            } => {
+                let result = self.commit(&membership, offsets);
+                return self.when_durable(GroupReply::Committed(result));
+            }
+            GroupRequest::Offsets {
+                membership,
+                partitions,
+                ..
+            } => {
+                let offsets = self.offsets(&membership.group, partitions);
+                // What is told must not be taken back by a failure: it waits for the commits it tells of.
+                return self.when_durable(GroupReply::Offsets(Ok(offsets)));
+            }
+            GroupRequest::ForgetOffsets { group, partitions } => {
+                let result = self.forget(&group, partitions);
+                return self.when_durable(GroupReply::Committed(result));
+            }
+            GroupRequest::List => {
+                let groups = self.groups.of_namespace(self.slot);
+                GroupReply::Groups(groups.map(|group| group.summary(false)).collect())
+            }
+            GroupRequest::Describe(names) => {
+                let names = names.into_iter();
+                GroupReply::Described(names.map(|name| Ok(self.describe(name?))).collect())
+            }
+            GroupRequest::Delete(names) => {
+                let names = names.into_iter();
+                let results = names.map(|name| self.delete(&name?)).collect();
+                return self.when_durable(GroupReply::Deleted(results));
+            }
+            GroupRequest::Refused(reply) => *reply,
+        };
+        tell(self.waiter, reply, self.turn);
+    }
+
+    fn when_durable(&mut self, reply: GroupReply) {
+        let number = self.waiter.number;
+        let reply = Box::new(reply);
+        let event = Event::Group { number, reply };
+        self.turn.gate(self.waiter.session, event, true);
+    }
+
+    fn find(&self, group: &str) -> Option<u64> {
+        self.groups.find(self.slot, group)
+    }
+
+    fn create(&mut self, group: &str) -> Result<u64, GroupError> {
+        if group.len() > NAME_BYTES_MAX {
+            return Err(GroupError::InvalidName);
+        }
+        let most = self.options.groups_max;
+        if self.groups.all.len() >= most {
+            let text = format!("at most {most} groups (groups_max)");
+            return Err(GroupError::Unavailable(text));
+        }
+        Ok(self.groups.create(self.slot, group))
+    }
+
+    /// Whether there is room for what a group is to remember.
+    fn check_room(&self, bytes: usize) -> Result<(), GroupError> {
+        let most = self.options.bytes_max;
+        if self.groups.weight.saturating_add(bytes) <= most {
+            return Ok(());
+        }
+        let text = format!("all groups together take at most {most} bytes (bytes_max)");
+        Err(GroupError::Unavailable(text))
+    }
+
+    fn act<R>(
+        &mut self,
+        number: u64,
+        act: impl FnOnce(&mut super::Group, &mut super::Round<'_>) -> R,
+    ) -> Option<R> {
+        self.groups
+            .act(number, self.namespace, self.options, self.turn, act)
+    }
+
+    fn join(&mut self, join: &Join) -> Option<Result<Box<Joined>, GroupError>> {
+        match self.admit(join) {
+            Err(error) => Some(Err(error)),
+            Ok(number) => {
+                let waiter = self.waiter;
+                self.act(number, |group, round| group.join(join, waiter, round))?
+            }
+        }
+    }
+
+    /// The group that a member may ask to join.
+    fn admit(&mut self, join: &Join) -> Result<u64, GroupError> {
+        if join.group.is_empty() {
+            return Err(GroupError::InvalidName);
+        }
+        let timeouts = self.options.session_timeout_ms_min..=self.options.session_timeout_ms_max;
+        if !timeouts.contains(&join.session_timeout_ms) {
+            return Err(GroupError::InvalidTimeout);
+        }
+        let weight = weight_of_join(join);
+        if weight > MEMBER_BYTES_MAX {
+            let text = format!("a member may say at most {MEMBER_BYTES_MAX} bytes when it joins");
+            return Err(GroupError::Unavailable(text));
+        }
+        self.check_room(weight)?;
+        match self.find(&join.group) {
+            Some(number) => Ok(number),
+            None if join.member.is_none() => self.create(&join.group),
+            None => Err(GroupError::UnknownMember),
+        }
+    }
+
+    fn sync(&mut self, sync: Sync) -> Option<Result<Assigned, GroupError>> {
+        let Some(number) = self.group_of(&sync.membership) else {
+            return Some(Err(GroupError::UnknownMember));
+        };
+        let bytes = sync.assignments.iter().map(|(_, part)| part.len()).sum();
+        if let Err(error) = self.check_room(bytes) {
+            return Some(Err(error));
+        }
+        let waiter = self.waiter;
+        self.act(number, |group, round| group.sync(sync, waiter, round))?
+    }
+
+    fn group_of(&self, who: &Membership) -> Option<u64> {
+        self.find(&who.group)
+    }
+
+    fn heartbeat(&mut self, who: &Membership) -> Result<(), GroupError> {
+        let number = self.group_of(who).ok_or(GroupError::UnknownMember)?;
+        self.act(number, |group, round| group.heartbeat(who, round))
+            .unwrap_or(Err(GroupError::UnknownMember))
+    }
+
+    fn leave(
+        &mut self,
+        group: &str,
+        leavers: &[Leaver],
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        let unknown = || vec![Err(GroupError::UnknownMember); leavers.len()];
+        let Some(number) = self.find(group) else {
+            return Ok(unknown());
+        };
+        let results = self.act(number, |group, round| {
+            let each = leavers.iter().map(|leaver| group.leave(leaver, round));
+            each.collect()
+        });
+        Ok(results.unwrap_or_else(unknown))
+    }
+
+    fn commit(
+        &mut self,
+        who: &Membership,
+        offsets: Vec<GroupOffset>,
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        let bytes = offsets
+            .iter()
+            .map(|one| weight(&one.partition, &one.metadata));
+        self.check_room(bytes.sum())?;
+        let number = match self.group_of(who) {
+            Some(number) => number,
+            // A group that manages nothing comes into being with its first commit.
+            None if who.generation.is_none() => self.create(&who.group)?,
+            None => return Err(GroupError::OldGeneration),
+        };
+        let (now, namespace) = (self.turn.now, self.namespace);
+        let mut record = Vec::new();
+        let results = self.act(number, |group, round| {
+            group.admit_commit(who, round)?;
+            let (mut results, mut written) = (Vec::new(), Vec::new());
+            for one in offsets {
+                if one.metadata.len() > round.options.remark_bytes_max {
+                    results.push(Err(GroupError::MetadataTooLarge));
+                    continue;
+                }
+                let offset = Offset {
+                    offset: one.offset,
+                    epoch: one.epoch,
+                    remark: one.metadata.into(),
+                    time: now,
+                };
+                group.set_offset(one.partition.clone(), offset);
+                written.push(one.partition);
+                results.push(Ok(()));
+            }
+            let found = |at| group.offsets.get_key_value(at);
+            let written: Vec<_> = written.iter().filter_map(found).collect();
+            if !written.is_empty() {
+                group.recorded = true;
+                record::put_offsets(&mut record, namespace, &group.name, &written);
+            }
+            Ok(results)
+        });
+        self.turn.append(&record, 0);
+        results.unwrap_or(Err(GroupError::UnknownMember))
+    }
+
+    fn offsets(&self, group: &str, partitions: Option<Vec<PartitionName>>) -> Vec<GroupOffset> {
+        let number = self.find(group);
+        let Some(group) = number.and_then(|number| self.groups.all.get(&number)) else {
+            return Vec::new();
+        };
+        match partitions {
+            None => group
+                .offsets
+                .keys()
+                .filter_map(|at| group.offset(at))
+                .collect(),
+            Some(wanted) => wanted.iter().filter_map(|at| group.offset(at)).collect(),
+        }
+    }
+
+    fn forget(
+        &mut self,
+        group: &str,
+        partitions: Vec<PartitionName>,
+    ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+        let number = self.find(group).ok_or(GroupError::NotFound)?;
+        let group = self.groups.all.get(&number).ok_or(GroupError::NotFound)?;
+        let may = partitions
+            .iter()
+            .map(|partition| group.may_forget(partition));
+        let results: Vec<_> = may.collect();
+        if group.phase != Phase::Empty && results.contains(&Err(GroupError::NotEmpty)) {
+            return Err(GroupError::NotEmpty);
+        }
+        let allowed = partitions.into_iter().zip(&results);
+        let mut allowed = allowed
+            .filter_map(|(partition, may)| may.is_ok().then_some(partition))
+            .collect();
+        self.groups
+            .forget_offsets(number, self.namespace, &mut allowed, self.turn);
+        self.act(number, |_, _| ());
+        Ok(results)
+    }
+
+    fn describe(&self, name: String) -> GroupSummary {
+        let number = self.find(&name);
+        match number.and_then(|number| self.groups.all.get(&number)) {
+            Some(group) => group.summary(true),
+            None => GroupSummary {
+                group: name,
+                state: GroupState::Gone,
+                protocol_type: String::new(),
+                assignor: String::new(),
+                members: Vec::new(),
+            },
+        }
+    }
+
+    fn delete(&mut self, name: &str) -> Result<(), GroupError> {
+        let number = self.find(name).ok_or(GroupError::NotFound)?;
+        match self.groups.all.get(&number) {
+            Some(group) if group.phase != Phase::Empty => Err(GroupError::NotEmpty),
+            _ => {
+                self.groups.delete(number, self.namespace, self.turn);
+                Ok(())
+            }
+        }
+    }
+}
