@@ -110,8 +110,17 @@ apis! {
     DescribeProducers = 61, 0..=0, flexible 0;
     DescribeTransactions = 65, 0..=0, flexible 0;
     ListTransactions = 66, 0..=2, flexible 0;
+    ConsumerGroupHeartbeat = 68, 0..=1, flexible 0;
+    ConsumerGroupDescribe = 69, 0..=1, flexible 0;
     ListConfigResources = 74, 0..=1, flexible 0;
     DescribeTopicPartitions = 75, 0..=0, flexible 0;
+    ShareGroupHeartbeat = 76, 1..=1, flexible 0;
+    ShareGroupDescribe = 77, 1..=1, flexible 0;
+    ShareFetch = 78, 1..=2, flexible 0;
+    ShareAcknowledge = 79, 1..=2, flexible 0;
+    DescribeShareGroupOffsets = 90, 0..=1, flexible 0;
+    AlterShareGroupOffsets = 91, 0..=0, flexible 0;
+    DeleteShareGroupOffsets = 92, 0..=0, flexible 0;
 }
 
 impl Api {

@@ -151,6 +151,16 @@ macro_rules! each_message {
             ListTransactionsResponse
         );
         $run!(
+            consumer_group_heartbeat,
+            ConsumerGroupHeartbeatRequest,
+            ConsumerGroupHeartbeatResponse
+        );
+        $run!(
+            consumer_group_describe,
+            ConsumerGroupDescribeRequest,
+            ConsumerGroupDescribeResponse
+        );
+        $run!(
             list_config_resources,
             ListConfigResourcesRequest,
             ListConfigResourcesResponse
@@ -159,6 +169,37 @@ macro_rules! each_message {
             describe_topic_partitions,
             DescribeTopicPartitionsRequest,
             DescribeTopicPartitionsResponse
+        );
+        $run!(
+            share_group_heartbeat,
+            ShareGroupHeartbeatRequest,
+            ShareGroupHeartbeatResponse
+        );
+        $run!(
+            share_group_describe,
+            ShareGroupDescribeRequest,
+            ShareGroupDescribeResponse
+        );
+        $run!(share_fetch, ShareFetchRequest, ShareFetchResponse);
+        $run!(
+            share_acknowledge,
+            ShareAcknowledgeRequest,
+            ShareAcknowledgeResponse
+        );
+        $run!(
+            describe_share_group_offsets,
+            DescribeShareGroupOffsetsRequest,
+            DescribeShareGroupOffsetsResponse
+        );
+        $run!(
+            alter_share_group_offsets,
+            AlterShareGroupOffsetsRequest,
+            AlterShareGroupOffsetsResponse
+        );
+        $run!(
+            delete_share_group_offsets,
+            DeleteShareGroupOffsetsRequest,
+            DeleteShareGroupOffsetsResponse
         );
     };
 }
