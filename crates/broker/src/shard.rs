@@ -341,12 +341,12 @@ impl State {
         let mut wakers = Vec::new();
         let mut events = std::mem::take(&mut self.effects.events);
         {
-            let mut rest = events.drain(..).peekable();
-            while let Some((session, event)) = rest.next() {
-                let run = std::iter::once(event).chain(std::iter::from_fn(|| {
-                    rest.next_if(|(next, _)| *next == session)
-                        .map(|(_, event)| event)
-                }));
+            let mut rest = events.drain(..);
+            while let Some((session, _)) = rest.as_slice().first() {
+                let session = *session;
+                let is_same = |(next, _): &&(SessionId, Event)| *next == session;
+                let len = rest.as_slice().iter().take_while(is_same).count();
+                let run = rest.by_ref().take(len).map(|(_, event)| event);
                 match self.members.get(&session) {
                     Some(member) => wakers.extend(member.mailbox.push_all(run)),
                     None => run.for_each(drop),

@@ -200,13 +200,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         }
         self.flags.is_summary_stale = true;
         let was_waiting = self.session.is_waiting();
-        let mut delivered = 0;
-        for event in self.events.drain(..) {
-            if let Event::Delivery(delivery) = &event {
-                delivered += delivery.message.memory_size();
-            }
-            self.session.handle_event(event, now);
-        }
+        let delivered = self
+            .events
+            .iter()
+            .map(|event| match event {
+                Event::Delivery(delivery) => delivery.message.memory_size(),
+                _ => 0,
+            })
+            .sum();
+        self.session.handle_events(&mut self.events, now);
         if delivered > 0 {
             self.drains
                 .delivered(delivered, self.session.outbound().len());

@@ -5,7 +5,7 @@
 //! loop {
 //!     session.handle_input(&mut read_buffer, now)     parses until a request that answers, or all of it
 //!     session.poll_requests(&mut batch)               -> the broker, as one batch
-//!     session.handle_event(event, now)                for each of the broker's events
+//!     session.handle_events(&mut events, now)         all that the broker has to tell
 //!     socket.write_vectored(session.outbound())       one write per turn
 //! }
 //! ```
@@ -52,6 +52,14 @@ pub trait Session: Send {
 
     /// Takes one event of the broker.
     fn handle_event(&mut self, event: Event, now: Millis);
+
+    /// Takes events of the broker, in order, and leaves none. It is the same as one by one, and cheaper where a session makes
+    /// it so for those that come in runs.
+    fn handle_events(&mut self, events: &mut Vec<Event>, now: Millis) {
+        for event in events.drain(..) {
+            self.handle_event(event, now);
+        }
+    }
 
     /// The time that [`Session::poll_timeout`] named has come (or later).
     fn handle_timeout(&mut self, now: Millis);

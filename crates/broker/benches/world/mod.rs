@@ -200,11 +200,9 @@ impl Link {
     /// Events to bytes; gives how many deliveries there were.
     pub fn hear(&mut self) -> usize {
         self.connection.take_events(&mut self.events);
-        let mut deliveries = 0;
-        for event in self.events.drain(..) {
-            deliveries += usize::from(matches!(event, Event::Delivery(_)));
-            self.session.handle_event(event, 0);
-        }
+        let is_delivery = |event: &&Event| matches!(event, Event::Delivery(_));
+        let deliveries = self.events.iter().filter(is_delivery).count();
+        self.session.handle_events(&mut self.events, 0);
         deliveries
     }
 

@@ -35,9 +35,10 @@ mod unsettled;
 mod tests;
 
 use std::sync::Arc;
+use std::vec::Drain;
 
 use bytes::{Buf, BytesMut};
-use polybus_model::{Batch, Error, Event, Lane, Millis, Reply};
+use polybus_model::{Batch, Delivery, Error, Event, Lane, Millis, Reply};
 use polybus_session::{Outbound, Peer, PeerSummary, Session};
 use rustc_hash::FxHashMap;
 
@@ -287,6 +288,28 @@ impl Connection {
         channel.handle_event(&mut self.core, event);
     }
 
+    /// Takes a delivery, and those of the same channel that are next in `rest`.
+    fn handle_deliveries(&mut self, first: &Delivery, rest: &mut Drain<'_, Event>, now: Millis) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        let staged_before = self.core.out.len();
+        let Some(channel) = self.channels.get_mut(&first.lane.0) else {
+            return;
+        };
+        if channel.phase == ChannelPhase::Closing {
+            return;
+        }
+        channel.deliver(&mut self.core, first);
+        while let Some(Event::Delivery(next)) = rest.as_slice().first()
+            && next.lane == first.lane
+        {
+            channel.deliver(&mut self.core, next);
+            rest.next();
+        }
+        self.note_sent(staged_before, now);
+    }
+
     /// Tells a client that publishes, once, that it is not listened to.
     fn tell_blocked(&mut self) {
         let publishes = self.core.has_published || self.is_paused;
@@ -378,6 +401,16 @@ impl Session for Connection {
             Event::Log { .. } | Event::Group { .. } => {}
         }
         self.note_sent(staged_before, now);
+    }
+
+    fn handle_events(&mut self, events: &mut Vec<Event>, now: Millis) {
+        let mut rest = events.drain(..);
+        while let Some(event) = rest.next() {
+            match event {
+                Event::Delivery(first) => self.handle_deliveries(&first, &mut rest, now),
+                other => self.handle_event(other, now),
+            }
+        }
     }
 
     fn handle_timeout(&mut self, now: Millis) {

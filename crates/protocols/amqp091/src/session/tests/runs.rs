@@ -153,6 +153,7 @@ fn prepared() -> World {
 fn outcome(script: &[u8], piece: usize) -> (Vec<String>, Vec<String>, usize, bool) {
     let mut world = prepared();
     world.piece = piece;
+    world.one_by_one = piece == 1;
     world.push(script);
     // How many confirms share an ack is a matter of pieces; everything else is not.
     let said = world
@@ -210,6 +211,38 @@ fn what_is_wrong_in_a_run_ends_it_where_it_is() {
         assert_eq!(published.len(), 21, "kind {kind}");
         assert_eq!(outcome(&script, 1).0, said, "kind {kind}");
     }
+}
+
+#[test]
+fn deliveries_come_the_same_in_runs_and_one_by_one() {
+    let outcome = |one_by_one: bool| {
+        let mut world = prepared();
+        world.one_by_one = one_by_one;
+        world.send(3, &declare("mine"));
+        world.consume(3, "mine", "auto", true);
+        world.send(1, &declare("others"));
+        world.consume(1, "others", "manual", false);
+        let mut script = BytesMut::new();
+        for (number, key) in ["held", "held", "mine", "others", "held", "none"]
+            .into_iter()
+            .cycle()
+            .take(30)
+            .enumerate()
+        {
+            let body = vec![b'x'; number * 400];
+            let plain = Properties::default();
+            script.extend_from_slice(&published(3, "", key, true, &plain, &body));
+        }
+        world.push(&script);
+        // A channel that closes drops what is on its way to it, and only that.
+        let close = ChannelClose::default();
+        write_method(&mut script, 3, &close);
+        world.push(&script);
+        world.take()
+    };
+    let said = outcome(true);
+    assert!(said.len() > 100, "{}", said.len());
+    assert_eq!(outcome(false), said);
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct World {
     got: Vec<u8>,
     /// Bytes are given to the session in pieces of this size.
     pub(super) piece: usize,
+    /// The session is given events one by one.
+    pub(super) one_by_one: bool,
     /// Requests are left lying.
     pub(super) broker_sleeps: bool,
 }
@@ -73,6 +75,7 @@ impl World {
             input: BytesMut::new(),
             got: Vec::new(),
             piece: usize::MAX,
+            one_by_one: false,
             broker_sleeps: false,
         }
     }
@@ -137,8 +140,13 @@ impl World {
                 self.session.poll_requests(&mut batch);
             }
             let asked = !batch.requests.is_empty();
-            for event in self.broker.handle(batch) {
-                self.session.handle_event(event, self.now);
+            let mut events = self.broker.handle(batch);
+            if self.one_by_one {
+                for event in events {
+                    self.session.handle_event(event, self.now);
+                }
+            } else {
+                self.session.handle_events(&mut events, self.now);
             }
             self.write();
             if !asked && (self.input.len() == before || self.session.is_waiting()) {
