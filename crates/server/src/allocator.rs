@@ -4,7 +4,7 @@
 //! of all sizes, and takes a larger block. But every block of mimalloc's of 16 bytes and more is aligned to 16, and a smaller
 //! one to 8 (`MI_MAX_ALIGN_SIZE` in its `types.h`; `alloc.c` asserts it), so that nearly nothing has to ask.
 //!
-//! This module is the only one of its crate with `unsafe`: an allocator cannot be had without.
+//! It is `unsafe` because an allocator cannot be had without.
 #![allow(
     unsafe_code,
     reason = "GlobalAlloc is an unsafe trait, mimalloc is in C"
