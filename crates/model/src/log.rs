@@ -325,6 +325,13 @@ pub enum LogRequest {
         /// The number and epoch that it has, to be renewed.
         current: Option<(u64, u16)>,
     },
+    /// The broker puts this around a request of which the session may not do all.
+    Partly {
+        /// What the session asked.
+        request: Box<LogRequest>,
+        /// Which of its parts (partitions, or logs, counted from 0 and rising) are answered with [`LogError::Forbidden`].
+        forbidden: Vec<u32>,
+    },
 }
 
 /// A producer with transactions.
