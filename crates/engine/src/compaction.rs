@@ -55,6 +55,7 @@ impl Engine {
                 let stand = self.delayed.stand(sequence);
                 usize::from(stand.is_some_and(|stand| stand.place == place))
             }
+            Some(Holder::Run(at, offset)) => usize::from(self.logs.stands_at(at, offset, place)),
             None => 0,
         }
     }
@@ -78,6 +79,15 @@ impl Engine {
                 let old = self.delayed.stand(sequence);
                 if old.is_some_and(|old| old.place == from) {
                     self.delayed.set_stand(sequence, stand);
+                    store.adopt(to, len);
+                    store.release(from, len);
+                }
+            }
+            Some(Holder::Run(at, offset)) => {
+                if self.logs.stands_at(at, offset, from)
+                    && let Some(partition) = self.logs.partition_mut(at)
+                {
+                    partition.move_to(offset, to);
                     store.adopt(to, len);
                     store.release(from, len);
                 }

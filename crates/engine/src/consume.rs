@@ -343,6 +343,7 @@ impl Engine {
 
     /// The session is gone.
     pub(crate) fn detach(&mut self, id: SessionId, turn: &mut Turn<'_, impl Store>) {
+        self.logs.forget_session(id);
         let Some(at) = self.session_slots.remove(&id) else {
             return;
         };

@@ -14,6 +14,11 @@ pub struct Effects {
     pub gated: Vec<Gated>,
     /// Messages to read from the journal and give to [`crate::Engine::handle_loaded`].
     pub loads: Vec<Load>,
+    /// Runs of logs to read from the journal and give to [`crate::Engine::handle_log_loaded`].
+    pub log_loads: Vec<LogLoad>,
+    /// A mark to give to [`crate::Engine::handle_durable`] when all that has been appended up to the end of this turn is
+    /// durable. Marks rise: of several that are reached together only the last one needs to be given.
+    pub durable: Option<u64>,
 }
 
 /// An event that waits for durability.
@@ -35,4 +40,13 @@ pub struct Load {
     pub queue: u64,
     /// Sequence, place and payload length of each record.
     pub items: Vec<(u64, Place, u32)>,
+}
+
+/// Runs of logs to read back for one answer.
+#[derive(Debug)]
+pub struct LogLoad {
+    /// The load's number.
+    pub number: u64,
+    /// Place and payload length of each record.
+    pub items: Vec<(Place, u32)>,
 }

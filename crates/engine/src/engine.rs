@@ -11,6 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
 use crate::groups::Groups;
+use crate::logs::Logs;
 use crate::namespace::Namespace;
 use crate::queue::Queue;
 use crate::record;
@@ -47,6 +48,7 @@ pub struct Engine {
     pub(crate) resident_bytes: usize,
     pub(crate) work: Work,
     pub(crate) aside: AsideIndex,
+    pub(crate) logs: Logs,
 }
 
 impl Engine {
@@ -79,6 +81,7 @@ impl Engine {
             resident_bytes: 0,
             work: Work::default(),
             aside: AsideIndex::default(),
+            logs: Logs::default(),
         }
     }
 
@@ -228,14 +231,17 @@ impl Engine {
                 Ok(Answer::Now(Reply::Done))
             }
             Request::Refused { error, .. } => Err(*error),
+            Request::Log { number, request } => {
+                self.log_request(asker, number, *request, turn);
+                Ok(Answer::Silent)
+            }
             Request::Group { number, request } => {
                 self.handle_group(asker, number, *request, turn);
                 Ok(Answer::Silent)
             }
-            Request::Authenticate(_)
-            | Request::Open { .. }
-            | Request::Drained { .. }
-            | Request::Log { .. } => Ok(Answer::Silent),
+            Request::Authenticate(_) | Request::Open { .. } | Request::Drained { .. } => {
+                Ok(Answer::Silent)
+            }
         }
     }
 
@@ -311,6 +317,8 @@ impl Engine {
         }
         self.release_delayed(&mut turn);
         self.handle_group_timeouts(&mut turn);
+        self.answer_overdue(&mut turn);
+        self.sweep_logs(&mut turn);
         self.finish(&mut turn);
     }
 
@@ -318,10 +326,16 @@ impl Engine {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Millis> {
         let queues = self.timers.first().map(|(due, _)| *due);
-        [queues, self.delayed.deadline(), self.groups.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let delayed = self.delayed.deadline();
+        [
+            queues,
+            delayed,
+            self.groups.deadline(),
+            self.logs.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(crate) fn begin<'a, S: Store>(
@@ -377,6 +391,7 @@ impl Engine {
         }
         self.work.touched = touched;
         self.delayed.journal_ended(&mut self.work.buffer, turn);
+        self.mark_appended(turn);
     }
 
     fn settle_accounts(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {

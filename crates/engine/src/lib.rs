@@ -10,6 +10,7 @@
 //!               -> look after each queue touched: expire, deliver, limit   (deliver, queue)
 //!               -> journal what ended, confirm, set timers                 (engine)
 //! handle_loaded, handle_timeout, handle_detached: turns of the same kind
+//! log requests: append, read, trim; handle_durable shows what was appended  (logs)
 //! snapshot + records -> Recovery -> Engine                                 (snapshot, recovery)
 //! ```
 //! What always holds: all records of a turn belong together; a message is in one place of its queue; nothing durable ends
@@ -24,6 +25,7 @@ mod engine;
 mod groups;
 pub mod inspect;
 mod letters;
+mod logs;
 mod namespace;
 mod options;
 mod publish;
@@ -39,9 +41,10 @@ mod store;
 mod topics;
 mod turn;
 
-pub use effects::{Effects, Gated, Load};
+pub use effects::{Effects, Gated, Load, LogLoad};
 pub use engine::Engine;
 pub use groups::GroupOptions;
+pub use logs::record::decode_run;
 pub use options::Options;
 pub use record::Corrupt;
 pub use recovery::{Recovery, ReplayOrigin};

@@ -4,6 +4,7 @@ use polybus_model::{Error, Kind, Millis, Name, Resource, TopicKind, TopicSetting
 
 use crate::record::{self, codec::Put, kind};
 use crate::routing::Router;
+use crate::routing::hash::{KeyedMap, keyed};
 use crate::turn::{Turn, fail};
 use crate::{Effects, Engine, Store};
 
@@ -27,6 +28,8 @@ pub(crate) struct Namespace {
     pub(crate) router: Router,
     pub(crate) topic_count: usize,
     pub(crate) binding_count: usize,
+    /// The ids of its logs.
+    pub(crate) logs: KeyedMap<Name, u64>,
 }
 
 impl Engine {
@@ -89,6 +92,14 @@ impl Engine {
         for queue in queues {
             self.delete_queue(queue, turn);
         }
+        let logs = self.logs.all.values();
+        let logs: Vec<u64> = logs
+            .filter(|log| log.namespace == slot)
+            .map(|log| log.id.0)
+            .collect();
+        for log in logs {
+            self.drop_log(log, turn);
+        }
         self.delayed.drop_namespace(slot, turn.store);
         self.groups.drop_namespace(slot);
         self.namespaces.remove(slot);
@@ -137,6 +148,7 @@ impl Engine {
             router,
             topic_count: PREDECLARED.len(),
             binding_count: 0,
+            logs: KeyedMap::with_hasher(keyed(self.options.seed)),
         })
     }
 

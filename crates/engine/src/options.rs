@@ -21,6 +21,19 @@ pub struct Options {
     pub subscribers_max: usize,
     /// At most so many namespaces.
     pub namespaces_max: usize,
+    /// At most so many partitions of one log.
+    pub log_partitions_max: u32,
+    /// At most so many partitions of all logs together.
+    pub partitions_max: usize,
+    /// At most so many bytes of logs' latest runs are kept in memory, beside those of messages in queues; the oldest go
+    /// first, and are read back from the journal.
+    pub log_resident_bytes_max: usize,
+    /// At most so many reads wait for records; further ones are answered at once.
+    pub log_waiters_max: usize,
+    /// At most so many writers of one partition are remembered; the longest idle are forgotten first.
+    pub log_producers_max: usize,
+    /// How often logs are looked after for what is too old or too much, in milliseconds.
+    pub log_sweep_ms: Millis,
     /// How long a consumer may hold a message where neither it nor the queue says; none: for ever.
     pub consumer_timeout: Option<Millis>,
     /// What bounds groups.
@@ -41,6 +54,12 @@ impl Default for Options {
             bindings_max: 1_000_000,
             subscribers_max: 65_536,
             namespaces_max: 1_000,
+            log_partitions_max: 10_000,
+            partitions_max: 100_000,
+            log_resident_bytes_max: 32 << 20,
+            log_waiters_max: 100_000,
+            log_producers_max: 1_000,
+            log_sweep_ms: 30_000,
             consumer_timeout: Some(30 * 60 * 1_000),
             groups: GroupOptions::default(),
             header_readers: HeaderReaders::new(),

@@ -14,6 +14,7 @@
 //! | 9 queue declared | namespace name, incarnation u64, name, settings |
 //! | 10 queue deleted | incarnation u64 |
 //! | 11, 12 bound, unbound | namespace name, binding |
+//! | 13 to 18 | of logs: see `logs/record.rs` |
 //! | 32 offsets committed | namespace name, group text, offsets u32, each: log name, partition u32, offset u64, epoch option, time u64, remark text |
 //! | 33 offsets forgotten | namespace name, group text, partitions u32, each: log name, partition u32 |
 //! | 34 group changed | namespace name, group text, generation u32, flag u8 and, if 1, protocol type text, empty since option |
@@ -32,6 +33,7 @@ use std::fmt;
 use polybus_model::{Attempts, Message, Millis};
 
 use crate::Place;
+use crate::logs::{At, record::run_head};
 use codec::{Bounded, Put};
 use message::Glance;
 
@@ -49,6 +51,13 @@ pub(crate) mod kind {
     pub(crate) const QUEUE_DELETED: u8 = 10;
     pub(crate) const BOUND: u8 = 11;
     pub(crate) const UNBOUND: u8 = 12;
+    // 13 to 18: logs, see `logs/record.rs`.
+    pub(crate) const LOG_DECLARED: u8 = 13;
+    pub(crate) const LOG_ALTERED: u8 = 14;
+    pub(crate) const LOG_DELETED: u8 = 15;
+    pub(crate) const RUN_APPENDED: u8 = 16;
+    pub(crate) const LOG_TRIMMED: u8 = 17;
+    pub(crate) const PRODUCERS_RESERVED: u8 = 18;
     pub(crate) const OFFSETS_COMMITTED: u8 = 32;
     pub(crate) const OFFSETS_FORGOTTEN: u8 = 33;
     pub(crate) const GROUP_CHANGED: u8 = 34;
@@ -304,6 +313,8 @@ pub(crate) enum Holder {
     Targets(Vec<Target>),
     /// A message waiting in a delayed topic.
     Delayed(u64),
+    /// A run of a log, with its offset.
+    Run(At, u64),
 }
 
 /// Who points at a record with a message.
@@ -316,6 +327,14 @@ pub(crate) fn holder(payload: &[u8]) -> Option<Holder> {
             Some(Holder::Targets(list))
         }
         kind::DELAYED => from.u64().ok().map(Holder::Delayed),
+        kind::RUN_APPENDED => {
+            let head = run_head(&mut from).ok()?;
+            let at = At {
+                log: head.log,
+                partition: head.partition,
+            };
+            Some(Holder::Run(at, head.offset))
+        }
         _ => None,
     }
 }

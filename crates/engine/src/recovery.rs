@@ -15,6 +15,7 @@ use rustc_hash::FxHashMap;
 
 use crate::delayed::Held;
 use crate::groups::RecoveredGroups;
+use crate::logs::recovery::LogRecovery;
 use crate::queue::Queue;
 use crate::queue::entry::{ATTEMPTED, DURABLE, Entry, NEVER, REDELIVERED};
 use crate::record::codec::Bounded;
@@ -40,6 +41,7 @@ pub struct Recovery {
     options: Options,
     definitions: Definitions,
     groups: RecoveredGroups,
+    logs: LogRecovery,
     sequences: FxHashMap<u64, Sequences>,
     /// What the living among the delayed messages say, by sequence.
     delayed: FxHashMap<u64, Delayed>,
@@ -84,6 +86,9 @@ impl Engine {
             Vec::new(),
         );
         recovery.sequences.insert(DELAYED_QUEUE, delayed);
+        if let Some(logs) = snapshot.logs {
+            recovery.logs = LogRecovery::of_snapshot(logs)?;
+        }
         Ok(recovery)
     }
 }
@@ -104,6 +109,7 @@ impl Recovery {
             options,
             definitions: Definitions::default(),
             groups: RecoveredGroups::default(),
+            logs: LogRecovery::default(),
             sequences,
             delayed: FxHashMap::default(),
             snapshot_incarnations: 1,
@@ -131,6 +137,9 @@ impl Recovery {
             place,
             len: payload.len() as u32,
         };
+        if self.logs.replay(origin, kind, &mut from, stand)? {
+            return Ok(());
+        }
         match kind {
             kind::PUBLISH => return self.replay_publish(origin, &mut from, stand),
             kind::DELAYED => return self.replay_delayed(&mut from, stand),
@@ -162,7 +171,9 @@ impl Recovery {
             return Ok(());
         }
         if kind == kind::NAMESPACE_DELETED {
-            self.groups.drop_namespace(&from.clone().name()?);
+            let name = from.clone().name()?;
+            self.groups.drop_namespace(&name);
+            self.logs.forget_namespace(name.as_str());
         }
         if !self.definitions.apply(kind, from)? {
             return Err(Corrupt(format!("a record of the unknown kind {kind}")));
@@ -269,6 +280,7 @@ impl Recovery {
         }
         self.finish_delayed(&mut engine, store)?;
         self.groups.finish(&mut engine, now);
+        self.logs.finish(&mut engine, now, store)?;
         engine.next_incarnation = engine.next_incarnation.max(self.next_incarnation);
         Ok(engine)
     }

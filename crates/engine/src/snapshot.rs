@@ -6,6 +6,7 @@
 //! definitions: (length u32, record)*, then a length of 0
 //! queues u32, each: incarnation u64 | next sequence u64 | live ranges | redelivered ranges | attempts
 //! delayed: live ranges
+//! sections (from version 2 on), to the end: tag u8 | length u32 | bytes; tag 1: logs (logs/recovery.rs)
 //! ```
 
 use polybus_model::{Attempts, Binding, Destination};
@@ -20,7 +21,10 @@ use crate::record::codec::{Bounded, Put};
 use crate::record::{self, Corrupt, Range, Returned, kind};
 use crate::topics::{put_binding, put_topic_declared};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without sections.
+const VERSION_1: u8 = 1;
+const LOGS: u8 = 1;
 
 /// What a snapshot says of one queue.
 #[derive(Debug, Default)]
@@ -40,6 +44,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) definitions: Vec<&'a [u8]>,
     pub(crate) queues: Vec<QueueState>,
     pub(crate) delayed: Vec<Range>,
+    pub(crate) logs: Option<&'a [u8]>,
 }
 
 impl Engine {
@@ -67,6 +72,7 @@ impl Engine {
         }
         merge_ranges(&mut delayed);
         record::put_ranges(out, &delayed);
+        put_section(out, LOGS, |out| self.put_logs(out));
     }
 
     fn put_definitions(&self, out: &mut Vec<u8>) {
@@ -116,6 +122,14 @@ impl Engine {
                     .is_some_and(|queue| queue.persistent),
             }
     }
+}
+
+/// Writes a section.
+fn put_section(out: &mut Vec<u8>, tag: u8, put: impl FnOnce(&mut Vec<u8>)) {
+    out.put_u8(tag);
+    let mut section = Vec::new();
+    put(&mut section);
+    out.put_bytes(&section);
 }
 
 /// Adds a sequence to the end of a list of ranges.
@@ -202,9 +216,9 @@ fn attempts(queue: &Queue) -> Vec<Returned> {
 pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
     let mut from = Bounded::new(bytes);
     let version = from.u8()?;
-    if version != VERSION {
+    if !(VERSION_1..=VERSION).contains(&version) {
         return Err(Corrupt(format!(
-            "a snapshot of version {version}; this program reads version {VERSION}"
+            "a snapshot of version {version}; this program reads versions up to {VERSION}"
         )));
     }
     let (next_incarnation, next_delayed) = (from.u64()?, from.u64()?);
@@ -227,6 +241,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         });
     }
     let delayed = record::ranges(&mut from)?;
+    let mut logs = None;
+    while version > VERSION_1 && !from.is_empty() {
+        match (from.u8()?, from.bytes()?) {
+            (LOGS, section) => logs = Some(section),
+            (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
+        }
+    }
     if !from.is_empty() {
         return Err(Corrupt::new("a snapshot is followed by other bytes"));
     }
@@ -236,5 +257,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         definitions,
         queues,
         delayed,
+        logs,
     })
 }

@@ -7,6 +7,8 @@ pub(crate) mod desk;
 mod dying;
 mod groups;
 mod letters;
+mod log_model;
+mod logs;
 mod memory;
 mod model;
 mod recovering;

@@ -73,6 +73,10 @@ impl<'a> Bounded<'a> {
         self.rest.is_empty()
     }
 
+    pub(crate) const fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Corrupt> {
         let (taken, rest) = self
             .rest

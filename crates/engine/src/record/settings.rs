@@ -194,7 +194,7 @@ pub(crate) fn binding(from: &mut Bounded<'_>) -> Result<Binding, Corrupt> {
     })
 }
 
-fn put_flags<const N: usize>(out: &mut Vec<u8>, flags: [bool; N]) {
+pub(crate) fn put_flags<const N: usize>(out: &mut Vec<u8>, flags: [bool; N]) {
     let byte = flags
         .iter()
         .rev()
@@ -202,7 +202,7 @@ fn put_flags<const N: usize>(out: &mut Vec<u8>, flags: [bool; N]) {
     out.put_u8(byte);
 }
 
-fn flags<const N: usize>(from: &mut Bounded<'_>) -> Result<[bool; N], Corrupt> {
+pub(crate) fn flags<const N: usize>(from: &mut Bounded<'_>) -> Result<[bool; N], Corrupt> {
     let byte = from.u8()?;
     if u32::from(byte) >> N != 0 {
         return Err(Corrupt::new("unknown flags"));

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use ahash::RandomState;
 
 /// A map keyed by what peers choose.
-pub(super) type KeyedMap<K, V> = HashMap<K, V, RandomState>;
+pub(crate) type KeyedMap<K, V> = HashMap<K, V, RandomState>;
 
 /// The keyed hash that a seed gives.
-pub(super) fn keyed(seed: u64) -> RandomState {
+pub(crate) fn keyed(seed: u64) -> RandomState {
     let mut state = seed;
     let mut next = || {
         state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);

@@ -14,7 +14,7 @@
 
 mod cache;
 mod consistent;
-mod hash;
+pub(crate) mod hash;
 mod headers;
 mod listing;
 mod pattern;

@@ -70,6 +70,11 @@ pub(crate) struct Desk {
     /// Answer loads at once.
     pub(crate) loads: bool,
     owed: Vec<crate::Load>,
+    owed_runs: Vec<crate::LogLoad>,
+    /// All is durable at once; else when [`Desk::tell_durable`] says so.
+    pub(crate) durable: bool,
+    /// The last mark that is not yet durable.
+    pub(crate) mark: Option<u64>,
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -165,6 +170,9 @@ impl Desk {
             now: 1_000,
             loads: true,
             owed: Vec::new(),
+            owed_runs: Vec::new(),
+            durable: true,
+            mark: None,
         };
         for session in 1..=4 {
             desk.engine.attach(SessionId(session), &name("/")).unwrap();
@@ -181,16 +189,44 @@ impl Desk {
                 .map(|one| (one.session, one.event)),
         );
         self.owed.append(&mut effects.loads);
+        self.owed_runs.append(&mut effects.log_loads);
+        self.mark = effects.durable.or(self.mark);
         if self.loads {
             told.extend(self.answer_owed());
         }
+        if self.durable {
+            told.extend(self.tell_durable());
+        }
         told
+    }
+
+    /// All that was appended becomes durable.
+    pub(crate) fn tell_durable(&mut self) -> Told {
+        let Some(mark) = self.mark.take() else {
+            return Vec::new();
+        };
+        let mut out = Effects::default();
+        self.engine.handle_durable(mark, &mut self.shelf, &mut out);
+        self.told(out)
     }
 
     /// Answers the loads that were not answered at once, and those that follow from them.
     pub(crate) fn answer_owed(&mut self) -> Told {
         let mut told = Vec::new();
-        while !self.owed.is_empty() {
+        while !self.owed.is_empty() || !self.owed_runs.is_empty() {
+            for load in std::mem::take(&mut self.owed_runs) {
+                let runs = load.items.iter().map(|(place, len)| {
+                    let payload = self.shelf.read(*place);
+                    assert_eq!(payload.len(), *len as usize);
+                    crate::decode_run(&Bytes::copy_from_slice(payload)).unwrap()
+                });
+                let runs = runs.collect();
+                let mut out = Effects::default();
+                let now = self.now;
+                self.engine
+                    .handle_log_loaded(load.number, runs, now, &mut self.shelf, &mut out);
+                told.extend(self.told(out));
+            }
             for load in std::mem::take(&mut self.owed) {
                 let messages = load
                     .items

@@ -209,21 +209,21 @@ fn note(held: &mut Vec<LeaseId>, told: Told) {
 
 /// What became of the records: the snapshot, and which records were copied or given up since.
 #[derive(Default)]
-struct History {
+pub(super) struct History {
     snapshot: Option<(usize, Vec<u8>)>,
     cold: BTreeSet<usize>,
     retired: BTreeSet<usize>,
 }
 
 impl History {
-    fn snapshot(&mut self, desk: &Desk) {
+    pub(super) fn snapshot(&mut self, desk: &Desk) {
         let mut bytes = Vec::new();
         desk.engine.snapshot(&mut bytes);
         self.snapshot = Some((desk.shelf.records.len(), bytes));
     }
 
     /// Copies what is alive of the records from before the snapshot, and gives those up.
-    fn compact(&mut self, desk: &mut Desk) {
+    pub(super) fn compact(&mut self, desk: &mut Desk) {
         let Some((cut, _)) = self.snapshot else {
             return;
         };
@@ -245,10 +245,19 @@ impl History {
         }
     }
 
-    fn recover(&self, desk: &Desk, clean: bool) -> (Engine, Shelf) {
+    pub(super) fn recover(&self, desk: &Desk, clean: bool) -> (Engine, Shelf) {
+        self.recover_with(desk, clean, Options::default())
+    }
+
+    pub(super) fn recover_with(
+        &self,
+        desk: &Desk,
+        clean: bool,
+        options: Options,
+    ) -> (Engine, Shelf) {
         let (cut, mut recovery) = match &self.snapshot {
-            Some((cut, bytes)) => (*cut, Engine::restore(Options::default(), bytes).unwrap()),
-            None => (0, Recovery::empty(Options::default())),
+            Some((cut, bytes)) => (*cut, Engine::restore(options, bytes).unwrap()),
+            None => (0, Recovery::empty(options)),
         };
         let records = &desk.shelf.records;
         for at in &self.cold {
@@ -321,7 +330,7 @@ fn durable_state(engine: &Engine, with_flags: bool) -> Durable {
     }
 }
 
-fn live(shelf: &Shelf) -> BTreeMap<Place, i64> {
+pub(super) fn live(shelf: &Shelf) -> BTreeMap<Place, i64> {
     let mut live = shelf.references.clone();
     live.retain(|_, count| *count > 0);
     live

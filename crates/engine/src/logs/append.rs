@@ -1,0 +1,183 @@
+//! Appending runs: the hot path.
+
+use bytes::Bytes;
+use polybus_model::{
+    Append, AppendedRun, LogError, LogReply, NewRun, PartitionName, Run, RunContent,
+};
+
+use super::partition::{Entered, memory};
+use super::producers::Check;
+use super::record::{RunHead, put_run};
+use super::{At, Caller};
+use crate::record::{Stand, kind};
+use crate::turn::Turn;
+use crate::{Engine, Store};
+
+/// Runs below so many bytes are copied: shared, they would keep all alive that was read together with them.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+impl Engine {
+    pub(super) fn append_runs(
+        &mut self,
+        caller: Caller,
+        appends: Vec<Append>,
+        forbids: impl Fn(usize) -> bool,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let mut appended = false;
+        let mut results = Vec::with_capacity(appends.len());
+        for (at, append) in appends.into_iter().enumerate() {
+            let result = if forbids(at) {
+                Err(LogError::Forbidden)
+            } else {
+                self.append_to(caller.namespace, &append.partition, append.run, turn)
+            };
+            appended |= result.is_ok();
+            results.push(result);
+        }
+        let max = self.options.log_resident_bytes_max;
+        self.logs.bound_recent(max);
+        // A run that comes again is confirmed when the first one is durable, too.
+        let event = caller.event(LogReply::Appended(results));
+        turn.gate(caller.session, event, appended);
+    }
+
+    fn append_to(
+        &mut self,
+        namespace: u32,
+        name: &PartitionName,
+        run: NewRun,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<AppendedRun, LogError> {
+        let at = self.partition_at(namespace, name)?;
+        let log = self.logs.all.get_mut(&at.log);
+        let log = log.ok_or(LogError::NotFound)?;
+        let stamps = log.settings.stamps;
+        let run_bytes_max = log.settings.run_bytes_max;
+        let partition = log.partitions.get_mut(at.partition as usize);
+        let partition = partition.ok_or(LogError::NotFound)?;
+        check(&run, run_bytes_max, partition.next)?;
+        if let Some(writer) = run.writer {
+            if writer.transactional {
+                return Err(LogError::NoTransaction);
+            }
+            if let Check::Again(offset) = partition.producers.check(writer, run.count)? {
+                return Ok(AppendedRun {
+                    offset,
+                    start: partition.start,
+                    stamped: stamps.then_some(turn.now),
+                });
+            }
+        }
+        let head = RunHead {
+            log: at.log,
+            partition: at.partition,
+            offset: partition.next,
+            count: run.count,
+            at: turn.now,
+            time: run.time_max,
+            stamped: stamps,
+            writer: run.writer,
+            ends: None,
+            message: matches!(run.content, RunContent::Message(_)),
+        };
+        let start = partition.start;
+        if let Some(writer) = run.writer {
+            let producers = &mut partition.producers;
+            producers.note(writer, run.count, head.offset, turn.now);
+            producers.bound(self.options.log_producers_max);
+        }
+        self.append_run(&head, run.content, turn);
+        self.trim_by_size(at, turn);
+        Ok(AppendedRun {
+            offset: head.offset,
+            start,
+            stamped: stamps.then_some(turn.now),
+        })
+    }
+
+    /// Journals a run, enters it in the index and keeps it in memory.
+    pub(super) fn append_run(
+        &mut self,
+        head: &RunHead,
+        content: RunContent,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let at = At {
+            log: head.log,
+            partition: head.partition,
+        };
+        let content = owned(content);
+        let buffer = &mut self.work.buffer;
+        put_run(buffer, head, &content);
+        let (inline, shared) = match &content {
+            RunContent::Packed { bytes, .. } => (&[][..], Some(bytes)),
+            RunContent::Message(message) => (message.inline_bytes(), message.shared_body()),
+        };
+        let stored = turn.store.append(
+            kind::RUN_APPENDED,
+            head.log,
+            head.offset,
+            &[buffer, inline],
+            shared,
+            1,
+        );
+        let Some(partition) = self.logs.partition_mut(at) else {
+            return;
+        };
+        partition.enter(Entered {
+            offset: head.offset,
+            count: head.count,
+            time: head.time_max(),
+            at: head.at,
+            stand: Stand {
+                place: stored.place,
+                len: stored.len,
+            },
+        });
+        let run = Run {
+            offset: head.offset,
+            count: head.count,
+            time_max: head.time,
+            stamped: head.stamped.then_some(head.at),
+            ends: head.ended(),
+            content,
+        };
+        let bytes = memory(&run);
+        partition.keep(run);
+        let first = !std::mem::replace(&mut partition.touched, true);
+        if first {
+            self.logs.marks.touch(at);
+        }
+        self.logs.recent.kept(at, head.offset, bytes);
+    }
+}
+
+/// Whether a log takes such a run.
+fn check(run: &NewRun, run_bytes_max: u32, next: u64) -> Result<(), LogError> {
+    let bytes = match &run.content {
+        RunContent::Packed { bytes, .. } => bytes.len(),
+        RunContent::Message(message) => message.inline_bytes().len() + message.body().len(),
+    };
+    if bytes > run_bytes_max as usize {
+        return Err(LogError::TooLarge);
+    }
+    // Offsets are signed in some protocols.
+    let ends_at = next.saturating_add(run.count.into());
+    if run.count == 0 || ends_at > i64::MAX as u64 {
+        let text = "a run needs at least one record, and offsets end with 63 bits";
+        return Err(LogError::Unsupported(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Few bytes on their own.
+fn owned(content: RunContent) -> RunContent {
+    match content {
+        RunContent::Packed { origin, bytes } if bytes.len() < COPIED_BYTES_MAX => {
+            let bytes = Bytes::copy_from_slice(&bytes);
+            RunContent::Packed { origin, bytes }
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,285 @@
+//! Logs: records that stay, numbered, in partitions.
+//!
+//! ```text
+//! append: check the writer, one record, an entry in the index, its bytes kept in memory     (append, producers, recent)
+//!         -> a mark; when all of its turn is durable, handle_durable moves the ends        (durable)
+//! read:   from memory, or a load for what is no longer there; or wait for an end to move   (read, waiting)
+//! trim:   by request, age or size                                                          (offsets, retention)
+//! snapshot + records -> the same logs                                                      (recovery)
+//! ```
+//! What always holds: readers see only what is durable; a run's bytes are written once, and the index points to them; a log's
+//! id and a producer's number are never given again.
+
+mod append;
+mod define;
+mod durable;
+mod log;
+mod offsets;
+mod partition;
+mod producers;
+mod read;
+mod recent;
+pub(crate) mod record;
+pub(crate) mod recovery;
+mod retention;
+mod waiting;
+
+use std::collections::BTreeMap;
+
+use polybus_model::{
+    Event, LogError, LogReply, LogRequest, Millis, Name, PartitionName, SessionId, WhichLogs,
+};
+
+use crate::turn::{Asker, Turn};
+use crate::{Engine, Place, Store};
+use durable::Marks;
+use log::Log;
+use partition::Partition;
+use read::Loadings;
+use recent::Recent;
+use retention::Sweep;
+use waiting::Waiters;
+
+/// Numbers of producers that one record sets aside.
+const PRODUCERS_RESERVED: u64 = 1_000;
+
+/// One partition of a log.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct At {
+    pub(crate) log: u64,
+    pub(crate) partition: u32,
+}
+
+/// All logs of an engine. A namespace knows the ids of its own by name.
+#[derive(Debug)]
+pub(crate) struct Logs {
+    pub(crate) all: BTreeMap<u64, Log>,
+    pub(crate) next_id: u64,
+    /// Partitions of all logs.
+    pub(crate) partition_count: usize,
+    /// The number that the next producer gets, and the first one that is not yet set aside.
+    next_producer: u64,
+    reserved: u64,
+    marks: Marks,
+    recent: Recent,
+    waiters: Waiters,
+    loadings: Loadings,
+    sweep: Sweep,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Self {
+            all: BTreeMap::new(),
+            next_id: 1,
+            partition_count: 0,
+            next_producer: 1,
+            reserved: 1,
+            marks: Marks::default(),
+            recent: Recent::default(),
+            waiters: Waiters::default(),
+            loadings: Loadings::default(),
+            sweep: Sweep::default(),
+        }
+    }
+}
+
+/// Who asks, and under which number.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caller {
+    session: SessionId,
+    /// The namespace's slot.
+    namespace: u32,
+    number: u64,
+}
+
+impl Caller {
+    fn event(self, reply: LogReply) -> Event {
+        Event::Log {
+            number: self.number,
+            reply: Box::new(reply),
+        }
+    }
+}
+
+impl Logs {
+    pub(crate) fn partition(&self, at: At) -> Option<&Partition> {
+        self.all.get(&at.log)?.partitions.get(at.partition as usize)
+    }
+
+    pub(crate) fn partition_mut(&mut self, at: At) -> Option<&mut Partition> {
+        let log = self.all.get_mut(&at.log)?;
+        log.partitions.get_mut(at.partition as usize)
+    }
+
+    /// The record that holds the run with an offset, and how long it is, if it stands at `place`.
+    pub(crate) fn stands_at(&self, at: At, offset: u64, place: Place) -> bool {
+        self.partition(at)
+            .and_then(|partition| partition.stand(offset))
+            .is_some_and(|stand| stand.place == place)
+    }
+
+    /// A session is gone: nothing waits for it any more.
+    pub(crate) fn forget_session(&mut self, session: SessionId) {
+        for slot in self.waiters.of_session(session) {
+            self.stop_waiting(slot);
+        }
+    }
+
+    /// When something is to be looked after.
+    pub(crate) fn deadline(&self) -> Option<Millis> {
+        let due = [self.waiters.deadline(), self.sweep.deadline()];
+        due.into_iter().flatten().min()
+    }
+}
+
+impl Engine {
+    /// Carries out what a session asks of logs.
+    pub(crate) fn log_request(
+        &mut self,
+        asker: Asker,
+        number: u64,
+        request: LogRequest,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let caller = Caller {
+            session: asker.id,
+            namespace: asker.namespace,
+            number,
+        };
+        let (request, forbidden) = match request {
+            LogRequest::Partly { request, forbidden } => (*request, forbidden),
+            request => (request, Vec::new()),
+        };
+        let forbids = |at: usize| forbidden.iter().any(|one| *one as usize == at);
+        match request {
+            LogRequest::Append(appends) => self.append_runs(caller, appends, forbids, turn),
+            LogRequest::Read(request) => self.read_logs(caller, request, forbidden, turn),
+            LogRequest::FindOffsets(wanted) => {
+                self.find_offsets(caller, wanted, forbidden, turn);
+            }
+            LogRequest::Trim(wanted) => self.trim_logs(caller, &wanted, forbids, turn),
+            LogRequest::List(which) => {
+                let found = self.which_logs(asker.namespace, &which, forbids);
+                let logs = found.into_iter().map(|log| log.map(Log::summary));
+                let event = caller.event(LogReply::Logs(logs.collect()));
+                turn.tell(asker.id, event);
+            }
+            LogRequest::Sizes(which) => {
+                let found = self.which_logs(asker.namespace, &which, forbids);
+                let sizes = found.into_iter().flatten().map(|log| {
+                    let bytes = log.partitions.iter().map(|one| one.bytes).collect();
+                    (log.summary(), bytes)
+                });
+                let event = caller.event(LogReply::Sizes(sizes.collect()));
+                turn.tell(asker.id, event);
+            }
+            LogRequest::Declare { .. } | LogRequest::Alter { .. } | LogRequest::Delete { .. } => {
+                let result = match forbids(0) {
+                    true => Err(LogError::Forbidden),
+                    false => self.define_log(asker, request, turn),
+                };
+                let changed = result.is_ok();
+                let event = caller.event(LogReply::Logs(vec![result]));
+                turn.gate(asker.id, event, changed);
+            }
+            LogRequest::OpenProducer { transactional, .. } => {
+                let result = match transactional {
+                    Some(_) => Err(LogError::Unsupported(
+                        "producers with transactions are not there yet".to_owned(),
+                    )),
+                    None => Ok((self.new_producer(turn), 0)),
+                };
+                turn.gate(asker.id, caller.event(LogReply::Producer(result)), true);
+            }
+            // The broker wraps once.
+            LogRequest::Partly { .. } => {}
+        }
+    }
+
+    fn new_producer(&mut self, turn: &mut Turn<'_, impl Store>) -> u64 {
+        let logs = &mut self.logs;
+        let number = logs.next_producer;
+        logs.next_producer += 1;
+        if number >= logs.reserved {
+            logs.reserved = number + PRODUCERS_RESERVED;
+            record::put_reserved(&mut self.work.buffer, logs.reserved);
+            turn.append(&self.work.buffer, 0);
+        }
+        number
+    }
+
+    /// The logs that are asked for.
+    fn which_logs(
+        &self,
+        namespace: u32,
+        which: &WhichLogs,
+        forbids: impl Fn(usize) -> bool,
+    ) -> Vec<Result<&Log, LogError>> {
+        let allow = |at: usize, log: Option<&'_ Log>| match log {
+            _ if forbids(at) => Err(LogError::Forbidden),
+            Some(_) => Ok(()),
+            None => Err(LogError::NotFound),
+        };
+        let pick = |at: usize, id: Option<u64>| {
+            let log = id.and_then(|id| self.logs.all.get(&id));
+            let log = log.filter(|log| log.namespace == namespace);
+            allow(at, log)?;
+            log.ok_or(LogError::NotFound)
+        };
+        match which {
+            WhichLogs::All => {
+                let mut all: Vec<_> = self
+                    .logs
+                    .all
+                    .values()
+                    .filter(|log| log.namespace == namespace)
+                    .collect();
+                all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+                all.into_iter().map(Ok).collect()
+            }
+            WhichLogs::Named(names) => {
+                let named = names.iter().enumerate();
+                named
+                    .map(|(at, name)| pick(at, self.log_id(namespace, name)))
+                    .collect()
+            }
+            WhichLogs::WithIds(ids) => {
+                let ids = ids.iter().enumerate();
+                ids.map(|(at, id)| pick(at, Some(id.0))).collect()
+            }
+        }
+    }
+
+    /// The id of a namespace's log.
+    pub(crate) fn log_id(&self, namespace: u32, name: &Name) -> Option<u64> {
+        let namespace = self.namespaces.get(namespace)?;
+        namespace.logs.get(name.as_str()).copied()
+    }
+
+    /// The partition of that name.
+    fn partition_at(&self, namespace: u32, name: &PartitionName) -> Result<At, LogError> {
+        let log = self.log_id(namespace, &name.log);
+        let at = At {
+            log: log.ok_or(LogError::NotFound)?,
+            partition: name.partition,
+        };
+        match self.logs.partition(at) {
+            Some(_) => Ok(at),
+            None => Err(LogError::NotFound),
+        }
+    }
+
+    /// The names and ids of a namespace's logs, for whoever has to know what may be seen of them.
+    #[must_use]
+    pub fn log_names(&self, namespace: &Name) -> Vec<(polybus_model::LogId, Name)> {
+        let slot = self.namespace_slot(namespace.as_str());
+        let logs = self.logs.all.values();
+        let mut names: Vec<_> = logs
+            .filter(|log| Some(log.namespace) == slot)
+            .map(|log| (log.id, log.name.clone()))
+            .collect();
+        names.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        names
+    }
+}

@@ -1,0 +1,128 @@
+//! Looking offsets up, and giving up what is before one.
+
+use polybus_model::{FoundOffset, LogError, LogReply, PartitionName, Place};
+
+use super::partition::Found;
+use super::read::{Hole, Wanted, unfilled};
+use super::record::put_trimmed;
+use super::{At, Caller};
+use crate::turn::Turn;
+use crate::{Engine, Store};
+
+impl Engine {
+    pub(super) fn find_offsets(
+        &mut self,
+        caller: Caller,
+        wanted: Vec<(PartitionName, Place)>,
+        forbidden: Vec<u32>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let mut holes = Vec::new();
+        let mut found = Vec::with_capacity(wanted.len());
+        for (part, (name, place)) in wanted.iter().enumerate() {
+            let at = match forbidden.contains(&(part as u32)) {
+                true => Err(LogError::Forbidden),
+                false => self.partition_at(caller.namespace, name),
+            };
+            found.push(at.and_then(|at| self.find_offset(at, *place, part, &mut holes)));
+        }
+        let wanted = Wanted::Offsets { wanted, found };
+        self.answer(caller, forbidden, wanted, holes, turn);
+    }
+
+    fn find_offset(
+        &self,
+        at: At,
+        place: Place,
+        part: usize,
+        holes: &mut Vec<Hole>,
+    ) -> Result<Option<FoundOffset>, LogError> {
+        let partition = self.logs.partition(at).ok_or(LogError::NotFound)?;
+        let plain = |offset| Some(FoundOffset { offset, run: None });
+        let position = match place {
+            Place::Start => return Ok(plain(partition.start)),
+            Place::End | Place::StableEnd => return Ok(plain(partition.end)),
+            Place::Time(time) => partition.at_time(time),
+            Place::LatestTime => partition.at_latest_time(),
+        };
+        let Some((indexed, found)) = position.and_then(|at| partition.from(at).next()) else {
+            return Ok(None);
+        };
+        let run = match found {
+            Found::Recent(run) => run.clone(),
+            Found::Away(indexed) => {
+                let run = 0;
+                holes.push(Hole { part, run, indexed });
+                unfilled(indexed)
+            }
+        };
+        Ok(Some(FoundOffset {
+            offset: indexed.offset,
+            run: Some(run),
+        }))
+    }
+
+    /// A session gives up what is before an offset of partitions.
+    pub(super) fn trim_logs(
+        &mut self,
+        caller: Caller,
+        wanted: &[(PartitionName, Option<u64>)],
+        forbids: impl Fn(usize) -> bool,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let mut results = Vec::with_capacity(wanted.len());
+        for (part, (name, offset)) in wanted.iter().enumerate() {
+            let at = match forbids(part) {
+                true => Err(LogError::Forbidden),
+                false => self.partition_at(caller.namespace, name),
+            };
+            results.push(at.and_then(|at| self.trim_to(at, *offset, turn)));
+        }
+        let event = caller.event(LogReply::Offsets(results));
+        turn.gate(caller.session, event, true);
+    }
+
+    fn trim_to(
+        &mut self,
+        at: At,
+        offset: Option<u64>,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<Option<FoundOffset>, LogError> {
+        let partition = self.logs.partition(at).ok_or(LogError::NotFound)?;
+        let (start, end) = (partition.start, partition.end);
+        let wanted = offset.unwrap_or(end);
+        if wanted > end {
+            return Err(LogError::OutOfRange { start, end });
+        }
+        let offset = self.give_up(at, wanted, usize::MAX, turn);
+        Ok(Some(FoundOffset { offset, run: None }))
+    }
+
+    /// Gives up what is before an offset, `runs_max` runs at most; gives the new start.
+    pub(super) fn give_up(
+        &mut self,
+        at: At,
+        wanted: u64,
+        runs_max: usize,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> u64 {
+        let Some(log) = self.logs.all.get_mut(&at.log) else {
+            return wanted;
+        };
+        let durable = log.settings.durable;
+        let Some(partition) = log.partitions.get_mut(at.partition as usize) else {
+            return wanted;
+        };
+        if wanted <= partition.start {
+            return partition.start;
+        }
+        let (bytes, runs) = partition.trim(wanted, runs_max, turn.store);
+        let start = partition.start;
+        self.logs.recent.freed(runs, bytes);
+        if durable {
+            put_trimmed(&mut self.work.buffer, at.log, at.partition, start);
+            turn.append(&self.work.buffer, at.log);
+        }
+        start
+    }
+}

@@ -1,0 +1,319 @@
+//! Reading runs of several partitions at once.
+//!
+//! ```text
+//! plan: for each partition, runs from the index up to the bounds
+//!   not enough yet -> wait (waiting)          all in memory -> answer
+//!   some are not in memory -> a load -> handle_log_loaded: fill them in, answer (or plan again if they were moved)
+//! ```
+
+use polybus_model::{
+    FoundOffset, LogError, LogReply, Millis, Origin, PartitionName, Place, ReadRequest, Run,
+    RunContent, Slice,
+};
+use rustc_hash::FxHashMap;
+
+use super::partition::{Found, Indexed};
+use super::waiting::Waiter;
+use super::{At, Caller};
+use crate::effects::LogLoad;
+use crate::turn::Turn;
+use crate::{Effects, Engine, Store};
+
+/// Bytes that one read brings back from disk at most; the first run comes even if it is larger.
+const LOAD_BYTES_MAX: u64 = 8 << 20;
+/// Bytes that one read is answered with at most, whatever it asks.
+const READ_BYTES_MAX: u64 = 64 << 20;
+/// Reads whose time is over that are answered in one turn.
+const OVERDUE_PER_TURN: usize = 1_024;
+
+/// A run that is to be filled in: which of the slices (or offsets), which of its runs, and what the index says of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hole {
+    pub(super) part: usize,
+    pub(super) run: usize,
+    pub(super) indexed: Indexed,
+}
+
+/// What waits for the disk.
+#[derive(Debug)]
+pub(super) enum Wanted {
+    Read {
+        request: ReadRequest,
+        slices: Vec<Result<Slice, LogError>>,
+    },
+    Offsets {
+        wanted: Vec<(PartitionName, Place)>,
+        found: Vec<Result<Option<FoundOffset>, LogError>>,
+    },
+}
+
+/// An answer with holes.
+#[derive(Debug)]
+pub(super) struct Loading {
+    caller: Caller,
+    forbidden: Vec<u32>,
+    wanted: Wanted,
+    holes: Vec<Hole>,
+}
+
+/// Answers that wait for the disk, by the numbers of their loads.
+#[derive(Debug, Default)]
+pub(super) struct Loadings {
+    next: u64,
+    under_way: FxHashMap<u64, Loading>,
+}
+
+/// What a read comes to at this moment.
+#[derive(Default)]
+struct Plan {
+    slices: Vec<Result<Slice, LogError>>,
+    holes: Vec<Hole>,
+    partitions: Vec<At>,
+    bytes: u64,
+    away_bytes: u64,
+    runs: usize,
+    failed: bool,
+}
+
+impl Engine {
+    /// A session reads.
+    pub(super) fn read_logs(
+        &mut self,
+        caller: Caller,
+        request: ReadRequest,
+        forbidden: Vec<u32>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let due = turn.now.saturating_add(request.wait_ms);
+        self.read_until(caller, request, forbidden, due, turn);
+    }
+
+    /// Answers a read if there is enough or its time is over, else lets it wait.
+    fn read_until(
+        &mut self,
+        caller: Caller,
+        request: ReadRequest,
+        forbidden: Vec<u32>,
+        due: Millis,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let plan = self.plan_read(caller.namespace, &request, &forbidden);
+        let enough = plan.failed || plan.bytes >= u64::from(request.bytes_min);
+        if enough || due <= turn.now || self.logs.waiters.len() >= self.options.log_waiters_max {
+            let slices = plan.slices;
+            let wanted = Wanted::Read { request, slices };
+            self.answer(caller, forbidden, wanted, plan.holes, turn);
+            return;
+        }
+        let missing = u64::from(request.bytes_min) - plan.bytes;
+        self.logs.wait(Waiter {
+            caller,
+            request,
+            forbidden,
+            due,
+            missing,
+            partitions: plan.partitions,
+        });
+    }
+
+    /// Looks whether there is enough for a read that waits.
+    pub(super) fn look_again(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
+        if let Some(waiter) = self.logs.stop_waiting(slot) {
+            self.read_until(
+                waiter.caller,
+                waiter.request,
+                waiter.forbidden,
+                waiter.due,
+                turn,
+            );
+        }
+    }
+
+    /// Answers the reads whose time is over.
+    pub(crate) fn answer_overdue(&mut self, turn: &mut Turn<'_, impl Store>) {
+        for _ in 0..OVERDUE_PER_TURN {
+            let Some(slot) = self.logs.waiters.overdue(turn.now) else {
+                return;
+            };
+            self.look_again(slot, turn);
+        }
+    }
+
+    fn plan_read(&self, namespace: u32, request: &ReadRequest, forbidden: &[u32]) -> Plan {
+        let mut plan = Plan::default();
+        for (part, read) in request.reads.iter().enumerate() {
+            let found = match forbidden.contains(&(part as u32)) {
+                true => Err(LogError::Forbidden),
+                false => self.partition_at(namespace, &read.partition),
+            };
+            let slice = found.and_then(|at| {
+                plan.partitions.push(at);
+                self.slice(at, read.offset, read.bytes_max, request, part, &mut plan)
+            });
+            plan.failed |= slice.is_err();
+            plan.slices.push(slice);
+        }
+        plan.partitions.sort_unstable();
+        plan.partitions.dedup();
+        plan
+    }
+
+    fn slice(
+        &self,
+        at: At,
+        offset: u64,
+        bytes_max: u32,
+        request: &ReadRequest,
+        part: usize,
+        plan: &mut Plan,
+    ) -> Result<Slice, LogError> {
+        let partition = self.logs.partition(at).ok_or(LogError::NotFound)?;
+        let (start, end) = (partition.start, partition.end);
+        // Between `end` and `next` is what is not yet durable: there is nothing to read, and nothing wrong.
+        if offset < start || offset > partition.next {
+            return Err(LogError::OutOfRange { start, end });
+        }
+        let mut slice = Slice {
+            start,
+            end,
+            stable_end: end,
+            ..Slice::default()
+        };
+        let all_max = u64::from(request.bytes_max).min(READ_BYTES_MAX);
+        let mut bytes = 0;
+        for (indexed, found) in partition.from(partition.position(offset)) {
+            let len = u64::from(indexed.len);
+            let fits = plan.bytes + len <= all_max
+                && (slice.runs.is_empty() || bytes + len <= bytes_max.into());
+            if indexed.end() > end || !(fits || plan.runs == 0) {
+                break;
+            }
+            let run = match found {
+                Found::Recent(run) => run.clone(),
+                Found::Away(_) if !may_load(plan, len) => break,
+                Found::Away(indexed) => {
+                    plan.away_bytes += len;
+                    let run = slice.runs.len();
+                    plan.holes.push(Hole { part, run, indexed });
+                    unfilled(indexed)
+                }
+            };
+            slice.runs.push(run);
+            bytes += len;
+            plan.bytes += len;
+            plan.runs += 1;
+        }
+        Ok(slice)
+    }
+
+    /// Answers, by way of the disk if something is not in memory.
+    pub(super) fn answer(
+        &mut self,
+        caller: Caller,
+        forbidden: Vec<u32>,
+        wanted: Wanted,
+        holes: Vec<Hole>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        if holes.is_empty() {
+            let reply = match wanted {
+                Wanted::Read { slices, .. } => LogReply::Read(slices),
+                Wanted::Offsets { found, .. } => LogReply::Offsets(found),
+            };
+            turn.tell(caller.session, caller.event(reply));
+            return;
+        }
+        let loadings = &mut self.logs.loadings;
+        let number = loadings.next;
+        loadings.next += 1;
+        let items = holes.iter().map(|hole| {
+            let stand = hole.indexed.stand();
+            (stand.place, stand.len)
+        });
+        let items = items.collect();
+        turn.out.log_loads.push(LogLoad { number, items });
+        let loading = Loading {
+            caller,
+            forbidden,
+            wanted,
+            holes,
+        };
+        loadings.under_way.insert(number, loading);
+    }
+
+    /// A [`LogLoad`] is answered with the runs of all its records, in order; with none if one of them could not be read any
+    /// more (it was moved, or is not wanted any more): then what was asked is looked up again. Every load is to be answered
+    /// once.
+    pub fn handle_log_loaded(
+        &mut self,
+        number: u64,
+        runs: Vec<Run>,
+        now: Millis,
+        store: &mut impl Store,
+        out: &mut Effects,
+    ) {
+        let Some(loading) = self.logs.loadings.under_way.remove(&number) else {
+            return;
+        };
+        let mut turn = self.begin(now, store, out);
+        let Loading {
+            caller,
+            forbidden,
+            mut wanted,
+            holes,
+        } = loading;
+        if runs.len() == holes.len() {
+            for (hole, run) in holes.into_iter().zip(runs) {
+                fill(&mut wanted, hole, run);
+            }
+            self.answer(caller, forbidden, wanted, Vec::new(), &mut turn);
+        } else {
+            match wanted {
+                Wanted::Read { request, .. } => {
+                    self.read_until(caller, request, forbidden, now, &mut turn);
+                }
+                Wanted::Offsets { wanted, .. } => {
+                    self.find_offsets(caller, wanted, forbidden, &mut turn);
+                }
+            }
+        }
+        self.finish(&mut turn);
+    }
+}
+
+/// Whether a run of that length may be read back for a plan, too.
+fn may_load(plan: &Plan, len: u64) -> bool {
+    plan.away_bytes == 0 || plan.away_bytes + len <= LOAD_BYTES_MAX
+}
+
+/// A run whose bytes are still to come.
+pub(super) fn unfilled(indexed: Indexed) -> Run {
+    Run {
+        offset: indexed.offset,
+        count: indexed.count,
+        time_max: None,
+        stamped: None,
+        ends: None,
+        content: RunContent::Packed {
+            origin: Origin(0),
+            bytes: bytes::Bytes::new(),
+        },
+    }
+}
+
+fn fill(wanted: &mut Wanted, hole: Hole, run: Run) {
+    match wanted {
+        Wanted::Read { slices, .. } => {
+            if let Some(Ok(slice)) = slices.get_mut(hole.part)
+                && let Some(unfilled) = slice.runs.get_mut(hole.run)
+            {
+                *unfilled = run;
+            }
+        }
+        Wanted::Offsets { found, .. } => {
+            if let Some(Ok(Some(found))) = found.get_mut(hole.part) {
+                found.run = Some(run);
+            }
+        }
+    }
+}

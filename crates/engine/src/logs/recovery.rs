@@ -1,0 +1,271 @@
+//! Logs in snapshots, and back from them and the records around them.
+//!
+//! ```text
+//! section = next log u64 | producers reserved u64 | logs u32, each: declaration (record.rs), then of each partition:
+//!           start u64 | next u64 | producers
+//! ```
+//! Where runs stand is in their own records only. What always holds: of a recovered partition every run between start and
+//! next is there, or the data is corrupt. A run that is seen twice (copied, and the original not yet released) counts once,
+//! where it was seen first; cold copies are seen before what the journal says of their log.
+
+use std::collections::BTreeMap;
+
+use polybus_model::Millis;
+
+use super::log::Log;
+use super::partition::{Entered, Partition};
+use super::producers::Producers;
+use super::record::{Declared, declared, put_declared, run_head, settings};
+use crate::record::codec::{Bounded, Put};
+use crate::record::{Corrupt, Stand, kind};
+use crate::{Engine, ReplayOrigin, Store};
+
+/// Logs under recovery.
+#[derive(Debug, Default)]
+pub(crate) struct LogRecovery {
+    logs: BTreeMap<u64, Declared>,
+    partitions: BTreeMap<(u64, u32), Seen>,
+    /// Logs below existed before the snapshot, or not at all.
+    snapshot_logs: u64,
+    next_log: u64,
+    reserved: u64,
+}
+
+/// What was seen of a partition.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Runs below were there at the snapshot.
+    snapshot_next: u64,
+    start: u64,
+    producers: Producers,
+    runs: Vec<Entered>,
+}
+
+impl Engine {
+    /// Writes the section of a snapshot that is about logs.
+    pub(crate) fn put_logs(&self, out: &mut Vec<u8>) {
+        let logs = &self.logs;
+        out.put_u64(logs.next_id);
+        out.put_u64(logs.reserved);
+        let durable: Vec<&Log> = logs
+            .all
+            .values()
+            .filter(|log| log.settings.durable)
+            .collect();
+        out.put_u32(durable.len() as u32);
+        for log in durable {
+            put_declared(out, &log.declared(self.namespace_name(log.namespace)));
+            for partition in &log.partitions {
+                out.put_u64(partition.start);
+                out.put_u64(partition.next);
+                partition.producers.put(out);
+            }
+        }
+    }
+}
+
+impl LogRecovery {
+    /// Starts from the section of a snapshot.
+    pub(crate) fn of_snapshot(section: &[u8]) -> Result<Self, Corrupt> {
+        let from = &mut Bounded::new(section);
+        let next_log = from.u64()?;
+        let mut recovery = Self {
+            snapshot_logs: next_log,
+            next_log,
+            reserved: from.u64()?,
+            ..Self::default()
+        };
+        for _ in 0..from.u32()? {
+            let log = declared(from)?;
+            for partition in 0..log.settings.partitions {
+                let (start, snapshot_next) = (from.u64()?, from.u64()?);
+                let seen = Seen {
+                    snapshot_next,
+                    start,
+                    producers: Producers::read(from)?,
+                    runs: Vec::new(),
+                };
+                recovery.partitions.insert((log.log, partition), seen);
+            }
+            recovery.logs.insert(log.log, log);
+        }
+        if from.is_empty() {
+            Ok(recovery)
+        } else {
+            Err(Corrupt::new(
+                "a snapshot's logs are followed by other bytes",
+            ))
+        }
+    }
+
+    /// Takes a record; false if it is none of a log.
+    pub(crate) fn replay(
+        &mut self,
+        origin: ReplayOrigin,
+        kind: u8,
+        from: &mut Bounded<'_>,
+        stand: Stand,
+    ) -> Result<bool, Corrupt> {
+        if kind == kind::RUN_APPENDED {
+            self.replay_run(origin, from, stand)?;
+            return Ok(true);
+        }
+        if !(kind::LOG_DECLARED..=kind::PRODUCERS_RESERVED).contains(&kind) {
+            return Ok(false);
+        }
+        if origin != ReplayOrigin::AfterSnapshot {
+            return Ok(true);
+        }
+        match kind {
+            kind::LOG_DECLARED => {
+                let log = declared(from)?;
+                self.next_log = self.next_log.max(log.log.saturating_add(1));
+                self.logs.insert(log.log, log);
+            }
+            kind::LOG_ALTERED => {
+                let log = from.u64()?;
+                let settings = settings(from)?;
+                if let Some(log) = self.logs.get_mut(&log) {
+                    log.settings = settings;
+                }
+            }
+            kind::LOG_DELETED => self.forget(from.u64()?),
+            kind::LOG_TRIMMED => {
+                let (log, partition, start) = (from.u64()?, from.u32()?, from.u64()?);
+                if self.logs.contains_key(&log) {
+                    let seen = self.partitions.entry((log, partition)).or_default();
+                    seen.start = seen.start.max(start);
+                }
+            }
+            _ => self.reserved = self.reserved.max(from.u64()?),
+        }
+        if from.is_empty() {
+            Ok(true)
+        } else {
+            Err(Corrupt::new("a record is followed by other bytes"))
+        }
+    }
+
+    fn replay_run(
+        &mut self,
+        origin: ReplayOrigin,
+        from: &mut Bounded<'_>,
+        stand: Stand,
+    ) -> Result<(), Corrupt> {
+        let head = run_head(from)?;
+        if head.log < self.snapshot_logs && !self.logs.contains_key(&head.log) {
+            return Ok(());
+        }
+        // Also of logs that do not survive a restart: their runs must not be taken for another log's.
+        self.next_log = self.next_log.max(head.log.saturating_add(1));
+        let seen = self
+            .partitions
+            .entry((head.log, head.partition))
+            .or_default();
+        if origin == ReplayOrigin::AfterSnapshot
+            && let Some(writer) = head.writer
+        {
+            seen.producers
+                .note(writer, head.count, head.offset, head.at);
+        }
+        seen.runs.push(Entered {
+            offset: head.offset,
+            count: head.count,
+            time: head.time_max(),
+            at: head.at,
+            stand,
+        });
+        Ok(())
+    }
+
+    fn forget(&mut self, log: u64) {
+        self.logs.remove(&log);
+        let partitions = self.partitions.range((log, 0)..=(log, u32::MAX));
+        let partitions: Vec<_> = partitions.map(|(at, _)| *at).collect();
+        for at in partitions {
+            self.partitions.remove(&at);
+        }
+    }
+
+    /// A namespace is gone, with its logs.
+    pub(crate) fn forget_namespace(&mut self, namespace: &str) {
+        let gone = self.logs.values();
+        let gone = gone.filter(|log| log.namespace.as_str() == namespace);
+        let gone: Vec<u64> = gone.map(|log| log.log).collect();
+        for log in gone {
+            self.forget(log);
+        }
+    }
+
+    /// Puts the logs into the engine.
+    pub(crate) fn finish(
+        mut self,
+        engine: &mut Engine,
+        now: Millis,
+        store: &mut impl Store,
+    ) -> Result<(), Corrupt> {
+        let producers_max = engine.options.log_producers_max;
+        for (id, declared) in self.logs {
+            let Some(slot) = engine.namespace_slot(declared.namespace.as_str()) else {
+                continue;
+            };
+            let mut log = Log::new(slot, declared);
+            for (number, partition) in log.partitions.iter_mut().enumerate() {
+                let seen = self.partitions.remove(&(id, number as u32));
+                let mut seen = seen.unwrap_or_default();
+                seen.producers.bound(producers_max);
+                seen.fill(partition, store).map_err(|Corrupt(text)| {
+                    Corrupt(format!("partition {number} of log '{}': {text}", log.name))
+                })?;
+            }
+            engine.logs.partition_count += log.partitions.len();
+            if let Some(namespace) = engine.namespaces.get_mut(slot) {
+                namespace.logs.insert(log.name.clone(), id);
+            }
+            engine.logs.all.insert(id, log);
+        }
+        engine.logs.next_id = self.next_log.max(1);
+        engine.logs.reserved = self.reserved.max(1);
+        engine.logs.next_producer = engine.logs.reserved;
+        engine.start_sweeping(now);
+        Ok(())
+    }
+}
+
+impl Seen {
+    /// Enters the runs that are alive into a partition.
+    fn fill(mut self, partition: &mut Partition, store: &mut impl Store) -> Result<(), Corrupt> {
+        if !self.runs.is_sorted_by_key(|run| run.offset) {
+            // Stable: of copies of one record, the first seen counts.
+            self.runs.sort_by_key(|run| run.offset);
+        }
+        self.runs.dedup_by_key(|run| run.offset);
+        let end = |run: &Entered| run.offset.saturating_add(run.count.into());
+        let mut next = self.start;
+        let living = self.runs.iter().filter(|run| end(run) > self.start);
+        for run in living {
+            let first = partition.runs.is_empty() && run.offset <= self.start;
+            if !first && run.offset != next {
+                return Err(missing(next, run.offset));
+            }
+            next = end(run);
+            store.adopt(run.stand.place, run.stand.len);
+            partition.enter(*run);
+        }
+        if next < self.snapshot_next {
+            return Err(missing(next, self.snapshot_next));
+        }
+        partition.start = self.start;
+        partition.next = next;
+        partition.end = next;
+        partition.durable_bytes = partition.appended_bytes;
+        partition.producers = self.producers;
+        Ok(())
+    }
+}
+
+fn missing(from: u64, to: u64) -> Corrupt {
+    Corrupt(format!(
+        "the records from offset {from} to {to} are missing, which were not given up"
+    ))
+}
