@@ -5,11 +5,12 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use polybus_model::{
-    Batch, Credentials, Error, Event, Kind, Lane, Name, Reply, Request, Resource, SessionId,
+    Batch, Credentials, Error, Event, Kind, Lane, LogError, LogReply, LogRequest, Name, Reply,
+    Request, Resource, SessionId,
 };
 use polybus_session::{Peer, PeerSummary};
 
-use crate::access::{Patterns, Permissions, refuse_forbidden};
+use crate::access::{Patterns, Permissions, refuse_forbidden, refuse_parts};
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
 
@@ -71,6 +72,12 @@ impl Connection {
         self.refresh_permissions();
         if let Some(open) = &self.open {
             refuse_forbidden(batch, &open.permissions, &open.name);
+            for (_, request) in &mut batch.requests {
+                if let Request::Log { request, .. } = request {
+                    let logs = || self.broker.shard.look().engine.log_names(&open.name);
+                    refuse_parts(request, &open.permissions, logs);
+                }
+            }
             if self.broker.is_out_of_room() {
                 refuse_publishes(batch, &open.name, &self.entry.mailbox);
             }
@@ -250,12 +257,13 @@ pub(crate) fn verify(
     Ok(user.clone())
 }
 
-/// While there is no room even for what is on its way, confirmed publishes are refused one by one and others fail their lane.
+/// While there is no room even for what is on its way, confirmed publishes and appends are refused one by one and others fail
+/// their lane.
 fn refuse_publishes(batch: &mut Batch, namespace: &Name, mailbox: &Mailbox) {
+    let reason = || "the broker takes no messages while its disk is nearly full".to_owned();
     let error = || {
-        let reason = "the broker takes no messages while its disk is nearly full".into();
         Box::new(failure(
-            Kind::Unavailable(reason),
+            Kind::Unavailable(reason()),
             Resource::Namespace,
             namespace.clone(),
         ))
@@ -275,6 +283,17 @@ fn refuse_publishes(batch: &mut Batch, namespace: &Name, mailbox: &Mailbox) {
                     answers: false,
                 };
             }
+            Request::Log { number, request } => {
+                if let Some(count) = appends(request) {
+                    let refused = Err(LogError::Unavailable(reason()));
+                    let reply = LogReply::Appended(vec![refused; count]);
+                    mailbox.push(Event::Log {
+                        number: *number,
+                        reply: Box::new(reply),
+                    });
+                    return false;
+                }
+            }
             Request::Transaction(transaction) if !transaction.publishes.is_empty() => {
                 *request = Request::Refused {
                     error: error(),
@@ -285,6 +304,18 @@ fn refuse_publishes(batch: &mut Batch, namespace: &Name, mailbox: &Mailbox) {
         }
         true
     });
+}
+
+/// To how many partitions a request appends; none if it is about something else.
+fn appends(request: &LogRequest) -> Option<usize> {
+    let request = match request {
+        LogRequest::Partly { request, .. } => request,
+        request => request,
+    };
+    match request {
+        LogRequest::Append(appends) => Some(appends.len()),
+        _ => None,
+    }
 }
 
 fn failure(kind: Kind, resource: Resource, name: Name) -> Error {

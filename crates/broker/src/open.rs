@@ -162,6 +162,9 @@ pub(crate) fn open_on(
     })
 }
 
+/// Logs keep their latest runs in memory, beside what queues may keep and up to this part of it.
+const LOG_SHARE: usize = 4;
+
 fn engine_options(
     options: &Options,
     seed: Option<u64>,
@@ -172,6 +175,7 @@ fn engine_options(
     };
     Ok(polybus_engine::Options {
         resident_bytes_max: options.resident_bytes_max,
+        log_resident_bytes_max: options.resident_bytes_max / LOG_SHARE,
         session_window_bytes: options.session_window_bytes,
         queues_max: options.queues_max,
         consumer_timeout: options.consumer_timeout_ms,

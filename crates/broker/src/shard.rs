@@ -6,6 +6,7 @@
 //!                              -> records -> open frame        commits: seal, write, then release_gated
 //!                              -> gated   -> waits for its LSN -----------------------------^
 //!                              -> loads   -> load_one: read, engine.handle_loaded
+//!                              -> a mark  -> waits for its LSN like a gated event, then engine.handle_durable
 //! ```
 //! What always holds: a gated event reaches its mailbox only when every record staged up to the end of its turn is durable;
 //! the events of one session come in the order of its turns.
@@ -18,8 +19,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use polybus_engine::{Effects, Engine, Load, record};
+use polybus_engine::{Corrupt, Effects, Engine, Load, LogLoad, Place, decode_run, record};
 use polybus_journal::{Lsn, Reader, Writer};
 use polybus_model::{Batch, Event, Millis, Name, SessionId};
 use rustc_hash::FxHashMap;
@@ -56,13 +58,21 @@ pub(crate) struct State {
     members: FxHashMap<SessionId, Member>,
     gated: VecDeque<(Lsn, SessionId, Event)>,
     durable: Lsn,
-    loads: VecDeque<Load>,
+    /// Marks that the engine wants to be told of, with the last record of their turn.
+    marks: VecDeque<(Lsn, u64)>,
+    loads: VecDeque<Wanted>,
     commits: Commits,
     timer_sleeps: bool,
     armed: Option<Millis>,
     stopping: bool,
     /// Nothing is confirmed any more.
     failed: bool,
+}
+
+/// What is to be read back.
+enum Wanted {
+    Messages(Load),
+    Runs(LogLoad),
 }
 
 /// A session as the shard knows it.
@@ -94,6 +104,7 @@ impl Shard {
                 members: FxHashMap::default(),
                 gated: VecDeque::new(),
                 durable,
+                marks: VecDeque::new(),
                 loads: VecDeque::new(),
                 commits: Commits::new(durable, committers),
                 timer_sleeps: false,
@@ -185,36 +196,53 @@ impl Shard {
         result
     }
 
-    /// Reads one run of messages back into memory. False if none is wanted.
+    /// Reads back one run of messages, or what one read of logs wants. False if nothing is wanted.
     pub(crate) fn load_one(&self, now: Millis) -> Result<bool, StepError> {
-        let Some(load) = self.state.lock().loads.pop_front() else {
+        let Some(wanted) = self.state.lock().loads.pop_front() else {
             return Ok(false);
         };
-        let places: Vec<_> = load
-            .items
-            .iter()
-            .map(|(_, place, len)| (position_of(*place), *len))
+        match wanted {
+            Wanted::Messages(load) => {
+                let places = load.items.iter().map(|(_, place, len)| (*place, *len));
+                let decode = |payload: &Bytes| record::decode_message(payload);
+                let messages = self.read_back(places.collect(), decode)?;
+                let sequences = load.items.iter().map(|(sequence, ..)| *sequence);
+                let messages = sequences.zip(messages).collect();
+                self.turn(|engine, staging, _, effects| {
+                    engine.handle_loaded(load.queue, messages, now, staging, effects);
+                });
+            }
+            Wanted::Runs(load) => {
+                let runs = self.read_back(load.items, decode_run)?;
+                self.turn(|engine, staging, _, effects| {
+                    engine.handle_log_loaded(load.number, runs, now, staging, effects);
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// Reads records back. None if one of them is no longer where it was: nobody has a use for it any more, or it was moved,
+    /// and the engine asks again.
+    fn read_back<T>(
+        &self,
+        places: Vec<(Place, u32)>,
+        decode: impl Fn(&Bytes) -> Result<T, Corrupt>,
+    ) -> Result<Vec<T>, StepError> {
+        let positions: Vec<_> = places
+            .into_iter()
+            .map(|(place, len)| (position_of(place), len))
             .collect();
-        let payloads = match self.reader.read_many(&places) {
+        let payloads = match self.reader.read_many(&positions) {
             Ok(payloads) => payloads,
-            // The queue has no more use for some of them, and their segment went meanwhile: the engine asks again.
             Err(polybus_journal::Error::Released { .. }) => Vec::new(),
             Err(error) => return Err(error.to_string()),
         };
-        let mut messages = Vec::with_capacity(payloads.len());
-        for ((sequence, place, _), payload) in load.items.iter().zip(payloads) {
-            let message = record::decode_message(&payload).map_err(|error| {
-                format!(
-                    "the record at {} cannot be read back: {error}",
-                    position_of(*place)
-                )
-            })?;
-            messages.push((*sequence, message));
-        }
-        self.turn(|engine, staging, _, effects| {
-            engine.handle_loaded(load.queue, messages, now, staging, effects);
+        let decoded = positions.iter().zip(&payloads).map(|(at, payload)| {
+            decode(payload)
+                .map_err(|error| format!("the record at {} cannot be read back: {error}", at.0))
         });
-        Ok(true)
+        decoded.collect()
     }
 
     /// Does what is due.
@@ -359,8 +387,31 @@ impl State {
             self.gate(one.session, one.event, one.needs_sync, &mut wakers);
         }
         self.effects.gated = gated;
-        self.loads.extend(self.effects.loads.drain(..));
+        let messages = self.effects.loads.drain(..).map(Wanted::Messages);
+        let runs = self.effects.log_loads.drain(..).map(Wanted::Runs);
+        self.loads.extend(messages.chain(runs));
+        if let Some(mark) = self.effects.durable.take()
+            && self.staging.refusal.is_none()
+        {
+            let lsn = self.last_lsn();
+            self.marks.push_back((lsn, mark));
+        }
         wakers
+    }
+
+    /// Tells the engine which of its marks are durable. Gives whom to wake.
+    fn tell_durable(&mut self) -> Vec<Waker> {
+        let durable = self.durable;
+        let mut reached = None;
+        while let Some((_, mark)) = self.marks.pop_front_if(|(lsn, _)| *lsn <= durable) {
+            reached = Some(mark);
+        }
+        let Some(mark) = reached else {
+            return Vec::new();
+        };
+        self.engine
+            .handle_durable(mark, &mut self.staging, &mut self.effects);
+        self.carry_out()
     }
 }
 

@@ -26,8 +26,9 @@ const YOUNG_SEGMENTS: usize = 3;
 const IDLE_STEPS: u32 = 10;
 /// The largest cold segment that is written.
 const COLD_BYTES_MAX: u64 = 256 << 20;
-/// Records looked up under the shard's lock at a time.
+/// Records looked up under the shard's lock at a time, and the bytes of them past which it is fewer.
 const LOOKUP_BATCH: usize = 256;
+const LOOKUP_BYTES: usize = 4 << 20;
 
 /// The state of the upkeep between its steps.
 pub(crate) struct Upkeep {
@@ -237,7 +238,7 @@ fn copy_live(shard: &Shard, segment: SegmentInfo) -> Result<(), CopyError> {
         if !matches!(found.kind, CATALOG_RECORD | START_RECORD) {
             chunk.push(&found);
         }
-        if chunk.records.len() >= LOOKUP_BATCH {
+        if chunk.records.len() >= LOOKUP_BATCH || chunk.bytes.len() >= LOOKUP_BYTES {
             chunk.copy_to(shard, &mut cold, &mut copied)?;
         }
         if cold.bytes() > COLD_BYTES_MAX {
@@ -254,7 +255,16 @@ fn copy_live(shard: &Shard, segment: SegmentInfo) -> Result<(), CopyError> {
         records = copied.len(),
         "copied live messages together"
     );
-    for batch in copied.chunks(LOOKUP_BATCH) {
+    let mut rest = copied.as_slice();
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let few = rest.iter().take(LOOKUP_BATCH).take_while(|one| {
+            let fits = bytes < LOOKUP_BYTES;
+            bytes += one.len as usize;
+            fits
+        });
+        let (batch, later) = rest.split_at(few.count());
+        rest = later;
         let wanted: Vec<_> = batch.iter().map(|one| (one.to, one.len)).collect();
         let payloads = shard.reader.read_many(&wanted)?;
         let mut state = shard.look();

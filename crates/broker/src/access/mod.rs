@@ -8,11 +8,13 @@
 
 mod catalog;
 mod groups;
+mod logs;
 mod passwords;
 mod permissions;
 mod rules;
 
 pub(crate) use catalog::{Catalog, Change, User};
+pub(crate) use logs::refuse_parts;
 pub(crate) use passwords::Passwords;
 pub(crate) use permissions::{Patterns, Permissions};
 pub(crate) use rules::refuse_forbidden;

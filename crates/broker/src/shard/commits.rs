@@ -179,6 +179,8 @@ impl Shard {
                 }
             }
         }
+        wakers.extend(state.tell_durable());
+        let load = !state.loads.is_empty();
         if self.has_pressure() && state.unwritten_bytes() < UNWRITTEN_BYTES_MAX / 2 {
             self.pressure.store(false, Ordering::Relaxed);
             for member in state.members.values() {
@@ -186,6 +188,9 @@ impl Shard {
             }
         }
         drop(guard);
+        if load {
+            self.load_wanted.notify_one();
+        }
         wake_all(wakers);
     }
 
