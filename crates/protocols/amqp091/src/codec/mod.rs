@@ -10,6 +10,7 @@
 //! No state, no input or output. Every byte is hostile until parsed: nothing here panics, recurses on input, or allocates by
 //! a count that a peer wrote.
 
+mod delivery;
 mod error;
 mod field;
 mod frame;
@@ -20,6 +21,7 @@ mod table;
 mod whole;
 mod write;
 
+pub use delivery::write_delivery;
 pub use error::{CodecError, ReplyCode};
 pub use field::{ShortBytes, ShortText};
 pub use frame::{

@@ -13,7 +13,7 @@ use super::properties::PropertiesRef;
 use super::table::close;
 
 /// Class, weight and body size of a content header.
-const HEADER_FIXED: usize = 12;
+pub(super) const HEADER_FIXED: usize = 12;
 
 /// What follows a method with content.
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +118,7 @@ fn push_body(outbound: &mut Outbound, channel: u16, body: &Bytes, payload_max: u
 }
 
 /// How much of a body a frame takes.
-const fn payload_max(frame_max: u32) -> usize {
+pub(super) const fn payload_max(frame_max: u32) -> usize {
     let frame_max = if frame_max == 0 { u32::MAX } else { frame_max };
     let room = (frame_max as usize).saturating_sub(FRAME_OVERHEAD);
     if room == 0 { 1 } else { room }

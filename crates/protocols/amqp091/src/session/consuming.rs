@@ -259,7 +259,7 @@ impl Channel {
             exchange: ShortBytes(message.topic()),
             routing_key: ShortBytes(message.key()),
         };
-        core.send_message(self.number, &method, message, delivery.attempts);
+        core.send_delivery(self.number, &method, message, delivery.attempts);
     }
 
     /// A mandatory message that nobody wanted.

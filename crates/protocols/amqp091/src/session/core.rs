@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use polybus_model::{Attempts, Lane, LeaseId, Message, Name, Outcome, Request, Settle};
 use polybus_session::Outbound;
 
 use crate::codec::{
-    Content, ContentBody, Encode, FRAME_MAX_MIN, PropertiesRef, write_content, write_method,
+    BasicDeliver, Content, ContentBody, Encode, FRAME_MAX_MIN, write_content, write_delivery,
+    write_method,
 };
 use crate::mapping::delivery;
 use crate::settings::Settings;
@@ -102,7 +103,6 @@ impl Core {
     }
 
     /// Stages a method with a message as its content.
-    #[inline]
     pub(super) fn send_message(
         &mut self,
         channel: u16,
@@ -110,37 +110,35 @@ impl Core {
         message: &Message,
         attempts: Option<Attempts>,
     ) {
-        let properties = delivery::properties(message, attempts, &mut self.scratch);
-        write_message(
-            &mut self.out,
-            channel,
-            self.frame_max,
-            method,
-            message,
-            properties,
-        );
+        let content = content(message, attempts, &mut self.scratch);
+        write_content(&mut self.out, channel, self.frame_max, method, content);
+    }
+
+    /// Stages a delivery of a message.
+    #[inline]
+    pub(super) fn send_delivery(
+        &mut self,
+        channel: u16,
+        method: &BasicDeliver<'_>,
+        message: &Message,
+        attempts: Option<Attempts>,
+    ) {
+        let content = content(message, attempts, &mut self.scratch);
+        write_delivery(&mut self.out, channel, self.frame_max, method, content);
     }
 }
 
 #[inline]
-fn write_message(
-    out: &mut Outbound,
-    channel: u16,
-    frame_max: u32,
-    method: &impl Encode,
-    message: &Message,
-    properties: PropertiesRef<'_>,
-) {
-    let shared: Option<&Bytes> = message.shared_body();
-    let body = match shared {
-        Some(bytes) => ContentBody::Shared(bytes),
-        None => ContentBody::Inline(message.body()),
-    };
-    write_content(
-        out,
-        channel,
-        frame_max,
-        method,
-        Content { properties, body },
-    );
+fn content<'a>(
+    message: &'a Message,
+    attempts: Option<Attempts>,
+    scratch: &'a mut BytesMut,
+) -> Content<'a> {
+    Content {
+        properties: delivery::properties(message, attempts, scratch),
+        body: match message.shared_body() {
+            Some(bytes) => ContentBody::Shared(bytes),
+            None => ContentBody::Inline(message.body()),
+        },
+    }
 }

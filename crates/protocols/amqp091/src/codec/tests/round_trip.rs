@@ -484,6 +484,36 @@ fn bodies_are_split_at_frame_max() {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_delivery_is_written_as_any_method_with_content(
+        names in prop::array::uniform3(prop::collection::vec(any::<u8>(), 0..300)),
+        (delivery_tag, redelivered, channel) in any::<(u64, bool, u16)>(),
+        properties in prop::collection::vec(any::<u8>(), 0..300),
+        body in prop::collection::vec(any::<u8>(), 0..5_000),
+        frame_max in prop::sample::select(vec![0, 8, 9, 100, 4_096, FRAME_MAX]),
+        staged in 0usize..20,
+    ) {
+        let [consumer_tag, exchange, routing_key] = names.each_ref().map(|name| ShortBytes(name));
+        let deliver = BasicDeliver { consumer_tag, delivery_tag, redelivered, exchange, routing_key };
+        let shared = Bytes::copy_from_slice(&body);
+        for body in [&body[..], b""] {
+            for by_reference in [false, true] {
+                let mut content = content(&properties, body);
+                if by_reference && !body.is_empty() {
+                    content.body = ContentBody::Shared(&shared);
+                }
+                let (mut one, mut other) = (Outbound::new(), Outbound::new());
+                one.staged().extend_from_slice(&vec![7; staged]);
+                other.staged().extend_from_slice(&vec![7; staged]);
+                write_content(&mut one, channel, frame_max, &deliver, content);
+                write_delivery(&mut other, channel, frame_max, &deliver, content);
+                prop_assert_eq!(outbound_bytes(&mut other), outbound_bytes(&mut one));
+            }
+        }
+    }
+}
+
 #[test]
 fn empty_body_is_no_frame() {
     let mut outbound = Outbound::new();
