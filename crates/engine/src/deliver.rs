@@ -166,13 +166,20 @@ impl Engine {
     }
 
     /// A load brought messages (or not: then they are asked for again when they are wanted).
-    pub(crate) fn loaded(&mut self, slot: u32, messages: Vec<(u64, Message)>) {
-        let Some(queue) = self.queues.get_mut(slot) else {
-            return;
-        };
-        let mut dying = queue.dying.iter_mut().peekable();
+    pub(crate) fn loaded(&mut self, slot: u32, messages: &[(u64, Message)]) {
+        if let Some(queue) = self.queues.get_mut(slot) {
+            queue.place_loaded(messages);
+            self.touch(slot);
+        }
+    }
+}
+
+impl Queue {
+    /// Puts what a load brought where it belongs.
+    pub(crate) fn place_loaded(&mut self, messages: &[(u64, Message)]) {
+        let mut dying = self.dying.iter_mut().peekable();
         let mut grown = 0;
-        for (sequence, message) in &messages {
+        for (sequence, message) in messages {
             // Both are in the order in which they were asked for; what is not dying is ready.
             let mut found = false;
             while let Some((entry, _)) =
@@ -186,14 +193,13 @@ impl Engine {
                 }
             }
             if !found {
-                queue.ready.load(*sequence, message);
+                self.ready.load(*sequence, message);
             }
         }
-        queue.aside_bytes += grown;
-        for sequence in std::mem::take(&mut queue.asked) {
-            queue.ready.forget_request(sequence);
+        self.aside_bytes += grown;
+        for sequence in std::mem::take(&mut self.asked) {
+            self.ready.forget_request(sequence);
         }
-        self.touch(slot);
     }
 }
 

@@ -10,6 +10,7 @@ use rustc_hash::FxHashMap;
 
 use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
+use crate::estate::Estates;
 use crate::groups::Groups;
 use crate::logs::Logs;
 use crate::namespace::Namespace;
@@ -39,6 +40,8 @@ pub struct Engine {
     pub(crate) lanes: Slab<LaneState>,
     pub(crate) delayed: DelayedMessages,
     pub(crate) groups: Groups,
+    /// What deleted queues have left.
+    pub(crate) estates: Estates,
     /// Queues by their next deadline.
     pub(crate) timers: BTreeSet<(Millis, u32)>,
     pub(crate) next_incarnation: u64,
@@ -74,6 +77,7 @@ impl Engine {
             lanes: Slab::default(),
             delayed: DelayedMessages::default(),
             groups: Groups::default(),
+            estates: Estates::default(),
             timers: BTreeSet::new(),
             next_incarnation: 1,
             next_stamp: 0,
@@ -294,7 +298,9 @@ impl Engine {
             self.delayed.loaded(messages);
             self.release_delayed(&mut turn);
         } else if let Some(&slot) = self.incarnations.get(&queue) {
-            self.loaded(slot, messages);
+            self.loaded(slot, &messages);
+        } else {
+            self.estate_loaded(queue, &messages, &mut turn);
         }
         self.finish(&mut turn);
     }

@@ -22,30 +22,14 @@ impl Engine {
             let Some(queue) = self.queues.get_mut(slot) else {
                 return;
             };
-            match queue.dying.front() {
-                None => break,
-                Some((entry, _)) if entry.message.is_none() => {
-                    request_loads(queue, false, turn);
-                    return;
-                }
-                Some(_) => {}
-            }
-            let Some((entry, reason)) = queue.next_dying() else {
-                break;
-            };
-            queue.end(&entry, turn.store);
             let namespace = queue.namespace;
-            let letter = entry.message.and_then(|message| {
-                letter(
-                    queue,
-                    &message,
-                    reason,
-                    turn.now,
-                    &self.options.header_readers,
-                )
-            });
-            if let Some((message, more_keys)) = letter {
-                self.post(namespace, &message, &more_keys, turn);
+            match queue.next_letter(&self.options.header_readers, turn) {
+                Next::Letter(message, more_keys) => {
+                    self.post(namespace, &message, &more_keys, turn);
+                }
+                Next::Nowhere => {}
+                Next::Later => return,
+                Next::None => break,
             }
         }
         // What could not die, or be delivered, for lack of room may now.
@@ -55,7 +39,7 @@ impl Engine {
     }
 
     /// Routes a dead letter; queues that it went round to are left out.
-    fn post(
+    pub(crate) fn post(
         &mut self,
         namespace: u32,
         message: &Message,
@@ -91,6 +75,45 @@ impl Engine {
             self.enqueue(message, &slots, turn);
         }
         self.work.slots = slots;
+    }
+}
+
+/// What becomes of the next message that is dying.
+pub(crate) enum Next {
+    /// This dead letter, which is routed by these further keys too.
+    Letter(Message, Vec<Bytes>),
+    /// It has ended; there is nowhere to send it.
+    Nowhere,
+    /// It has to be loaded first, which was asked for.
+    Later,
+    /// There is none.
+    None,
+}
+
+impl Queue {
+    /// Ends the next message that is dying, if it is in memory, and makes its letter.
+    pub(crate) fn next_letter(
+        &mut self,
+        readers: &HeaderReaders,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Next {
+        if let Some((entry, _)) = self.dying.front()
+            && entry.message.is_none()
+        {
+            request_loads(self, false, turn);
+            return Next::Later;
+        }
+        let Some((entry, reason)) = self.next_dying() else {
+            return Next::None;
+        };
+        self.end(&entry, turn.store);
+        let made = entry
+            .message
+            .and_then(|message| letter(self, &message, reason, turn.now, readers));
+        match made {
+            Some((message, more_keys)) => Next::Letter(message, more_keys),
+            None => Next::Nowhere,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod delayed;
 mod deliver;
 mod effects;
 mod engine;
+mod estate;
 mod groups;
 pub mod inspect;
 mod letters;

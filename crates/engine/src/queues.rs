@@ -205,7 +205,7 @@ impl Engine {
         Ok(Answer::Now(Reply::Count(count)))
     }
 
-    /// Deletes a queue with all it holds; its consumers are told.
+    /// Deletes a queue with all it holds, but for what has died in it; its consumers are told.
     pub(crate) fn delete_queue(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
         let Some(mut queue) = self.queues.remove(slot) else {
             return;
@@ -251,13 +251,15 @@ impl Engine {
             buffer.put_u64(queue.incarnation);
             turn.append(buffer, queue.incarnation);
         }
-        queue.release_all(turn.store);
+        let namespace = queue.namespace;
         let removed = self
             .namespaces
-            .get_mut(queue.namespace)
+            .get_mut(namespace)
             .map(|namespace| namespace.router.remove_queue(slot));
+        // Behind the router's change: none of its letters comes back to it.
+        self.leave_estate(queue, turn);
         if let Some(removed) = removed {
-            self.removed(queue.namespace, &removed, turn);
+            self.removed(namespace, &removed, turn);
         }
     }
 

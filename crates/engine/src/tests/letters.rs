@@ -168,6 +168,52 @@ fn cold_heads_that_overflow_wait_for_their_loads_where_they_are() {
 }
 
 #[test]
+fn a_deleted_queue_leaves_its_dead_letters() {
+    let mut desk = without_loads();
+    fill(&mut desk, 0, 20_000);
+    let (ready, dying, _) = summary(&desk);
+    let dead = desk.engine.queues("/")[0].ready;
+    let delete = |queue: &str| Request::DeleteQueue {
+        name: name(queue),
+        if_unused: false,
+        if_empty: false,
+    };
+    desk.batch(1, vec![delete("q")]);
+    assert_eq!(desk.engine.queues("/").len(), 1);
+    assert_eq!(
+        desk.shelf.live() as u64,
+        dead + dying,
+        "nobody needs {ready}"
+    );
+    desk.loads = true;
+    desk.answer_owed();
+    let expected: Vec<_> = (0..dead + dying).map(|number| number.to_string()).collect();
+    assert_eq!(desk.drain("dead"), expected);
+    assert_eq!(desk.shelf.live(), 0);
+}
+
+#[test]
+fn dead_letters_of_a_deleted_queue_end_with_their_namespace() {
+    let mut desk = without_loads();
+    fill(&mut desk, 0, 20_000);
+    let delete = Request::DeleteQueue {
+        name: name("q"),
+        if_unused: false,
+        if_empty: false,
+    };
+    desk.batch(1, vec![delete]);
+    let mut out = crate::Effects::default();
+    assert!(
+        desk.engine
+            .delete_namespace(&name("/"), desk.now, &mut desk.shelf, &mut out)
+    );
+    assert_eq!(desk.shelf.live(), 0);
+    desk.loads = true;
+    desk.answer_owed();
+    assert_eq!(desk.shelf.live(), 0);
+}
+
+#[test]
 fn nothing_is_delivered_while_no_more_may_die() {
     let mut desk = without_loads();
     fill(&mut desk, 0, 20_000);
