@@ -432,7 +432,7 @@ struct Shown {
     payload: Vec<u8>,
 }
 
-/// Opens, replays, and reads each record by its place.
+/// Opens, replays, reads each record by its place, and accepts.
 fn open(disk: &MemoryIo, options: &Options) -> polybus_journal::Result<Vec<Shown>> {
     let opened = Journal::open(Arc::new(disk.clone()), options.clone())?;
     let mut shown = Vec::new();
@@ -454,6 +454,7 @@ fn open(disk: &MemoryIo, options: &Options) -> polybus_journal::Result<Vec<Shown
             assert_eq!(payload, shown.payload);
         }
     }
+    opened.recovery.accept()?;
     Ok(shown)
 }
 
