@@ -301,6 +301,11 @@ impl Shard {
         self.stop();
     }
 
+    /// Whether long work is to be left.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.state.lock().stopping
+    }
+
     /// Makes the waits end.
     pub(crate) fn stop(&self) {
         self.state.lock().stopping = true;

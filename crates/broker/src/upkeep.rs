@@ -79,7 +79,8 @@ impl Upkeep {
     /// Zeroes a file for a later segment, if one is missing and there is room.
     pub(crate) fn prepare(&self, shard: &Shard, free: Free) -> Result<(), String> {
         if free.spare > self.segment_bytes {
-            forgive_full_disk(shard.writer.prepare_spare().map(|_| ()))?;
+            let prepared = shard.writer.prepare_spare_while(|| !shard.is_stopping());
+            forgive_full_disk(prepared.map(|_| ()))?;
         }
         Ok(())
     }

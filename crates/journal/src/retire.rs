@@ -35,7 +35,15 @@ impl Writer {
     /// # Errors
     /// Whatever the disk says; the journal is not affected.
     pub fn prepare_spare(&self) -> Result<bool> {
-        self.shared.prepare_spare()
+        self.prepare_spare_while(|| true)
+    }
+
+    /// Like [`Writer::prepare_spare`], but gives up, and leaves nothing, once `may_go_on` says no.
+    ///
+    /// # Errors
+    /// As [`Writer::prepare_spare`].
+    pub fn prepare_spare_while(&self, may_go_on: impl FnMut() -> bool) -> Result<bool> {
+        self.shared.prepare_spare(may_go_on)
     }
 
     /// The bytes that the disk has left, for the low-space watermark.

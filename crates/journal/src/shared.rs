@@ -291,16 +291,16 @@ impl Shared {
     }
 
     /// Makes one zeroed spare file, if there are too few. Released segments are kept beyond that: they need no zeroing.
-    pub(crate) fn prepare_spare(&self) -> Result<bool> {
+    pub(crate) fn prepare_spare(&self, may_go_on: impl FnMut() -> bool) -> Result<bool> {
         if self.catalogue().spares.len() >= self.options.spare_segments {
             return Ok(false);
         }
         let name = spare_name(self.take_number());
-        let result = self.write_spare(&name);
-        if let Err(error) = result {
+        let result = self.write_spare(&name, may_go_on);
+        if !matches!(result, Ok(true)) {
             // Half a spare is of no use; the next open removes what is left of it.
             let _ = self.io.remove(&name);
-            return Err(error);
+            return result;
         }
         let mut catalogue = self.catalogue();
         catalogue.spares.push(name);
@@ -308,20 +308,25 @@ impl Shared {
         Ok(true)
     }
 
-    fn write_spare(&self, name: &str) -> Result<()> {
+    /// False if it was not to go on to the end.
+    fn write_spare(&self, name: &str, mut may_go_on: impl FnMut() -> bool) -> Result<bool> {
         let failed = |error| Error::io("preparing", name, error);
         let file = self.io.open(name, OpenMode::Create).map_err(failed)?;
         let zeros = vec![0; ZEROING_BYTES];
         let bytes = u64::from(self.options.segment_bytes);
         let mut at = 0;
         while at < bytes {
+            if !may_go_on() {
+                return Ok(false);
+            }
             let len = (bytes - at).min(zeros.len() as u64) as usize;
             let mut parts = [IoSlice::new(&zeros[..len])];
             // Piece by piece: a large sync would hold up the commits that come meanwhile.
             file.write_at(&mut parts, at, true).map_err(failed)?;
             at += len as u64;
         }
-        file.sync().map_err(failed)
+        file.sync().map_err(failed)?;
+        Ok(true)
     }
 }
 

@@ -4,7 +4,7 @@
 mod support;
 
 use bytes::Bytes;
-use polybus_journal::{Durability, Error, Journal, Lsn, MemoryIo, Position, SegmentKind};
+use polybus_journal::{Durability, Error, Io as _, Journal, Lsn, MemoryIo, Position, SegmentKind};
 use support::{TempFolder, append, commit, open, open_with, options, replayed, write_all};
 
 #[test]
@@ -114,6 +114,19 @@ fn groups_roll_over_segments_and_stay_whole() {
 fn a_segment_that_was_not_zeroed_is_left_for_one_that_is() {
     let disk = MemoryIo::new();
     let mut opened = open(&disk);
+    let mut pieces = 0;
+    let is_whole = opened.writer.prepare_spare_while(|| {
+        pieces += 1;
+        false
+    });
+    assert_eq!((is_whole.unwrap(), pieces), (false, 1), "given up");
+    assert!(
+        !disk
+            .list()
+            .unwrap()
+            .iter()
+            .any(|name| name.ends_with(".free"))
+    );
     commit(&mut opened, &[b"in a file that grows"]);
     let grown = commit(&mut opened, &[b"still"])[0].position.segment;
     assert!(opened.writer.prepare_spare().unwrap());
