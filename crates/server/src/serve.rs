@@ -5,12 +5,13 @@
 //! ```
 //! What can fail quickly comes first; a client reaches the broker only once it has recovered.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use polybus_broker::{Broker, Options};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
@@ -66,7 +67,7 @@ pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
         .map_err(Failure::Failed)?;
     let broker =
         Broker::open(options(config)).map_err(|error| Failure::Failed(error.to_string()))?;
-    let runtime = Runtime::new()
+    let runtime = runtime()
         .map_err(|error| Failure::Failed(format!("the system gives no threads: {error}")))?;
     let result = runtime.block_on(run(config, &broker, doors));
     // Whoever did not leave in time is cut off here.
@@ -77,6 +78,14 @@ pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
         .map_err(|reason| Failure::Failed(failed(&reason)))
 }
 
+/// The threads of the connections.
+fn runtime() -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    #[cfg(feature = "mimalloc")]
+    builder.on_thread_park(crate::allocator::give_back);
+    builder.enable_all().build()
+}
+
 fn failed(reason: &str) -> String {
     format!(
         "the broker has failed: {reason}. What was confirmed is on disk; mend the disk and start again"
@@ -85,7 +94,7 @@ fn failed(reason: &str) -> String {
 
 async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), Failure> {
     let cannot_listen =
-        |error: std::io::Error| Failure::Failed(format!("cannot listen for signals: {error}"));
+        |error: io::Error| Failure::Failed(format!("cannot listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot_listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_listen)?;
     let server = Arc::new(Server {
