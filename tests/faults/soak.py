@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What the broker survives, in full: soak.py [--quick] [--seconds N] [--kills N] [--page FILE] [scenario ...]
+"""What the broker survives, in full: soak.py [--quick] [--seconds N] [--kills N] [--queues N] [--page FILE] [scenario ...]
 
 Each scenario gets a broker of its own (POLYBUS_BIN, target/release/polybus if not set). Exits with 1 if a bound was broken.
 With --page each scenario's result is kept beside the page's name in target/soak, so that one can be run anew alone."""
@@ -26,6 +26,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes")
     parser.add_argument("--seconds", type=float, help="how long the fast publisher and the publishers beside those that never acknowledge go on")
     parser.add_argument("--kills", type=int, help="how often the broker is killed")
+    parser.add_argument("--queues", type=int, help="how many short-lived queues are declared")
     parser.add_argument("--page", type=pathlib.Path, help="the page to write, its charts beside it; not with --quick")
     arguments = parser.parse_args()
     if unknown := set(arguments.scenario) - names.keys():
@@ -34,7 +35,7 @@ def main():
     folder = tempfile.mkdtemp(prefix="soak.", dir="/tmp")
     for name in arguments.scenario:
         print(f"{name}:", flush=True)
-        outcome = play(names[name], f"{folder}/{name}", arguments.quick, seconds=arguments.seconds, kills=arguments.kills)
+        outcome = play(names[name], f"{folder}/{name}", arguments.quick, seconds=arguments.seconds, kills=arguments.kills, queues=arguments.queues)
         tell(outcome)
         failed += bool(outcome.broken)
         if arguments.page and not arguments.quick:

@@ -42,9 +42,10 @@ class Outcome:
 class Stage:
     """Makes the broker, watches it, and judges."""
 
-    def __init__(self, name, folder, quick=False, seconds=None, kills=None):
+    def __init__(self, name, folder, quick=False, seconds=None, kills=None, queues=None):
         self.outcome = Outcome(name)
-        self.folder, self.quick, self.seconds, self.kills = str(folder), quick, seconds, kills
+        self.folder, self.quick = str(folder), quick
+        self.seconds, self.kills, self.queues = seconds, kills, queues
         os.makedirs(self.folder, exist_ok=True)
         self.one = self.neighbour = None
         self.stopping = threading.Event()
