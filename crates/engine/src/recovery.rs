@@ -279,8 +279,8 @@ impl Recovery {
             }
         }
         self.finish_delayed(&mut engine, store)?;
-        self.groups.finish(&mut engine, now);
         self.logs.finish(&mut engine, now, store)?;
+        self.groups.finish(&mut engine, now);
         engine.next_incarnation = engine.next_incarnation.max(self.next_incarnation);
         Ok(engine)
     }

@@ -83,6 +83,59 @@ pub struct GroupOffset {
     pub metadata: String,
 }
 
+/// What a member says of where it stands, in a group whose work the broker shares out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It joins, with nothing in its hands.
+    Joins,
+    /// It works in this epoch.
+    Works(u32),
+    /// It leaves.
+    Leaves,
+    /// It will come back under its lasting name.
+    Pauses,
+}
+
+/// A sign of life of a member whose share of the work the broker decides. What has not changed may be left out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Beat {
+    /// The group.
+    pub group: String,
+    /// The member's id: unique, made by the client, or by the session for a client that leaves it out.
+    pub member: String,
+    /// Its lasting name, if it has one.
+    pub instance: Option<String>,
+    /// What the client calls itself, for listings.
+    pub client: String,
+    /// The client's address, for listings.
+    pub host: String,
+    /// Where it stands.
+    pub standing: Standing,
+    /// It has so long to give partitions back, in milliseconds.
+    pub rebalance_timeout_ms: Option<Millis>,
+    /// The logs it reads.
+    pub reads: Option<Vec<Name>>,
+    /// A pattern of the names of logs it reads.
+    pub pattern: Option<String>,
+    /// The assignor it likes (`uniform` or `range`).
+    pub assignor: Option<String>,
+    /// The partitions in its hands.
+    pub owned: Option<Vec<PartitionName>>,
+}
+
+/// The answer to a sign of life.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BeatAnswer {
+    /// The member's id.
+    pub member: String,
+    /// The epoch it works in from now on; not for one that leaves.
+    pub epoch: Option<u32>,
+    /// When the next sign of life is wanted, in milliseconds.
+    pub interval_ms: Millis,
+    /// What it may have in its hands, if that has changed or it asks for it.
+    pub assignment: Option<Vec<PartitionName>>,
+}
+
 /// What a session asks of groups.
 #[derive(Clone, Debug)]
 pub enum GroupRequest {
@@ -99,6 +152,8 @@ pub enum GroupRequest {
         /// Member ids and what each is to do: from the leader only.
         assignments: Vec<(String, Bytes)>,
     },
+    /// A sign of life of a member whose work the broker shares out. Answers [`GroupReply::Beat`].
+    Beat(Box<Beat>),
     /// A sign of life. Answers [`GroupReply::Done`].
     Heartbeat(Membership),
     /// Leave. Answers [`GroupReply::Left`].
@@ -135,6 +190,9 @@ pub enum GroupRequest {
     List,
     /// Describe groups. Answers [`GroupReply::Described`]; what stands here as an error is answered with it.
     Describe(Vec<Result<String, GroupError>>),
+    /// Describe groups whose work the broker shares out. Answers [`GroupReply::SharedDescribed`]; what stands here as an
+    /// error is answered with it.
+    DescribeShared(Vec<Result<String, GroupError>>),
     /// Delete groups. Answers [`GroupReply::Deleted`]; what stands here as an error is answered with it.
     Delete(Vec<Result<String, GroupError>>),
     /// The broker puts this in place of what the session may not ask: it is answered so.
@@ -154,6 +212,18 @@ pub enum GroupError {
     Fenced,
     /// The generation is over.
     OldGeneration,
+    /// The member's epoch is not the one that the group knows: join again, with nothing in hand.
+    FencedEpoch,
+    /// The member's epoch is over, and it will hear of the new one.
+    StaleEpoch,
+    /// A client is at work under that lasting name.
+    InstanceInUse,
+    /// There is no such assignor.
+    UnknownAssignor,
+    /// The pattern of names cannot be used; the text says why.
+    InvalidPattern(String),
+    /// The request contradicts itself; the text says how.
+    InvalidRequest(String),
     /// The group is being shared out anew: join again.
     Rebalancing,
     /// No assignor that all members have, or another protocol type.
@@ -208,6 +278,8 @@ pub enum GroupState {
     Joining,
     /// Waiting for the leader's assignments.
     Assigning,
+    /// Members give back and take over what the broker has shared out anew.
+    Reconciling,
     /// All members work.
     Stable,
     /// There is no such group.
@@ -238,12 +310,52 @@ pub struct GroupSummary {
     pub group: String,
     /// Its state.
     pub state: GroupState,
+    /// The broker shares out its work.
+    pub shared: bool,
     /// The sort of group.
     pub protocol_type: String,
     /// The chosen assignor.
     pub assignor: String,
     /// Its members.
     pub members: Vec<MemberSummary>,
+}
+
+/// A member whose work the broker shares out, as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SharedMemberSummary {
+    /// Its id.
+    pub member: String,
+    /// Its lasting name.
+    pub instance: Option<String>,
+    /// What the client calls itself.
+    pub client: String,
+    /// Its address.
+    pub host: String,
+    /// The epoch it works in; none while it is away.
+    pub epoch: Option<u32>,
+    /// The logs it reads.
+    pub reads: Vec<Name>,
+    /// What it may have in its hands.
+    pub assigned: Vec<PartitionName>,
+    /// What it is to have.
+    pub target: Vec<PartitionName>,
+}
+
+/// A group whose work the broker shares out, as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SharedSummary {
+    /// Its name.
+    pub group: String,
+    /// Its state.
+    pub state: GroupState,
+    /// It rises with every change of members, of what they read, and of logs.
+    pub epoch: u32,
+    /// The epoch that was shared out last.
+    pub assigned_epoch: u32,
+    /// The assignor.
+    pub assignor: String,
+    /// Its members.
+    pub members: Vec<SharedMemberSummary>,
 }
 
 /// What a session is told of groups.
@@ -253,6 +365,8 @@ pub enum GroupReply {
     Joined(Result<Box<Joined>, GroupError>),
     /// To a sync: the protocol type, the assignor and what the member is to do.
     Synced(Result<(String, String, Bytes), GroupError>),
+    /// To a sign of life where the broker shares out the work.
+    Beat(Result<BeatAnswer, GroupError>),
     /// To a heartbeat.
     Done(Result<(), GroupError>),
     /// To a leave: for the group, then for each leaver.
@@ -265,6 +379,8 @@ pub enum GroupReply {
     Groups(Vec<GroupSummary>),
     /// For each group, in order; one that is not there is [`GroupState::Gone`].
     Described(Vec<Result<GroupSummary, GroupError>>),
+    /// For each group, in order.
+    SharedDescribed(Vec<Result<SharedSummary, GroupError>>),
     /// For each group, in order.
     Deleted(Vec<Result<(), GroupError>>),
 }

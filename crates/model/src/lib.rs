@@ -19,8 +19,9 @@ mod value;
 pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use group::{
-    Assignor, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState, GroupSummary, Join,
-    Joined, Leaver, MemberSummary, Membership,
+    Assignor, Beat, BeatAnswer, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
+    GroupSummary, Join, Joined, Leaver, MemberSummary, Membership, SharedMemberSummary,
+    SharedSummary, Standing,
 };
 pub use log::{
     Append, AppendedRun, Ends, FoundOffset, LogError, LogId, LogReply, LogRequest, LogSettings,

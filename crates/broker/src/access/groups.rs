@@ -16,6 +16,7 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         GroupRequest::Sync { membership, .. } if !reads(&membership.group) => {
             GroupReply::Synced(Err(Forbidden))
         }
+        GroupRequest::Beat(beat) if !reads(&beat.group) => GroupReply::Beat(Err(Forbidden)),
         GroupRequest::Heartbeat(membership) if !reads(&membership.group) => {
             GroupReply::Done(Err(Forbidden))
         }
@@ -29,12 +30,15 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         GroupRequest::ForgetOffsets { group, .. } if !may(Action::Configure, group) => {
             GroupReply::Committed(Err(Forbidden))
         }
-        GroupRequest::Describe(names) => return refuse_each(names, reads),
+        GroupRequest::Describe(names) | GroupRequest::DescribeShared(names) => {
+            return refuse_each(names, reads);
+        }
         GroupRequest::Delete(names) => {
             return refuse_each(names, |group| may(Action::Configure, group));
         }
         GroupRequest::Join(_)
         | GroupRequest::Sync { .. }
+        | GroupRequest::Beat(_)
         | GroupRequest::Heartbeat(_)
         | GroupRequest::Leave { .. }
         | GroupRequest::Commit { .. }

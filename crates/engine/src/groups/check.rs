@@ -16,7 +16,8 @@ impl Groups {
                 "it is found by its name"
             );
             group.check();
-            for (armed, of) in group.armed() {
+            let shared = group.shared.as_ref().map(|shared| shared.check());
+            for (armed, of) in group.armed().chain(shared.into_iter().flatten()) {
                 timers.insert((armed, group.timer(of)));
             }
         }
@@ -67,8 +68,13 @@ impl Group {
         let members = self.members.values().map(|one| one.weight());
         let offsets = self.offsets.iter();
         let offsets = offsets.map(|(at, one)| offset::weight(at, &one.remark));
-        assert_eq!(self.weight, members.sum::<usize>() + offsets.sum::<usize>());
+        let shared = self.shared.as_ref().map_or(0, |shared| shared.weight());
+        assert_eq!(
+            self.weight,
+            members.sum::<usize>() + offsets.sum::<usize>() + shared
+        );
         assert!(!self.changed);
+        assert_eq!(self.shared.is_some(), self.phase == Phase::Shared);
         match self.phase {
             Phase::Empty => {
                 assert!(self.members.is_empty() && self.leader.is_none());
@@ -76,6 +82,7 @@ impl Group {
             }
             Phase::Joining => assert!(self.join_armed.is_some()),
             Phase::Assigning => assert!(self.sync_armed.is_some() && self.joining == 0),
+            Phase::Shared => assert!(self.members.is_empty()),
             Phase::Stable => assert!(self.members.values().all(|one| one.syncing.is_none())),
         }
         if let Some(leader) = self.leader {

@@ -7,6 +7,8 @@
 //!     +---------------------+    +--------------------------+-----------------------------+
 //!       nobody is left                 a member comes, goes, changes, or does not sync
 //! ```
+//! Or the broker shares out the work: from Empty to Shared, and back when nobody is left (`shared`).
+//!
 //! What always holds: `members` and `expected` are numbered together, by age, and never share a number; `ids` names both,
 //! `instances` the members that have a lasting name; `votes` counts the members that know an assignor, `joining` those whose
 //! join waits. A generation is given out once.
@@ -19,8 +21,12 @@ use polybus_model::{
 
 use super::member::{Member, Waiter};
 use super::offset::Offset;
+use super::shared::Shared;
 use super::timers::{Of, Timer, Timers};
 use super::{GroupOptions, Told};
+
+/// The sort of a group whose work the broker shares out: its members could as well do it themselves.
+const SHARED_TYPE: &str = "consumer";
 
 /// What a group works with while it is asked something.
 pub(super) struct Round<'a> {
@@ -50,6 +56,8 @@ pub(super) enum Phase {
     Joining,
     Assigning,
     Stable,
+    /// The broker shares out the work.
+    Shared,
 }
 
 /// A group.
@@ -68,6 +76,8 @@ pub(super) struct Group {
     pub(super) leader: Option<u64>,
     pub(super) members: BTreeMap<u64, Member>,
     pub(super) expected: BTreeMap<u64, Expected>,
+    /// There while members are that the broker shares the work among.
+    pub(super) shared: Option<Box<Shared>>,
     pub(super) ids: BTreeMap<Box<str>, u64>,
     pub(super) instances: BTreeMap<Box<str>, u64>,
     pub(super) votes: BTreeMap<String, usize>,
@@ -108,6 +118,7 @@ impl Group {
             leader: None,
             members: BTreeMap::new(),
             expected: BTreeMap::new(),
+            shared: None,
             ids: BTreeMap::new(),
             instances: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -261,11 +272,42 @@ impl Group {
 
     /// Whether a member reads that log; none if not all say what they read.
     pub(super) fn reads(&self, log: &Name) -> Option<bool> {
+        if let Some(shared) = &self.shared {
+            return Some(shared.reads(log));
+        }
         let mut reads = false;
         for member in self.members.values() {
             reads |= member.reads.as_ref()?.contains(log);
         }
         Some(reads)
+    }
+
+    /// Does something with the members that the broker shares the work among, and sees what it means for the group.
+    pub(super) fn with_shared<R>(
+        &mut self,
+        round: &mut Round<'_>,
+        act: impl FnOnce(&mut Shared, u64, &mut Round<'_>) -> R,
+    ) -> R {
+        let generation = self.generation;
+        let mut shared = self
+            .shared
+            .take()
+            .unwrap_or_else(|| Box::new(Shared::new(generation)));
+        let before = shared.weight();
+        let result = act(&mut shared, self.number, round);
+        self.weight = self.weight + shared.weight() - before;
+        self.changed |= shared.epoch() != self.generation;
+        self.generation = shared.epoch();
+        if !shared.is_empty() {
+            self.phase = Phase::Shared;
+            self.emptied = None;
+            self.protocol_type = Some(SHARED_TYPE.to_owned());
+            self.shared = Some(shared);
+        } else if self.phase == Phase::Shared {
+            self.phase = Phase::Empty;
+            self.emptied = Some(round.now);
+        }
+        result
     }
 
     /// Whether nothing would be lost with it.
@@ -283,6 +325,9 @@ impl Group {
         for (at, expected) in &mut self.expected {
             timers.disarm(&mut expected.armed, timer(Of::Expected(*at)));
         }
+        if let Some(shared) = &mut self.shared {
+            shared.disarm(number, timers);
+        }
         timers.disarm(&mut self.join_armed, timer(Of::Join));
         timers.disarm(&mut self.sync_armed, timer(Of::Sync));
         timers.disarm(&mut self.idle_armed, timer(Of::Idle));
@@ -294,6 +339,7 @@ impl Group {
             Phase::Stable => self.assignor.as_deref(),
             _ => None,
         };
+        let assignor_now = self.shared.as_ref().map(|shared| shared.assignor());
         let members = if with_members {
             self.members.values()
         } else {
@@ -306,9 +352,14 @@ impl Group {
                 Phase::Joining => GroupState::Joining,
                 Phase::Assigning => GroupState::Assigning,
                 Phase::Stable => GroupState::Stable,
+                Phase::Shared => self
+                    .shared
+                    .as_ref()
+                    .map_or(GroupState::Empty, |shared| shared.state()),
             },
+            shared: self.phase == Phase::Shared,
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            assignor: assignor.unwrap_or_default().to_owned(),
+            assignor: assignor.or(assignor_now).unwrap_or_default().to_owned(),
             members: members.map(|member| member.summary(assignor)).collect(),
         }
     }

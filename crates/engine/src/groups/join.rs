@@ -18,6 +18,9 @@ impl Group {
         waiter: Waiter,
         round: &mut Round<'_>,
     ) -> Option<Result<Box<Joined>, GroupError>> {
+        if self.phase == Phase::Shared {
+            return Some(Err(GroupError::Inconsistent));
+        }
         let answer = match &join.member {
             None => self.join_new(join, waiter, round),
             Some(id) => self.join_again(id, join, waiter, round),
@@ -96,7 +99,7 @@ impl Group {
             .is_some_and(|member| member.matches(join));
         let is_leader = self.leader == Some(at);
         match self.phase {
-            Phase::Empty => Some(Err(GroupError::UnknownMember)),
+            Phase::Empty | Phase::Shared => Some(Err(GroupError::UnknownMember)),
             // It may not have got the answer to its first request.
             Phase::Assigning if same => {
                 self.touch(at, round);
@@ -366,7 +369,7 @@ impl Group {
     pub(super) fn remove(&mut self, at: u64, round: &mut Round<'_>) {
         self.drop_member(at, round);
         match self.phase {
-            Phase::Empty => {}
+            Phase::Empty | Phase::Shared => {}
             Phase::Joining => self.try_complete(round),
             Phase::Assigning | Phase::Stable => self.rebalance(round),
         }

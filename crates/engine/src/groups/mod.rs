@@ -1,16 +1,18 @@
 //! Groups: members share the partitions of logs among themselves, and offsets say up to where they have come. As Kafka's
-//! group coordinator has it for its classic protocol: the clients decide who does what, and the group sees to it that all
-//! of them mean the same generation.
+//! group coordinator has it. In its classic protocol the clients decide who does what, and the group sees to it that all
+//! of them mean the same generation; in its newer one the broker decides.
 //!
 //! ```text
 //! join, sync -> the group's phase moves (group, join, work) -> answers to all whom it concerns
 //! commit     -> a record, the answer when it is durable     (requests, offset, record)
+//! beat       -> the broker decides who does what          (shared, assignors)
 //! deadlines  -> members that are not heard of, phases that take too long, groups and offsets nobody uses   (timers)
 //! snapshot + records -> RecoveredGroups -> groups without members                                  (recovery)
 //! ```
 //! What always holds: an answer that waits is given once, or its client is gone; every deadline is in `timers` once; the
 //! sum of the groups' weights is `weight`; a group that is in no snapshot and no record is one without offsets.
 
+mod assignors;
 #[cfg(test)]
 mod check;
 mod group;
@@ -21,6 +23,7 @@ mod options;
 mod record;
 mod recovery;
 mod requests;
+mod shared;
 mod timers;
 mod work;
 
@@ -252,6 +255,28 @@ impl Engine {
                         });
                 }
             }
+        }
+    }
+
+    /// A log is gone: one that is made with its name later starts without offsets.
+    pub(crate) fn forget_offsets_of(
+        &mut self,
+        namespace: u32,
+        log: &Name,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let name = self.namespace_name(namespace);
+        let groups = self.groups.of_namespace(namespace);
+        let found: Vec<_> = groups
+            .map(|group| {
+                let partitions = group.offsets.keys().filter(|at| at.log == *log);
+                (group.number, partitions.cloned().collect::<Vec<_>>())
+            })
+            .filter(|(_, partitions)| !partitions.is_empty())
+            .collect();
+        for (number, mut partitions) in found {
+            self.groups
+                .forget_offsets(number, &name, &mut partitions, turn);
         }
     }
 }

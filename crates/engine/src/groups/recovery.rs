@@ -70,6 +70,7 @@ impl RecoveredGroups {
                 continue;
             };
             let number = engine.groups.create(namespace, &name);
+            let logs = engine.namespaces.get(namespace).map(|one| &one.logs);
             let retention = engine.options.groups.retention_ms;
             let Groups { all, timers, .. } = &mut engine.groups;
             let Some(group) = all.get_mut(&number) else {
@@ -80,7 +81,10 @@ impl RecoveredGroups {
                 group.emptied = Some(found.past.emptied.unwrap_or(now));
             }
             group.protocol_type = found.past.protocol_type;
-            for (partition, offset) in found.offsets {
+            // Of a log that does not survive a restart, neither do its offsets.
+            let is_there = |log: &Name| logs.is_some_and(|logs| logs.contains_key(log.as_str()));
+            let offsets = found.offsets.into_iter();
+            for (partition, offset) in offsets.filter(|(at, _)| is_there(&at.log)) {
                 group.set_offset(partition, offset);
             }
             group.recorded = true;

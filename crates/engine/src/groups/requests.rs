@@ -1,8 +1,8 @@
 //! What sessions ask of groups.
 
 use polybus_model::{
-    Event, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState, GroupSummary, Join,
-    Joined, Leaver, Membership, Name, PartitionName,
+    Beat, BeatAnswer, Event, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
+    GroupSummary, Join, Joined, Leaver, Membership, Name, PartitionName, SharedSummary, Standing,
 };
 
 use super::member::{Waiter, weight_of_join};
@@ -26,6 +26,8 @@ struct Asking<'a, 't, S> {
     slot: u32,
     /// and name.
     namespace: &'a Name,
+    /// How many partitions a log has.
+    partitions: &'a dyn Fn(&Name) -> Option<u32>,
     waiter: Waiter,
     turn: &'a mut Turn<'t, S>,
 }
@@ -44,11 +46,18 @@ impl Engine {
             session: asker.id,
             number,
         };
+        let logs = &self.logs.all;
+        let ids = self.namespaces.get(asker.namespace).map(|one| &one.logs);
+        let partitions = |log: &Name| {
+            let log = logs.get(ids?.get(log.as_str())?)?;
+            Some(log.partitions.len() as u32)
+        };
         let mut asking = Asking {
             groups: &mut self.groups,
             options: &self.options.groups,
             slot: asker.namespace,
             namespace: &namespace,
+            partitions: &partitions,
             waiter,
             turn,
         };
@@ -80,6 +89,7 @@ impl<S: Store> Asking<'_, '_, S> {
                     None => return,
                 }
             }
+            GroupRequest::Beat(beat) => GroupReply::Beat(self.beat(&beat)),
             GroupRequest::Heartbeat(who) => GroupReply::Done(self.heartbeat(&who)),
             GroupRequest::Leave { group, leavers } => {
                 GroupReply::Left(self.leave(&group, &leavers))
@@ -96,9 +106,9 @@ impl<S: Store> Asking<'_, '_, S> {
                 partitions,
                 ..
             } => {
-                let offsets = self.offsets(&membership.group, partitions);
+                let offsets = self.offsets(&membership, partitions);
                 // What is told must not be taken back by a failure: it waits for the commits it tells of.
-                return self.when_durable(GroupReply::Offsets(Ok(offsets)));
+                return self.when_durable(GroupReply::Offsets(offsets));
             }
             GroupRequest::ForgetOffsets { group, partitions } => {
                 let result = self.forget(&group, partitions);
@@ -111,6 +121,11 @@ impl<S: Store> Asking<'_, '_, S> {
             GroupRequest::Describe(names) => {
                 let names = names.into_iter();
                 GroupReply::Described(names.map(|name| Ok(self.describe(name?))).collect())
+            }
+            GroupRequest::DescribeShared(names) => {
+                let names = names.into_iter();
+                let found = names.map(|name| self.describe_shared(&name?));
+                GroupReply::SharedDescribed(found.collect())
             }
             GroupRequest::Delete(names) => {
                 let names = names.into_iter();
@@ -218,6 +233,30 @@ impl<S: Store> Asking<'_, '_, S> {
             .unwrap_or(Err(GroupError::UnknownMember))
     }
 
+    /// A sign of life of a member whose work the broker shares out.
+    fn beat(&mut self, beat: &Beat) -> Result<BeatAnswer, GroupError> {
+        if beat.group.is_empty() {
+            return Err(GroupError::InvalidName);
+        }
+        let names = beat.reads.iter().flatten().map(|name| name.as_str().len());
+        let said = beat.member.len() + beat.client.len() + beat.host.len();
+        self.check_room(said + names.map(|len| 64 + len).sum::<usize>())?;
+        let number = match self.find(&beat.group) {
+            Some(number) => number,
+            None if beat.standing == Standing::Joins => self.create(&beat.group)?,
+            None => return Err(GroupError::UnknownMember),
+        };
+        let partitions = self.partitions;
+        self.act(number, |group, round| match group.phase {
+            Phase::Empty | Phase::Shared => group.with_shared(round, |shared, number, round| {
+                shared.beat(beat, number, partitions, round)
+            }),
+            // Its members share the work out themselves.
+            _ => Err(GroupError::NotFound),
+        })
+        .unwrap_or(Err(GroupError::UnknownMember))
+    }
+
     fn leave(
         &mut self,
         group: &str,
@@ -249,12 +288,17 @@ impl<S: Store> Asking<'_, '_, S> {
             None if who.generation.is_none() => self.create(&who.group)?,
             None => return Err(GroupError::OldGeneration),
         };
-        let (now, namespace) = (self.turn.now, self.namespace);
+        let (now, namespace, partitions) = (self.turn.now, self.namespace, self.partitions);
         let mut record = Vec::new();
         let results = self.act(number, |group, round| {
             group.admit_commit(who, round)?;
             let (mut results, mut written) = (Vec::new(), Vec::new());
             for one in offsets {
+                let has = partitions(&one.partition.log);
+                if has.is_none_or(|count| one.partition.partition >= count) {
+                    results.push(Err(GroupError::UnknownPartition));
+                    continue;
+                }
                 if one.metadata.len() > round.options.remark_bytes_max {
                     results.push(Err(GroupError::MetadataTooLarge));
                     continue;
@@ -281,19 +325,26 @@ impl<S: Store> Asking<'_, '_, S> {
         results.unwrap_or(Err(GroupError::UnknownMember))
     }
 
-    fn offsets(&self, group: &str, partitions: Option<Vec<PartitionName>>) -> Vec<GroupOffset> {
-        let number = self.find(group);
+    fn offsets(
+        &self,
+        who: &Membership,
+        partitions: Option<Vec<PartitionName>>,
+    ) -> Result<Vec<GroupOffset>, GroupError> {
+        let number = self.group_of(who);
         let Some(group) = number.and_then(|number| self.groups.all.get(&number)) else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
-        match partitions {
+        if let Some(shared) = group.shared.as_ref().filter(|_| !who.member.is_empty()) {
+            shared.admit(&who.member, who.generation)?;
+        }
+        Ok(match partitions {
             None => group
                 .offsets
                 .keys()
                 .filter_map(|at| group.offset(at))
                 .collect(),
             Some(wanted) => wanted.iter().filter_map(|at| group.offset(at)).collect(),
-        }
+        })
     }
 
     fn forget(
@@ -323,15 +374,24 @@ impl<S: Store> Asking<'_, '_, S> {
     fn describe(&self, name: String) -> GroupSummary {
         let number = self.find(&name);
         match number.and_then(|number| self.groups.all.get(&number)) {
-            Some(group) => group.summary(true),
-            None => GroupSummary {
+            Some(group) if group.phase != Phase::Shared => group.summary(true),
+            _ => GroupSummary {
                 group: name,
                 state: GroupState::Gone,
+                shared: false,
                 protocol_type: String::new(),
                 assignor: String::new(),
                 members: Vec::new(),
             },
         }
+    }
+
+    fn describe_shared(&self, name: &str) -> Result<SharedSummary, GroupError> {
+        let number = self.find(name).ok_or(GroupError::NotFound)?;
+        let group = self.groups.all.get(&number);
+        let shared = group.and_then(|group| group.shared.as_ref());
+        let shared = shared.ok_or(GroupError::NotFound)?;
+        Ok(shared.summary(name))
     }
 
     fn delete(&mut self, name: &str) -> Result<(), GroupError> {

@@ -18,6 +18,10 @@ pub(super) struct Timer {
 pub(super) enum Of {
     /// A member gives no sign of life.
     Member(u64),
+    /// The same, where the broker shares out the work.
+    Worker(u64),
+    /// A member does not give back what it should.
+    Revoke(u64),
     /// A member does not come back with its id.
     Expected(u64),
     /// Members do not join.

@@ -48,7 +48,7 @@ impl Group {
             return Some(Err(GroupError::Inconsistent));
         }
         match self.phase {
-            Phase::Empty => Some(Err(GroupError::UnknownMember)),
+            Phase::Empty | Phase::Shared => Some(Err(GroupError::UnknownMember)),
             Phase::Joining => Some(Err(GroupError::Rebalancing)),
             Phase::Assigning => {
                 if let Some(old) = self
@@ -116,7 +116,7 @@ impl Group {
         let at = self.present(who)?;
         self.touch(at, round);
         match self.phase {
-            Phase::Empty => Err(GroupError::UnknownMember),
+            Phase::Empty | Phase::Shared => Err(GroupError::UnknownMember),
             Phase::Joining => Err(GroupError::Rebalancing),
             Phase::Assigning | Phase::Stable => Ok(()),
         }
@@ -129,6 +129,14 @@ impl Group {
         round: &mut Round<'_>,
     ) -> Result<(), GroupError> {
         let instance = leaver.instance.as_deref();
+        if let Some(shared) = &self.shared {
+            let at = shared.number_of(&leaver.member, instance);
+            let at = at.ok_or(GroupError::UnknownMember)?;
+            self.with_shared(round, |shared, number, round| {
+                shared.remove(at, number, round);
+            });
+            return Ok(());
+        }
         let at = if leaver.member.is_empty() {
             let at = instance.and_then(|name| self.instances.get(name));
             *at.ok_or(GroupError::UnknownMember)?
@@ -152,6 +160,9 @@ impl Group {
     ) -> Result<(), GroupError> {
         if who.generation.is_none() && self.phase == Phase::Empty {
             return Ok(());
+        }
+        if let Some(shared) = &self.shared {
+            return shared.admit(&who.member, who.generation);
         }
         if who.generation.is_none() && who.member.is_empty() && who.instance.is_none() {
             // Whoever assigns partitions to itself must not work against those who share them.
@@ -178,6 +189,11 @@ impl Group {
             }
             Of::Join => self.join_is_over(round),
             Of::Sync => self.sync_is_over(round),
+            Of::Worker(_) | Of::Revoke(_) => {
+                self.with_shared(round, |shared, number, round| {
+                    shared.ring(of, number, round);
+                });
+            }
             Of::Idle => {}
         }
     }
@@ -201,7 +217,7 @@ impl Group {
     /// Who has not asked for its assignment until now is not there any more.
     fn sync_is_over(&mut self, round: &mut Round<'_>) {
         self.sync_armed = None;
-        if self.phase == Phase::Empty || self.phase == Phase::Joining {
+        if !matches!(self.phase, Phase::Assigning | Phase::Stable) {
             return;
         }
         let silent = std::mem::take(&mut self.unsynced);

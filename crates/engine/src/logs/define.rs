@@ -187,6 +187,7 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) -> Option<LogSummary> {
         let log = self.drop_log(id, turn)?;
+        self.forget_offsets_of(log.namespace, &log.name, turn);
         if log.settings.durable {
             let buffer = &mut self.work.buffer;
             record::begin(buffer, kind::LOG_DELETED);

@@ -84,8 +84,8 @@ fn a_group_that_only_was_asked_for_an_id_goes_with_it() {
     assert!(told.is_err());
     club.wait(SESSION_MS);
     assert_eq!(club.state(), GroupState::Gone);
-    assert_eq!(club.desk.shelf.records.len(), 0);
-    assert_eq!(club.desk.engine.poll_timeout(), None);
+    assert_eq!(club.recorded(), []);
+    assert_eq!(club.desk.engine.groups.deadline(), None);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn only_groups_without_members_are_deleted() {
     assert_eq!(delete(&mut club, &["g"]), [Ok(())]);
     assert_eq!(club.state(), GroupState::Gone);
     assert_eq!(club.offsets(), []);
-    assert_eq!(club.desk.engine.poll_timeout(), None);
+    assert_eq!(club.desk.engine.groups.deadline(), None);
     club.restart(false);
     assert_eq!(club.state(), GroupState::Gone);
 }
@@ -105,6 +105,11 @@ fn groups_belong_to_their_namespace() {
         .unwrap();
     let session = polybus_model::SessionId(1);
     club.desk.engine.attach(session, &there).unwrap();
+    club.ask_of_log(LogRequest::Declare {
+        name: name("l"),
+        settings: LogSettings::default(),
+        dry_run: false,
+    });
     club.commit(nobody(), vec![offset("l", 0, 7)]).unwrap();
     club.desk.engine.attach(session, &name("/")).unwrap();
     assert_eq!(club.state(), GroupState::Gone);
@@ -113,7 +118,7 @@ fn groups_belong_to_their_namespace() {
     let (now, mut out) = (club.desk.now, crate::Effects::default());
     let Desk { engine, shelf, .. } = &mut club.desk;
     assert!(engine.delete_namespace(&there, now, shelf, &mut out));
-    assert_eq!(engine.poll_timeout(), None);
+    assert_eq!(engine.groups.deadline(), None);
     engine.add_namespace(&there, shelf).unwrap();
     for _ in 0..2 {
         club.desk.engine.attach(session, &there).unwrap();

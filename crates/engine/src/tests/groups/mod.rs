@@ -5,6 +5,7 @@ mod lasting;
 mod listing;
 mod model;
 mod offsets;
+mod sharing;
 mod working;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use polybus_model::{
     Assignor, Event, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState, GroupSummary,
-    Join, Joined, Leaver, Membership, Millis, PartitionName, Request,
+    Join, Joined, Leaver, LogReply, LogRequest, LogSettings, Membership, Millis, PartitionName,
+    Request,
 };
 
 use super::desk::{Desk, Told, name};
@@ -103,11 +105,64 @@ impl Club {
     }
 
     pub(super) fn with(options: Options) -> Self {
-        Self {
+        let mut club = Self {
             desk: Desk::with(options),
             asked: 0,
             answers: BTreeMap::new(),
+        };
+        for log in ["l", "m"] {
+            club.declare(log, 8);
         }
+        club
+    }
+
+    /// Declares a log, or gives it more partitions.
+    pub(super) fn declare(&mut self, log: &str, partitions: u32) {
+        let name = name(log);
+        let settings = LogSettings {
+            partitions,
+            ..LogSettings::default()
+        };
+        let dry_run = false;
+        let namespace = self.desk.engine.namespace_slot("/");
+        let namespace = self.desk.engine.namespaces.get(namespace.unwrap());
+        let request = if namespace.unwrap().logs.contains_key(log) {
+            LogRequest::Alter {
+                name,
+                settings,
+                dry_run,
+            }
+        } else {
+            LogRequest::Declare {
+                name,
+                settings,
+                dry_run,
+            }
+        };
+        self.ask_of_log(request);
+    }
+
+    pub(super) fn ask_of_log(&mut self, request: LogRequest) {
+        let request = Request::Log {
+            number: 1,
+            request: Box::new(request),
+        };
+        let told = self.desk.batch(1, vec![request]);
+        let done = |event: &Event| match event {
+            Event::Log { reply, .. } => match &**reply {
+                LogReply::Logs(logs) => logs.iter().all(Result::is_ok),
+                _ => false,
+            },
+            _ => false,
+        };
+        assert!(told.iter().any(|(_, event)| done(event)), "{told:?}");
+        self.desk.engine.groups.check();
+    }
+
+    /// The kinds of the records about groups, in order.
+    pub(super) fn recorded(&self) -> Vec<u8> {
+        let kinds = self.desk.shelf.records.iter().map(|(kind, ..)| *kind);
+        kinds.filter(|kind| (32..=35).contains(kind)).collect()
     }
 
     fn hear(&mut self, told: Told) {

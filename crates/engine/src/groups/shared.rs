@@ -1,0 +1,593 @@
+//! A group whose work the broker shares out (Kafka's newer protocol for groups): members say what they read, and are told
+//! with their signs of life what they may have in their hands.
+//!
+//! ```text
+//! a member or a log comes, goes or changes -> epoch + 1
+//! the next sign of life                    -> a target for each member (assignors)
+//! a member's own signs of life             -> it gives back what is not its target any more   (revoking)
+//!                                          -> it takes what nobody holds                      (waiting for the rest)
+//!                                          -> it has its target, in the target's epoch
+//! ```
+//! What always holds: `owners` says for each partition who holds it or has yet to give it back, and that is one member; a
+//! member's `assigned` and `revoking` are what it owns; an epoch is given out once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use polybus_model::{
+    Beat, BeatAnswer, GroupError, GroupState, Millis, Name, PartitionName, SharedMemberSummary,
+    SharedSummary, Standing,
+};
+
+use super::assignors::{Assignor, Shares, Work};
+use super::group::Round;
+use super::timers::{Of, Timer};
+
+/// Kafka's: without a sign of life for so long a member is out,
+const SESSION_MS: Millis = 45_000;
+/// and it is asked for one every so often.
+const INTERVAL_MS: Millis = 5_000;
+
+/// What of a member's memory does not depend on what it says.
+const BYTES: usize = 768;
+
+/// A member.
+#[derive(Debug, Default)]
+struct Worker {
+    id: Box<str>,
+    instance: Option<Box<str>>,
+    client: Box<str>,
+    host: Box<str>,
+    rebalance_timeout: Millis,
+    reads: BTreeSet<Name>,
+    assignor: Option<Assignor>,
+    epoch: u32,
+    previous_epoch: u32,
+    /// What it may have in its hands.
+    assigned: BTreeSet<PartitionName>,
+    /// What it has yet to give back.
+    revoking: BTreeSet<PartitionName>,
+    /// Others have yet to give back what is to be its own.
+    waiting: bool,
+    /// It said that it will come back.
+    away: bool,
+    deadline: Millis,
+    armed: Option<Millis>,
+    revoke_armed: Option<Millis>,
+}
+
+/// Members that the broker shares the work among.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    /// By number, in the order in which they came.
+    members: BTreeMap<u64, Worker>,
+    ids: BTreeMap<Box<str>, u64>,
+    instances: BTreeMap<Box<str>, u64>,
+    next_member: u64,
+    epoch: u32,
+    /// The epoch is to rise with this sign of life.
+    changed: bool,
+    target_epoch: u32,
+    target: Shares,
+    assignor: Option<Assignor>,
+    owners: BTreeMap<PartitionName, u64>,
+    /// How many members read a log.
+    readers: BTreeMap<Name, usize>,
+    /// Those of them that exist, and their partitions, as they were last looked at.
+    logs: BTreeMap<Name, u32>,
+    /// About how much memory members take.
+    members_weight: usize,
+}
+
+impl Shared {
+    /// A group whose last epoch was this one.
+    pub(super) fn new(epoch: u32) -> Self {
+        Self {
+            epoch,
+            target_epoch: epoch,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    pub(super) fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Whether a member reads that log.
+    pub(super) fn reads(&self, log: &Name) -> bool {
+        self.readers.contains_key(log)
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn weight(&self) -> usize {
+        self.members_weight + 64 * self.owners.len()
+    }
+
+    /// Counts a member in, or out.
+    fn count(&mut self, at: u64, is_in: bool) {
+        let Some(member) = self.members.get(&at) else {
+            return;
+        };
+        let names = member.reads.iter().map(|name| 48 + name.as_str().len());
+        let said = member.id.len() + member.client.len() + member.host.len();
+        let weight = BYTES + said + names.sum::<usize>();
+        if is_in {
+            self.members_weight += weight;
+        } else {
+            self.members_weight -= weight;
+        }
+        for log in &member.reads {
+            if is_in {
+                *self.readers.entry(log.clone()).or_default() += 1;
+            } else if let Some(count) = self.readers.get_mut(log) {
+                *count -= 1;
+                if *count == 0 {
+                    self.readers.remove(log);
+                }
+            }
+        }
+    }
+
+    /// A member's sign of life, its first or its last.
+    pub(super) fn beat(
+        &mut self,
+        beat: &Beat,
+        number: u64,
+        partitions: &dyn Fn(&Name) -> Option<u32>,
+        round: &mut Round<'_>,
+    ) -> Result<BeatAnswer, GroupError> {
+        let assignor = check(beat)?;
+        match beat.standing {
+            Standing::Leaves | Standing::Pauses => {
+                let at = self.seat(beat)?;
+                if beat.standing == Standing::Leaves {
+                    self.remove(at, number, round);
+                } else if let Some(member) = self.members.get_mut(&at) {
+                    member.away = true;
+                }
+                return Ok(BeatAnswer {
+                    member: beat.member.clone(),
+                    epoch: None,
+                    interval_ms: INTERVAL_MS,
+                    assignment: None,
+                });
+            }
+            Standing::Joins | Standing::Works(_) => {}
+        }
+        let at = match beat.standing {
+            Standing::Works(epoch) => self.at_work(beat, epoch)?,
+            _ => self.enter(beat, round)?,
+        };
+        self.count(at, false);
+        self.hear(at, beat, assignor);
+        self.count(at, true);
+        self.look_at_logs(partitions);
+        if std::mem::take(&mut self.changed) {
+            self.epoch = self.epoch.saturating_add(1);
+        }
+        self.set_targets();
+        let before = self.members.get(&at).map(|one| one.assigned.clone());
+        let owned = match beat.standing {
+            // Whoever joins has nothing in its hands.
+            Standing::Joins => Some(&[][..]),
+            _ => beat.owned.as_deref(),
+        };
+        self.reconcile(at, owned, number, round);
+        self.touch(at, number, round);
+        let member = self.members.get(&at).ok_or(GroupError::UnknownMember)?;
+        let says_all =
+            beat.rebalance_timeout_ms.is_some() && beat.reads.is_some() && beat.owned.is_some();
+        let tell = beat.standing == Standing::Joins
+            || says_all
+            || before.as_ref() != Some(&member.assigned);
+        Ok(BeatAnswer {
+            member: beat.member.clone(),
+            epoch: Some(member.epoch),
+            interval_ms: INTERVAL_MS,
+            assignment: tell.then(|| member.assigned.iter().cloned().collect()),
+        })
+    }
+
+    /// The member that speaks.
+    fn seat(&self, beat: &Beat) -> Result<u64, GroupError> {
+        if let Some(instance) = &beat.instance {
+            let at = self.instances.get(instance.as_str());
+            let at = *at.ok_or(GroupError::UnknownMember)?;
+            let is_it = self
+                .members
+                .get(&at)
+                .is_some_and(|one| *one.id == *beat.member);
+            return if is_it {
+                Ok(at)
+            } else {
+                Err(GroupError::Fenced)
+            };
+        }
+        let at = self.ids.get(beat.member.as_str());
+        at.copied().ok_or(GroupError::UnknownMember)
+    }
+
+    /// A member that works in an epoch, or in the one before if it missed the answer that told it of this one.
+    fn at_work(&self, beat: &Beat, epoch: u32) -> Result<u64, GroupError> {
+        let at = self.seat(beat)?;
+        let member = self.members.get(&at).ok_or(GroupError::UnknownMember)?;
+        let missed = || {
+            let owned = beat.owned.as_deref();
+            epoch == member.previous_epoch
+                && owned.is_some_and(|owned| owned.iter().all(|one| member.assigned.contains(one)))
+        };
+        if !member.away && (epoch == member.epoch || (epoch < member.epoch && missed())) {
+            Ok(at)
+        } else {
+            Err(GroupError::FencedEpoch)
+        }
+    }
+
+    /// A member that joins: a new one, one that lost its way, or one that comes back under its lasting name.
+    fn enter(&mut self, beat: &Beat, round: &mut Round<'_>) -> Result<u64, GroupError> {
+        let known = match &beat.instance {
+            Some(instance) => self.instances.get(instance.as_str()),
+            None => self.ids.get(beat.member.as_str()),
+        };
+        if let Some(at) = known.copied() {
+            let member = self.members.get_mut(&at);
+            let member = member.ok_or(GroupError::UnknownMember)?;
+            if *member.id != *beat.member {
+                if !member.away {
+                    return Err(GroupError::InstanceInUse);
+                }
+                self.ids.remove(&member.id);
+                self.members_weight -= member.id.len();
+                member.id = beat.member.as_str().into();
+                self.members_weight += member.id.len();
+                self.ids.insert(member.id.clone(), at);
+            }
+            // It has nothing in its hands: it starts from what is its own.
+            member.away = false;
+            member.epoch = 0;
+            member.previous_epoch = 0;
+            return Ok(at);
+        }
+        if self.ids.contains_key(beat.member.as_str()) {
+            return Err(GroupError::InvalidRequest(
+                "the member has another lasting name".to_owned(),
+            ));
+        }
+        if self.members.len() >= round.options.members_max {
+            return Err(GroupError::Full);
+        }
+        self.next_member += 1;
+        let at = self.next_member;
+        let member = Worker {
+            id: beat.member.as_str().into(),
+            instance: beat.instance.as_deref().map(Into::into),
+            ..Worker::default()
+        };
+        self.ids.insert(member.id.clone(), at);
+        if let Some(instance) = &member.instance {
+            self.instances.insert(instance.clone(), at);
+        }
+        self.members.insert(at, member);
+        self.count(at, true);
+        self.changed = true;
+        Ok(at)
+    }
+
+    /// Takes over what a member says anew.
+    fn hear(&mut self, at: u64, beat: &Beat, assignor: Option<Assignor>) {
+        let Some(member) = self.members.get_mut(&at) else {
+            return;
+        };
+        member.client = beat.client.as_str().into();
+        member.host = beat.host.as_str().into();
+        if let Some(timeout) = beat.rebalance_timeout_ms {
+            member.rebalance_timeout = timeout;
+        }
+        let mut changed = false;
+        if let Some(reads) = &beat.reads {
+            let reads: BTreeSet<Name> = reads.iter().cloned().collect();
+            changed = member.reads != reads;
+            member.reads = reads;
+        }
+        if assignor.is_some() && assignor != member.assignor {
+            member.assignor = assignor;
+            changed = true;
+        }
+        self.changed |= changed;
+    }
+
+    /// Logs may have come, gone, or grown.
+    fn look_at_logs(&mut self, partitions: &dyn Fn(&Name) -> Option<u32>) {
+        let logs: BTreeMap<Name, u32> = self
+            .readers
+            .keys()
+            .filter_map(|log| Some((log.clone(), partitions(log)?)))
+            .collect();
+        if logs != self.logs {
+            self.logs = logs;
+            self.changed = true;
+        }
+    }
+
+    /// Shares the work out, if something has changed since it was.
+    fn set_targets(&mut self) {
+        if self.target_epoch == self.epoch && self.assignor.is_some() {
+            return;
+        }
+        let votes = |wanted| {
+            let for_it = |one: &&Worker| one.assignor == Some(wanted);
+            self.members.values().filter(for_it).count()
+        };
+        let assignor = if votes(Assignor::Range) > votes(Assignor::Uniform) {
+            Assignor::Range
+        } else {
+            Assignor::Uniform
+        };
+        let mut members: Vec<_> = self.members.iter().collect();
+        // Lasting members keep their place in the order over a restart.
+        members.sort_by_key(|(_, one)| (one.instance.is_none(), one.instance.as_deref(), &*one.id));
+        let work = Work {
+            logs: &self.logs,
+            members: members
+                .into_iter()
+                .map(|(at, one)| (*at, &one.reads))
+                .collect(),
+            before: &self.target,
+        };
+        self.target = assignor.share(&work);
+        self.assignor = Some(assignor);
+        self.target_epoch = self.epoch;
+    }
+
+    /// Brings a member closer to its target, as far as others and it itself have given back what must go.
+    fn reconcile(
+        &mut self,
+        at: u64,
+        owned: Option<&[PartitionName]>,
+        number: u64,
+        round: &mut Round<'_>,
+    ) {
+        let target = self.target.get(&at).cloned().unwrap_or_default();
+        let Some(member) = self.members.get_mut(&at) else {
+            return;
+        };
+        let holds = |one: &PartitionName| owned.is_none_or(|owned| owned.contains(one));
+        if member.revoking.iter().any(holds) {
+            return;
+        }
+        let gave_back = !member.revoking.is_empty();
+        for partition in std::mem::take(&mut member.revoking) {
+            self.owners.remove(&partition);
+        }
+        let timer = Timer {
+            group: number,
+            of: Of::Revoke(at),
+        };
+        round.timers.disarm(&mut member.revoke_armed, timer);
+        if member.epoch == self.target_epoch && !member.waiting && !gave_back {
+            return;
+        }
+        let (kept, gone) = std::mem::take(&mut member.assigned)
+            .into_iter()
+            .partition(|one| target.contains(one));
+        member.assigned = kept;
+        member.revoking = gone;
+        if member.revoking.iter().any(holds) {
+            // Before it takes anything it gives back, in the epoch in which it has it.
+            let due = round.now.saturating_add(member.rebalance_timeout);
+            round.timers.arm(&mut member.revoke_armed, due, timer);
+            return;
+        }
+        for partition in std::mem::take(&mut member.revoking) {
+            self.owners.remove(&partition);
+        }
+        member.waiting = false;
+        for partition in target {
+            match self.owners.get(&partition) {
+                Some(owner) if *owner != at => member.waiting = true,
+                _ => {
+                    self.owners.insert(partition.clone(), at);
+                    member.assigned.insert(partition);
+                }
+            }
+        }
+        if member.epoch != self.target_epoch {
+            member.previous_epoch = member.epoch;
+            member.epoch = self.target_epoch;
+        }
+    }
+
+    fn touch(&mut self, at: u64, number: u64, round: &mut Round<'_>) {
+        if let Some(member) = self.members.get_mut(&at) {
+            member.deadline = round.now.saturating_add(SESSION_MS);
+            let timer = Timer {
+                group: number,
+                of: Of::Worker(at),
+            };
+            round.timers.arm(&mut member.armed, member.deadline, timer);
+        }
+    }
+
+    /// A member is out: what it had is free.
+    pub(super) fn remove(&mut self, at: u64, number: u64, round: &mut Round<'_>) {
+        self.count(at, false);
+        let Some(mut member) = self.members.remove(&at) else {
+            return;
+        };
+        member.disarm(at, number, round.timers);
+        self.ids.remove(&member.id);
+        if let Some(instance) = &member.instance {
+            self.instances.remove(instance);
+        }
+        for partition in member.assigned.iter().chain(&member.revoking) {
+            self.owners.remove(partition);
+        }
+        self.target.remove(&at);
+        self.epoch = self.epoch.saturating_add(1);
+    }
+
+    /// A member that leaves in the words of the other protocol: an operator's tool sends it away.
+    pub(super) fn number_of(&self, id: &str, instance: Option<&str>) -> Option<u64> {
+        match instance {
+            Some(instance) => self.instances.get(instance).copied(),
+            None => self.ids.get(id).copied(),
+        }
+    }
+
+    /// A member may be lost, or does not give back what it should.
+    pub(super) fn ring(&mut self, of: Of, number: u64, round: &mut Round<'_>) {
+        match of {
+            Of::Worker(at) => {
+                let timer = Timer { group: number, of };
+                let Some(member) = self.members.get_mut(&at) else {
+                    return;
+                };
+                member.armed = None;
+                if member.deadline > round.now {
+                    round.timers.arm(&mut member.armed, member.deadline, timer);
+                } else {
+                    self.remove(at, number, round);
+                }
+            }
+            Of::Revoke(at) => {
+                if let Some(member) = self.members.get_mut(&at) {
+                    member.revoke_armed = None;
+                    self.remove(at, number, round);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn disarm(&mut self, number: u64, timers: &mut super::Timers) {
+        for (at, member) in &mut self.members {
+            member.disarm(*at, number, timers);
+        }
+    }
+
+    /// Whether a client works as that member in that epoch.
+    pub(super) fn admit(&self, member: &str, epoch: Option<u32>) -> Result<(), GroupError> {
+        if epoch.is_none() && self.members.is_empty() {
+            return Ok(());
+        }
+        let at = self.ids.get(member).ok_or(GroupError::UnknownMember)?;
+        let member = self.members.get(at).ok_or(GroupError::UnknownMember)?;
+        if epoch == Some(member.epoch) {
+            Ok(())
+        } else {
+            Err(GroupError::StaleEpoch)
+        }
+    }
+
+    pub(super) fn state(&self) -> GroupState {
+        let settled = |one: &Worker| {
+            one.epoch == self.target_epoch && !one.waiting && one.revoking.is_empty()
+        };
+        if self.members.is_empty() {
+            GroupState::Empty
+        } else if self.epoch > self.target_epoch {
+            GroupState::Assigning
+        } else if self.members.values().all(settled) {
+            GroupState::Stable
+        } else {
+            GroupState::Reconciling
+        }
+    }
+
+    pub(super) fn assignor(&self) -> &'static str {
+        self.assignor.unwrap_or(Assignor::Uniform).name()
+    }
+
+    pub(super) fn summary(&self, group: &str) -> SharedSummary {
+        let member = |(at, one): (&u64, &Worker)| SharedMemberSummary {
+            member: one.id.to_string(),
+            instance: one.instance.as_deref().map(Into::into),
+            client: one.client.to_string(),
+            host: one.host.to_string(),
+            epoch: (!one.away).then_some(one.epoch),
+            reads: one.reads.iter().cloned().collect(),
+            assigned: one.assigned.iter().cloned().collect(),
+            target: self.target.get(at).into_iter().flatten().cloned().collect(),
+        };
+        SharedSummary {
+            group: group.to_owned(),
+            state: self.state(),
+            epoch: self.epoch,
+            assigned_epoch: self.target_epoch,
+            assignor: self.assignor().to_owned(),
+            members: self.members.iter().map(member).collect(),
+        }
+    }
+
+    /// What must always hold; what is armed.
+    #[cfg(test)]
+    pub(super) fn check(&self) -> Vec<(Millis, Of)> {
+        let mut owners = BTreeMap::new();
+        let mut armed = Vec::new();
+        for (at, one) in &self.members {
+            assert_eq!(self.ids.get(&one.id), Some(at));
+            for partition in one.assigned.iter().chain(&one.revoking) {
+                assert_eq!(owners.insert(partition.clone(), *at), None);
+            }
+            assert_eq!(one.revoke_armed.is_some(), !one.revoking.is_empty());
+            armed.extend(one.armed.map(|due| (due, Of::Worker(*at))));
+            armed.extend(one.revoke_armed.map(|due| (due, Of::Revoke(*at))));
+        }
+        assert_eq!(owners, self.owners);
+        let mut readers = BTreeMap::new();
+        for log in self.members.values().flat_map(|one| &one.reads) {
+            *readers.entry(log.clone()).or_insert(0) += 1;
+        }
+        assert_eq!(readers, self.readers);
+        assert_eq!(self.ids.len(), self.members.len());
+        armed
+    }
+}
+
+impl Worker {
+    fn disarm(&mut self, at: u64, number: u64, timers: &mut super::Timers) {
+        let timer = |of| Timer { group: number, of };
+        timers.disarm(&mut self.armed, timer(Of::Worker(at)));
+        timers.disarm(&mut self.revoke_armed, timer(Of::Revoke(at)));
+    }
+}
+
+/// Whether a sign of life makes sense; the assignor that it names.
+fn check(beat: &Beat) -> Result<Option<Assignor>, GroupError> {
+    let wrong = |text: &str| Err(GroupError::InvalidRequest(text.to_owned()));
+    if beat.member.is_empty() {
+        return wrong("a member needs an id");
+    }
+    if beat.instance.as_ref().is_some_and(String::is_empty) {
+        return wrong("a lasting name is not empty");
+    }
+    match beat.standing {
+        Standing::Joins => {
+            if beat.rebalance_timeout_ms.is_none() || beat.reads.is_none() && beat.pattern.is_none()
+            {
+                return wrong("whoever joins says its rebalance timeout and what it reads");
+            }
+            if beat.owned.as_ref().is_some_and(|owned| !owned.is_empty()) {
+                return wrong("whoever joins has nothing in hand");
+            }
+        }
+        Standing::Pauses if beat.instance.is_none() => {
+            return wrong("only a member with a lasting name keeps its place");
+        }
+        Standing::Works(_) | Standing::Leaves | Standing::Pauses => {}
+    }
+    if beat.pattern.as_ref().is_some_and(|one| !one.is_empty()) {
+        let text = "logs are subscribed to by their names; patterns are matched by the client";
+        return Err(GroupError::InvalidPattern(text.to_owned()));
+    }
+    match &beat.assignor {
+        None => Ok(None),
+        Some(name) => match Assignor::named(name) {
+            Some(assignor) => Ok(Some(assignor)),
+            None => Err(GroupError::UnknownAssignor),
+        },
+    }
+}
