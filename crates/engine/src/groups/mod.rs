@@ -29,7 +29,7 @@ mod work;
 
 use std::collections::BTreeMap;
 
-use polybus_model::{Event, GroupReply, Millis, Name};
+use polybus_model::{Event, GroupReply, Millis, Name, PartitionName};
 use rustc_hash::FxHashMap;
 
 use crate::turn::Turn;
@@ -170,7 +170,7 @@ impl Groups {
         &mut self,
         number: u64,
         namespace: &Name,
-        partitions: &mut Vec<polybus_model::PartitionName>,
+        partitions: &mut Vec<PartitionName>,
         turn: &mut Turn<'_, impl Store>,
     ) {
         let Some(group) = self.all.get_mut(&number) else {
@@ -269,7 +269,12 @@ impl Engine {
         let groups = self.groups.of_namespace(namespace);
         let found: Vec<_> = groups
             .map(|group| {
-                let partitions = group.offsets.keys().filter(|at| at.log == *log);
+                let first = PartitionName {
+                    log: log.clone(),
+                    partition: 0,
+                };
+                let partitions = group.offsets.range(first..).map(|(at, _)| at);
+                let partitions = partitions.take_while(|at| at.log == *log);
                 (group.number, partitions.cloned().collect::<Vec<_>>())
             })
             .filter(|(_, partitions)| !partitions.is_empty())

@@ -29,6 +29,8 @@ pub(super) struct Club {
     pub(super) desk: Desk,
     asked: u64,
     answers: BTreeMap<u64, GroupReply>,
+    /// A snapshot, and how many records were there before it.
+    saved: Option<(usize, Vec<u8>)>,
 }
 
 pub(super) fn join(member: &str) -> Join {
@@ -109,6 +111,7 @@ impl Club {
             desk: Desk::with(options),
             asked: 0,
             answers: BTreeMap::new(),
+            saved: None,
         };
         for log in ["l", "m"] {
             club.declare(log, 8);
@@ -349,17 +352,28 @@ impl Club {
         }
     }
 
-    /// The engine goes, and comes back from its records.
+    /// Takes a snapshot; restarts start from it.
+    pub(super) fn save(&mut self) {
+        let mut bytes = Vec::new();
+        self.desk.engine.snapshot(&mut bytes);
+        self.saved = Some((self.desk.shelf.records.len(), bytes));
+    }
+
+    /// The engine goes, and comes back from the last snapshot (one of now, if that is wanted) and its records.
     pub(super) fn restart(&mut self, from_snapshot: bool) {
-        let mut recovery = Recovery::empty(Options::default());
-        let mut origin = ReplayOrigin::AfterSnapshot;
         if from_snapshot {
-            let mut bytes = Vec::new();
-            self.desk.engine.snapshot(&mut bytes);
-            recovery = Engine::restore(Options::default(), &bytes).unwrap();
-            origin = ReplayOrigin::BeforeSnapshot;
+            self.save();
         }
-        for (kind, place, payload) in &self.desk.shelf.records {
+        let (cut, mut recovery) = match &self.saved {
+            None => (0, Recovery::empty(Options::default())),
+            Some((cut, bytes)) => (*cut, Engine::restore(Options::default(), bytes).unwrap()),
+        };
+        for (at, (kind, place, payload)) in self.desk.shelf.records.iter().enumerate() {
+            let origin = if at < cut {
+                ReplayOrigin::BeforeSnapshot
+            } else {
+                ReplayOrigin::AfterSnapshot
+            };
             recovery.replay(origin, *kind, *place, payload).unwrap();
         }
         let shelf = &mut self.desk.shelf;

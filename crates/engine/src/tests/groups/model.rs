@@ -231,6 +231,7 @@ impl World {
                     let _ = self.club.leave(&id, instance.as_deref());
                 }
             }
+            2 if self.dice(4) == 0 => self.club.save(),
             2 => self.clients[at].metadata += 1,
             3 => {
                 let ms = self.dice(2 * SESSION_MS);
