@@ -36,6 +36,7 @@ const LOGINS_WAITING_MAX: usize = 1024;
 pub struct Broker(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
+    identity: u64,
     pub(crate) options: Options,
     pub(crate) clock: SharedClock,
     pub(crate) shard: Shard,
@@ -102,6 +103,12 @@ impl Broker {
             .wait_durable(last_lsn)
             .map_err(OpenError::Disk)?;
         Ok(Self(inner))
+    }
+
+    /// The data folder's own number: drawn when it was made, the same after every restart.
+    #[must_use]
+    pub fn identity(&self) -> u64 {
+        self.0.identity
     }
 
     /// Takes a connection.
@@ -174,6 +181,7 @@ impl Inner {
         let generation = opened.shard.look().catalog.generation();
         let (logins, waiting) = std::sync::mpsc::sync_channel(LOGINS_WAITING_MAX);
         let inner = Self {
+            identity: opened.identity,
             clock: Arc::clone(&options.clock),
             room: Room::new(options.disk_free_min_bytes),
             look_turn: Mutex::default(),

@@ -67,6 +67,7 @@ impl From<polybus_journal::Error> for OpenError {
 
 /// A broker's inner parts, ready to run.
 pub(crate) struct Opened {
+    pub(crate) identity: u64,
     pub(crate) shard: Shard,
     pub(crate) passwords: Passwords,
 }
@@ -157,6 +158,7 @@ pub(crate) fn open_on(
         "recovered the data folder"
     );
     Ok(Opened {
+        identity: recovery.identity,
         shard: Shard::new(engine, staging, catalog, writer, reader, options.committers),
         passwords,
     })

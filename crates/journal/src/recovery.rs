@@ -52,6 +52,8 @@ pub struct Opened {
 
 /// What the folder held when it was opened.
 pub struct Recovery {
+    /// The journal's own number, drawn when it was made and never changed.
+    pub identity: u64,
     /// The last snapshot.
     pub snapshot: Option<Snapshot>,
     /// The last record of the journal.
@@ -122,6 +124,7 @@ impl Journal {
                 shared: Arc::clone(&shared),
             },
             recovery: Recovery {
+                identity: shared.journal_id,
                 snapshot,
                 last_lsn: Lsn(last_lsn),
                 torn: found.torn,
