@@ -50,6 +50,8 @@ const QUIET_CAPACITY: usize = 64;
 pub(crate) enum End {
     /// The session was done and all was written.
     Done,
+    /// The session was done for this reason, which its protocol has no words for; all was written.
+    Fault(String),
     /// The peer did not get through the handshake in time.
     HandshakeTimeout,
     /// The peer did not read the last bytes in time.
@@ -148,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         } = self;
         // Where the end came otherwise: by a lost socket, or too late.
         drop(link);
-        if matches!(end, End::Done) {
+        if matches!(end, End::Done | End::Fault(_)) {
             linger(socket).await;
         }
         drop(slot);
@@ -327,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
     fn end(&mut self, now: Millis) -> Option<End> {
         let is_over = self.session.is_done() || self.flags.eof_told;
         if is_over && self.session.outbound().is_empty() && !self.flags.is_unflushed {
-            return Some(End::Done);
+            return Some(self.session.fault().map_or(End::Done, End::Fault));
         }
         if is_over && self.closing_until.is_none() {
             self.closing_until = Some(now + CLOSING_MS);

@@ -82,6 +82,11 @@ pub trait Session: Send {
     /// True when the connection is to be closed once the outbound bytes are written.
     fn is_done(&self) -> bool;
 
+    /// Why it is done, where the protocol has no words to tell the peer: for the operator's log.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+
     /// What listings show of it.
     fn summary(&self) -> PeerSummary;
 }
