@@ -1,0 +1,129 @@
+//! Which APIs are spoken, in which versions, and who answers each. What is not in this table is not advertised.
+
+use super::core::Core;
+use super::pending::Step;
+use super::{cluster, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets};
+use super::{produce, producers, records, topics};
+use crate::codec::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use crate::codec::{Api, CodecError, Message, Reader};
+use crate::error::Code;
+
+/// Advertised although nothing below 3 is taken: otherwise older librdkafkas send their batches uncompressed.
+const PRODUCE_ADVERTISED_MIN: i16 = 0;
+
+type Handler = fn(&mut Core, &mut Reader<'_>, i16) -> Result<Step, CodecError>;
+
+/// An API that is spoken.
+struct Spoken {
+    api: Api,
+    min: i16,
+    max: i16,
+    handle: Handler,
+}
+
+macro_rules! spoken {
+    ($( $api:ident $min:literal..=$max:literal $handler:path; )*) => {
+        &[$( Spoken {
+            api: Api::$api,
+            min: $min,
+            max: $max,
+            handle: |core, reader, version| {
+                let request = Message::decode(reader, version)?;
+                reader.finish()?;
+                Ok($handler(core, request, version))
+            },
+        }, )*]
+    };
+}
+
+const SPOKEN: &[Spoken] = spoken! {
+    Produce 3..=13 produce::produce;
+    Fetch 4..=17 fetch::fetch;
+    ListOffsets 1..=10 offsets::list_offsets;
+    Metadata 0..=13 metadata::metadata;
+    OffsetCommit 2..=9 group_offsets::commit;
+    OffsetFetch 1..=9 group_offsets::fetch;
+    FindCoordinator 0..=6 cluster::find_coordinator;
+    JoinGroup 0..=9 groups::join;
+    Heartbeat 0..=4 groups::heartbeat;
+    LeaveGroup 0..=5 groups::leave;
+    SyncGroup 0..=5 groups::sync;
+    DescribeGroups 0..=6 groups::describe;
+    ListGroups 0..=5 groups::list;
+    CreateTopics 2..=7 topics::create;
+    DeleteTopics 1..=6 topics::delete;
+    DeleteRecords 0..=2 records::delete;
+    InitProducerId 0..=5 producers::init;
+    OffsetForLeaderEpoch 2..=4 offsets::for_leader_epoch;
+    DescribeConfigs 1..=4 configs::describe;
+    AlterConfigs 0..=2 configs::alter;
+    DescribeLogDirs 1..=4 log_dirs::describe;
+    CreatePartitions 0..=3 topics::create_partitions;
+    DeleteGroups 0..=2 groups::delete;
+    IncrementalAlterConfigs 0..=1 configs::alter_some;
+    OffsetDelete 0..=0 group_offsets::delete;
+    DescribeCluster 0..=2 cluster::describe;
+    DescribeTopicPartitions 0..=0 metadata::describe_partitions;
+};
+
+/// What the session itself answers, before anyone is let in.
+const HANDSHAKES: &[(Api, i16, i16)] = &[
+    (Api::SaslHandshake, 0, 1),
+    (Api::ApiVersions, 0, 4),
+    (Api::SaslAuthenticate, 0, 2),
+];
+
+/// True if the API can be used by whom is not let in yet.
+pub(super) fn is_handshake(api_key: i16) -> bool {
+    HANDSHAKES.iter().any(|(api, ..)| api.key() == api_key)
+}
+
+/// True if this version of a handshake's API is spoken.
+pub(super) fn is_spoken_handshake(api: Api, version: i16) -> bool {
+    HANDSHAKES
+        .iter()
+        .any(|(known, min, max)| *known == api && (*min..=*max).contains(&version))
+}
+
+/// Reads a request's body and begins to answer it; none if that version of that API is not spoken.
+pub(super) fn dispatch(
+    core: &mut Core,
+    api: Api,
+    version: i16,
+    reader: &mut Reader<'_>,
+) -> Option<Result<Step, CodecError>> {
+    let spoken = SPOKEN
+        .iter()
+        .find(|spoken| spoken.api == api && (spoken.min..=spoken.max).contains(&version))?;
+    Some((spoken.handle)(core, reader, version))
+}
+
+/// What is spoken, as clients are told.
+pub(super) fn api_versions(code: Code) -> ApiVersionsResponse {
+    let min = |spoken: &Spoken| match spoken.api {
+        Api::Produce => PRODUCE_ADVERTISED_MIN,
+        _ => spoken.min,
+    };
+    let mut all: Vec<(i16, i16, i16)> = SPOKEN
+        .iter()
+        .map(|spoken| (spoken.api.key(), min(spoken), spoken.max))
+        .chain(
+            HANDSHAKES
+                .iter()
+                .map(|(api, min, max)| (api.key(), *min, *max)),
+        )
+        .collect();
+    all.sort_unstable();
+    ApiVersionsResponse {
+        error_code: code.0,
+        api_keys: all
+            .into_iter()
+            .map(|(api_key, min_version, max_version)| ApiVersion {
+                api_key,
+                min_version,
+                max_version,
+            })
+            .collect(),
+        ..ApiVersionsResponse::default()
+    }
+}

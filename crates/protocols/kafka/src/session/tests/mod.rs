@@ -1,0 +1,8 @@
+//! The session against a broker that keeps its logs in memory: what a client sends and what it gets, byte for byte.
+
+mod broker;
+mod conversation;
+mod login;
+mod reading;
+mod world;
+mod writing;
