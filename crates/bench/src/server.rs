@@ -289,6 +289,7 @@ fn polybus(binary: &Path, folder: &Path, port: u16) -> Command {
     let mut command = Command::new(binary);
     command
         .args(["serve", "--amqp-listen", &format!("127.0.0.1:{port}")])
+        .args(["--kafka-listen", "off"])
         .arg("--data")
         .arg(folder.join("data"))
         .current_dir(folder);

@@ -14,7 +14,7 @@ mod values;
 pub(crate) use layers::{Origin, Resolved, Sources, resolve};
 pub(crate) use reference::{as_json, as_table};
 pub(crate) use settings::{SETTINGS, Setting};
-pub(crate) use values::{Durability, Format, Level, Listen, Place};
+pub(crate) use values::{Advertised, Durability, Format, Level, Listen, Place};
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(crate) struct Config {
     pub(crate) durability: Durability,
     /// AMQP.
     pub(crate) amqp: Amqp,
+    /// Kafka.
+    pub(crate) kafka: Kafka,
     /// TLS, for every protocol.
     pub(crate) tls: Tls,
     /// Bounds.
@@ -57,6 +59,37 @@ pub(crate) struct Amqp {
     pub(crate) message_bytes_max: u64,
     /// How long a consumer may hold a message.
     pub(crate) consumer_timeout: Option<Duration>,
+}
+
+/// Kafka's settings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Kafka {
+    /// Where it listens.
+    pub(crate) listen: Listen,
+    /// Where it listens with TLS.
+    pub(crate) tls_listen: Listen,
+    /// Where clients are told to connect; none: where they are connected already.
+    pub(crate) advertised: Option<Advertised>,
+    /// The broker's number.
+    pub(crate) node_id: i32,
+    /// The namespace its clients are in.
+    pub(crate) namespace: String,
+    /// Clients have to log in.
+    pub(crate) sasl: bool,
+    /// The user of clients that do not log in; none: guest, from this machine, with its first password.
+    pub(crate) anonymous: Option<String>,
+    /// Topics are made when they are first asked for.
+    pub(crate) auto_create: bool,
+    /// How many partitions new topics get.
+    pub(crate) partitions: u32,
+    /// The greatest batch of records.
+    pub(crate) message_bytes_max: u32,
+    /// The greatest request.
+    pub(crate) request_bytes_max: u32,
+    /// How long a peer may take until it is let in.
+    pub(crate) handshake_timeout: Duration,
+    /// How long a connection may be silent.
+    pub(crate) idle_timeout: Duration,
 }
 
 /// TLS' settings.

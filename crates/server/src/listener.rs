@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use polybus_broker::Broker;
 use polybus_model::Millis;
-use polybus_session::{Peer, Protocol};
+use polybus_session::Peer;
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::clock::{Clock, millis};
 use crate::config::{Listen, Place};
 use crate::connection::{Driver, End, sniff};
+use crate::protocols::Spoken;
 use crate::stop::{Connections, Slot};
 use crate::tls::common_name;
 
@@ -116,20 +117,21 @@ impl Bound {
 pub(crate) struct Server {
     /// The broker.
     pub(crate) broker: Broker,
-    /// The protocols, in the order in which they are asked.
-    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
     /// The clock.
     pub(crate) clock: Clock,
     /// Who is connected.
     pub(crate) connections: Connections,
     /// How many may be.
     pub(crate) connections_max: u64,
-    /// How long a handshake may take.
-    pub(crate) handshake_timeout: Duration,
 }
 
 /// Accepts for ever.
-pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, server: Arc<Server>) {
+pub(crate) async fn accept(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    spoken: Arc<Spoken>,
+    server: Arc<Server>,
+) {
     loop {
         let (socket, remote) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -146,8 +148,9 @@ pub(crate) async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, serv
         };
         let visitor = Visitor {
             server: Arc::clone(&server),
+            spoken: Arc::clone(&spoken),
             slot,
-            until: server.clock.now() + millis(server.handshake_timeout),
+            until: server.clock.now() + millis(spoken.handshake_timeout),
         };
         // Two sorts of tasks, so that a plain connection is not as large as an encrypted one.
         match tls.clone() {
@@ -170,6 +173,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 /// A connection that was just accepted.
 struct Visitor {
     server: Arc<Server>,
+    spoken: Arc<Spoken>,
     slot: Slot,
     /// When its handshake must be over.
     until: Millis,
@@ -202,23 +206,24 @@ impl Visitor {
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut socket: S, peer: Peer) {
         let remote = peer.remote;
         let server = self.server;
+        let setting = self.spoken.handshake_setting;
         let until = server.clock.instant(self.until);
         let sniffed = tokio::select! {
-            sniffed = timeout_at(until, sniff(&mut socket, &server.protocols)) => sniffed,
+            sniffed = timeout_at(until, sniff(&mut socket, &self.spoken.protocols)) => sniffed,
             () = self.slot.stopping() => return,
         };
         let (protocol, first) = match sniffed {
             Ok(Ok(Some(found))) => found,
             Ok(Ok(None)) => return debug!(%remote, "left without a word"),
             Ok(Err(error)) => return debug!(%remote, %error, "lost before its first word"),
-            Err(_) => return info!(%remote, "said nothing before amqp.handshake-timeout"),
+            Err(_) => return info!(%remote, "said nothing before {setting}"),
         };
         let link = match server.broker.connect(protocol.name(), &peer) {
             Ok(link) => link,
             Err(error) => return warn!(%remote, %error, "turned away"),
         };
         let session = protocol.accept(peer, server.clock.now());
-        drop(protocol);
+        drop((protocol, self.spoken));
         let driver = Driver::new(
             socket,
             session,
@@ -231,8 +236,9 @@ impl Visitor {
         drop(server);
         match driver.run().await {
             End::Done => debug!(%remote, "closed"),
+            End::Fault(reason) => warn!(%remote, "closed: {reason}"),
             End::HandshakeTimeout => {
-                info!(%remote, "did not finish its handshake before amqp.handshake-timeout")
+                info!(%remote, "did not finish its handshake before {setting}")
             }
             End::ClosingTimeout => info!(%remote, "did not read its last bytes in time"),
             End::Lost(error) => debug!(%remote, %error, "lost"),

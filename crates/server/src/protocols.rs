@@ -2,16 +2,74 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::time::Duration;
 
 use polybus_amqp091::{Amqp091, Random};
 use polybus_broker::HeaderReaders;
+use polybus_kafka::Kafka;
 use polybus_session::Protocol;
 
 use crate::clock::millis;
-use crate::config::Config;
+use crate::config::{Config, Listen};
 
-/// What is spoken on AMQP's ports, in the order in which they are asked.
-pub(crate) fn amqp(config: &Config) -> Vec<Arc<dyn Protocol>> {
+/// A setting that names addresses, and what is spoken there.
+pub(crate) struct Port {
+    /// What listings call it.
+    pub(crate) name: &'static str,
+    /// What it is, for whoever starts the broker.
+    pub(crate) title: &'static str,
+    /// The setting's name.
+    pub(crate) setting: &'static str,
+    /// What the setting says.
+    pub(crate) listen: Listen,
+    /// Connections are encrypted.
+    pub(crate) is_encrypted: bool,
+    /// Gives what is spoken there, by the settings and the data folder's own number.
+    pub(crate) speak: Speak,
+}
+
+type Speak = fn(&Config, u64) -> Spoken;
+
+/// What is spoken on a port.
+pub(crate) struct Spoken {
+    /// The protocols, in the order in which they are asked.
+    pub(crate) protocols: Vec<Arc<dyn Protocol>>,
+    /// How long a handshake may take,
+    pub(crate) handshake_timeout: Duration,
+    /// and the setting that says so.
+    pub(crate) handshake_setting: &'static str,
+}
+
+/// Every port, whether it is on or off.
+pub(crate) fn ports(config: &Config) -> Vec<Port> {
+    let port = |name, title, setting, listen: &Listen, is_encrypted, speak| Port {
+        name,
+        title,
+        setting,
+        listen: listen.clone(),
+        is_encrypted,
+        speak,
+    };
+    let (amqp_title, kafka_title) = (
+        "AMQP 0-9-1; guest/guest from this machine",
+        if config.kafka.sasl {
+            "Kafka; with a user and password"
+        } else {
+            "Kafka; from this machine without a password"
+        },
+    );
+    let (amqp_as, kafka_as): (Speak, Speak) = (amqp, kafka);
+    #[rustfmt::skip]
+    let ports = vec![
+        port("amqp", amqp_title, "amqp.listen", &config.amqp.listen, false, amqp_as),
+        port("amqps", "AMQP 0-9-1 with TLS", "amqp.tls-listen", &config.amqp.tls_listen, true, amqp_as),
+        port("kafka", kafka_title, "kafka.listen", &config.kafka.listen, false, kafka_as),
+        port("kafkas", "Kafka with TLS", "kafka.tls-listen", &config.kafka.tls_listen, true, kafka_as),
+    ];
+    ports
+}
+
+fn amqp(config: &Config, _identity: u64) -> Spoken {
     let amqp = &config.amqp;
     let settings = polybus_amqp091::Settings {
         frame_max: amqp.frame_max,
@@ -22,7 +80,36 @@ pub(crate) fn amqp(config: &Config) -> Vec<Arc<dyn Protocol>> {
         external: config.tls.client_ca.is_some(),
         ..polybus_amqp091::Settings::new(random())
     };
-    vec![Arc::new(Amqp091::new(settings))]
+    Spoken {
+        protocols: vec![Arc::new(Amqp091::new(settings))],
+        handshake_timeout: amqp.handshake_timeout,
+        handshake_setting: "amqp.handshake-timeout",
+    }
+}
+
+fn kafka(config: &Config, identity: u64) -> Spoken {
+    let kafka = &config.kafka;
+    let advertised = kafka.advertised.as_ref();
+    let settings = polybus_kafka::Settings {
+        advertised_host: advertised.map(|told| told.host.clone()),
+        advertised_port: advertised.and_then(|told| told.port),
+        node_id: kafka.node_id,
+        namespace: kafka.namespace.clone(),
+        sasl_required: kafka.sasl,
+        anonymous: kafka.anonymous.clone(),
+        auto_create: kafka.auto_create,
+        partitions: kafka.partitions,
+        message_bytes_max: kafka.message_bytes_max,
+        request_bytes_max: kafka.request_bytes_max,
+        handshake_timeout_ms: millis(kafka.handshake_timeout),
+        idle_timeout_ms: millis(kafka.idle_timeout),
+        ..polybus_kafka::Settings::new(identity, random())
+    };
+    Spoken {
+        protocols: vec![Arc::new(Kafka::new(settings))],
+        handshake_timeout: kafka.handshake_timeout,
+        handshake_setting: "kafka.handshake-timeout",
+    }
 }
 
 /// How routing reads the headers of each protocol's messages.

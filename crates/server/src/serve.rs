@@ -20,16 +20,16 @@ use crate::clock::{Clock, millis};
 use crate::config::{Config, Durability, Resolved};
 use crate::control::{Control, Desk};
 use crate::listener::{Bound, Server, accept, bind};
+use crate::protocols::Port;
 use crate::stop::Connections;
 use crate::{protocols, tls};
 
 /// How long clients may take to leave.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// The addresses of one listener setting.
+/// A port whose addresses are taken.
 struct Door {
-    protocol: &'static str,
-    setting: &'static str,
+    port: Port,
     bound: Vec<Bound>,
     tls: Option<tokio_rustls::TlsAcceptor>,
 }
@@ -43,25 +43,12 @@ pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
     }
     raise_file_limit(config.limits.connections);
     let acceptor = tls::acceptor(&config.tls).map_err(Failure::Failed)?;
-    let doors = [
-        ("amqp", "amqp.listen", &config.amqp.listen, None),
-        (
-            "amqps",
-            "amqp.tls-listen",
-            &config.amqp.tls_listen,
-            acceptor,
-        ),
-    ];
-    let doors = doors
+    let doors = protocols::ports(config)
         .into_iter()
-        .map(|(protocol, setting, listen, tls)| {
-            let bound = bind(setting, listen)?;
-            Ok(Door {
-                protocol,
-                setting,
-                bound,
-                tls,
-            })
+        .map(|port| {
+            let bound = bind(port.setting, &port.listen)?;
+            let tls = acceptor.clone().filter(|_| port.is_encrypted);
+            Ok(Door { port, bound, tls })
         })
         .collect::<Result<Vec<_>, String>>()
         .map_err(Failure::Failed)?;
@@ -99,32 +86,31 @@ async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), F
     let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot_listen)?;
     let server = Arc::new(Server {
         broker: broker.clone(),
-        protocols: protocols::amqp(config),
         clock: Clock::start(),
         connections: Connections::default(),
         connections_max: config.limits.connections,
-        handshake_timeout: config.amqp.handshake_timeout,
     });
     let mut addresses = Vec::new();
     let mut tasks = Vec::new();
-    for door in doors {
-        for bound in door.bound {
-            addresses.push((door.protocol, bound.address.to_string()));
-            let listener = bound.listen(door.setting).map_err(Failure::Failed)?;
+    let mut greetings = Vec::new();
+    for Door { port, bound, tls } in doors {
+        let spoken = Arc::new((port.speak)(config, broker.identity()));
+        for bound in bound {
+            let address = bound.address.to_string();
+            greetings.push((port.name, address.clone(), port.title));
+            addresses.push((port.name, address));
+            let listener = bound.listen(port.setting).map_err(Failure::Failed)?;
             tasks.push(tokio::spawn(accept(
                 listener,
-                door.tls.clone(),
+                tls.clone(),
+                Arc::clone(&spoken),
                 Arc::clone(&server),
             )));
         }
     }
     let control = Control::bind(&config.control_socket()).map_err(Failure::Failed)?;
-    let desk = Desk::new(
-        broker.clone(),
-        config.amqp.message_bytes_max,
-        addresses.clone(),
-    );
-    print(&welcome(config, &addresses));
+    let desk = Desk::new(broker.clone(), config.amqp.message_bytes_max, addresses);
+    print(&welcome(config, &greetings));
     tasks.push(tokio::spawn(control.serve(Arc::new(desk))));
     #[cfg(feature = "mimalloc")]
     tasks.push(tokio::spawn(crate::memory::give_back()));
@@ -169,17 +155,13 @@ fn options(config: &Config) -> Options {
 }
 
 /// What listens where, how durable it is, what to try next.
-fn welcome(config: &Config, addresses: &[(&'static str, String)]) -> String {
+fn welcome(config: &Config, greetings: &[(&'static str, String, &'static str)]) -> String {
     let mut text = format!("Polybus {}\n", env!("CARGO_PKG_VERSION"));
     let mut line = |name: &str, value: &str| text.push_str(&format!("  {name:<10} {value}\n"));
-    for (protocol, address) in addresses {
-        let what = match *protocol {
-            "amqps" => "AMQP 0-9-1 with TLS",
-            _ => "AMQP 0-9-1; guest/guest from this machine",
-        };
-        line(protocol, &format!("{address}  {what}"));
+    for (name, address, title) in greetings {
+        line(name, &format!("{address}  {title}"));
     }
-    if addresses.is_empty() {
+    if greetings.is_empty() {
         line("listens", "nowhere: every listener is off");
     }
     let durability = match config.durability {
@@ -244,16 +226,16 @@ mod tests {
 
     #[test]
     fn the_welcome_says_what_listens_how_durable_and_what_to_try() {
-        let addresses = [
-            ("amqp", "[::]:5672".to_owned()),
-            ("amqps", "[::]:5671".to_owned()),
-        ];
         let mut sources = Sources {
             folder: "/nowhere".into(),
             ..Sources::default()
         };
         let config = resolve(&sources).unwrap().config;
-        let first = super::welcome(&config, &addresses);
+        let greetings: Vec<_> = crate::protocols::ports(&config)
+            .into_iter()
+            .map(|port| (port.name, "[::]:1".to_owned(), port.title))
+            .collect();
+        let first = super::welcome(&config, &greetings);
         sources.flags = vec![
             ("data", "/var/lib/polybus".into()),
             ("durability", "none".into()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::nearest::nearest;
+use super::settings::TLS_LISTENERS;
 use super::{Config, Listen, SETTINGS, Setting};
 
 /// The file that is read if it is there and no other was named.
@@ -207,13 +208,13 @@ impl Layers {
                 .iter()
                 .any(|(s, value, _)| s.key == key && !value.is_empty())
         };
-        // The one default that depends: TLS listens as soon as there is a certificate.
+        // The defaults that depend: TLS listens as soon as there is a certificate.
         if is_set(&self.values, "tls.certificate") {
-            let tls_listen = |(s, _, origin): &&mut (&Setting, String, Origin)| {
-                s.key == "amqp.tls-listen" && *origin == Origin::Default
-            };
-            if let Some(place) = self.values.iter_mut().find(tls_listen) {
-                place.1 = "*:5671".to_owned();
+            for (setting, value, origin) in &mut self.values {
+                let listener = TLS_LISTENERS.iter().find(|(key, _)| *key == setting.key);
+                if let (Some((_, address)), Origin::Default) = (listener, origin) {
+                    *value = (*address).to_owned();
+                }
             }
         }
         let mut config = Config::default();
@@ -237,8 +238,16 @@ impl Layers {
 /// What one setting needs of another.
 fn check_tls(config: &Config) -> Result<(), String> {
     let tls = &config.tls;
-    if config.amqp.tls_listen != Listen::Off && tls.certificate.is_none() {
-        return Err("amqp.tls-listen is set and tls.certificate is not; set it to the server's certificate (PEM)".into());
+    let listeners = [
+        ("amqp.tls-listen", &config.amqp.tls_listen),
+        ("kafka.tls-listen", &config.kafka.tls_listen),
+    ];
+    for (setting, listen) in listeners {
+        if *listen != Listen::Off && tls.certificate.is_none() {
+            return Err(format!(
+                "{setting} is set and tls.certificate is not; set it to the server's certificate (PEM)"
+            ));
+        }
     }
     match (&tls.certificate, &tls.key) {
         (Some(_), None) => Err("tls.certificate is set and tls.key is not; set it to the certificate's private key (PEM)".into()),

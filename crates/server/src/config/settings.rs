@@ -37,6 +37,12 @@ fn path(text: &str) -> Result<Option<PathBuf>, String> {
     Ok((!text.is_empty()).then(|| PathBuf::from(text)))
 }
 
+/// Listeners that are on as soon as there is a certificate, and where.
+pub(crate) const TLS_LISTENERS: &[(&str, &str)] = &[
+    ("amqp.tls-listen", "*:5671"),
+    ("kafka.tls-listen", "*:9093"),
+];
+
 /// Every setting, in the order in which they are listed.
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
@@ -131,6 +137,135 @@ pub(crate) const SETTINGS: &[Setting] = &[
         is_path: false,
         help: "How long a consumer may hold a message before its channel is closed, or off.",
         apply: |c, text| values::duration_or_off(text).map(|v| c.amqp.consumer_timeout = v),
+    },
+    Setting {
+        key: "kafka.listen",
+        value: "ADDRESS",
+        default: "*:9092",
+        is_path: false,
+        help: "Where Kafka listens: HOST:PORT, *:PORT for every address (IPv4 and IPv6), several with commas, or off.",
+        apply: |c, text| values::listen(text).map(|v| c.kafka.listen = v),
+    },
+    Setting {
+        key: "kafka.tls-listen",
+        value: "ADDRESS",
+        default: "off",
+        is_path: false,
+        help: "Where Kafka listens with TLS. *:9093 as soon as tls.certificate is set.",
+        apply: |c, text| values::listen(text).map(|v| c.kafka.tls_listen = v),
+    },
+    Setting {
+        key: "kafka.advertised",
+        value: "ADDRESS",
+        default: "",
+        is_path: false,
+        help: "Where clients are told to connect: HOST:PORT, or HOST for the port they came by. The address they came by if not set; to be set behind a proxy or a container's port.",
+        apply: |c, text| values::advertised(text).map(|v| c.kafka.advertised = v),
+    },
+    Setting {
+        key: "kafka.node-id",
+        value: "NUMBER",
+        default: "1",
+        is_path: false,
+        help: "The broker's number as Kafka clients see it.",
+        apply: |c, text| {
+            let number = values::count_between(text, 0, i32::MAX as u64)?;
+            c.kafka.node_id = i32::try_from(number).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "kafka.namespace",
+        value: "NAME",
+        default: "/",
+        is_path: false,
+        help: "The namespace (virtual host) whose logs and topics Kafka clients meet.",
+        apply: |c, text| {
+            if text.is_empty() || text.len() > 255 {
+                return Err("a namespace's name of 1 to 255 bytes is needed".to_owned());
+            }
+            c.kafka.namespace = text.to_owned();
+            Ok(())
+        },
+    },
+    Setting {
+        key: "kafka.sasl",
+        value: "true|false",
+        default: "false",
+        is_path: false,
+        help: "Clients have to log in (SASL PLAIN) with a user and its password. If not, those that do not log in are guest, from this machine only, or kafka.anonymous.",
+        apply: |c, text| values::switch(text).map(|v| c.kafka.sasl = v),
+    },
+    Setting {
+        key: "kafka.anonymous",
+        value: "USER",
+        default: "",
+        is_path: false,
+        help: "Clients that do not log in are this user, wherever they come from.",
+        apply: |c, text| {
+            c.kafka.anonymous = (!text.is_empty()).then(|| text.to_owned());
+            Ok(())
+        },
+    },
+    Setting {
+        key: "kafka.auto-create",
+        value: "true|false",
+        default: "true",
+        is_path: false,
+        help: "A topic that is asked for and not there is made.",
+        apply: |c, text| values::switch(text).map(|v| c.kafka.auto_create = v),
+    },
+    Setting {
+        key: "kafka.partitions",
+        value: "COUNT",
+        default: "1",
+        is_path: false,
+        help: "How many partitions a new topic gets where its maker does not say, from 1 to 10000.",
+        apply: |c, text| {
+            let count = values::count_between(text, 1, 10_000)?;
+            c.kafka.partitions = u32::try_from(count).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "kafka.message-bytes-max",
+        value: "SIZE",
+        default: "1048588",
+        is_path: false,
+        help: "The greatest batch of records that a topic takes if it does not say otherwise (max.message.bytes), from 1 KiB to 512 MiB.",
+        apply: |c, text| {
+            let size = values::size_between(text, 1 << 10, 512 << 20)?;
+            c.kafka.message_bytes_max = u32::try_from(size).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "kafka.request-bytes-max",
+        value: "SIZE",
+        default: "100 MiB",
+        is_path: false,
+        help: "The greatest request, from 64 KiB to 1 GiB.",
+        apply: |c, text| {
+            let size = values::size_between(text, 64 << 10, 1 << 30)?;
+            c.kafka.request_bytes_max = u32::try_from(size).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "kafka.handshake-timeout",
+        value: "DURATION",
+        default: "10s",
+        is_path: false,
+        help: "How long a client may take from connecting until it is let in.",
+        apply: |c, text| values::duration(text).map(|v| c.kafka.handshake_timeout = v),
+    },
+    Setting {
+        key: "kafka.idle-timeout",
+        value: "DURATION",
+        default: "10m",
+        is_path: false,
+        help: "A connection that is silent for so long is closed.",
+        apply: |c, text| values::duration(text).map(|v| c.kafka.idle_timeout = v),
     },
     Setting {
         key: "tls.certificate",

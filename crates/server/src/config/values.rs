@@ -43,6 +43,15 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// Where clients are told to connect.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Advertised {
+    /// The host name or address.
+    pub(crate) host: String,
+    /// The port; none: the one they are connected to.
+    pub(crate) port: Option<u16>,
+}
+
 /// How much the log tells.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) enum Level {
@@ -139,6 +148,25 @@ fn place(text: &str) -> Result<Place, String> {
         host => Some(host.to_owned()),
     };
     Ok(Place { host, port })
+}
+
+pub(super) fn advertised(text: &str) -> Result<Option<Advertised>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wanted = || format!("'{text}' is no address; write HOST, HOST:PORT or [IPV6]:PORT");
+    let is_bare = !text.contains(':') || text.ends_with(']');
+    let place = if is_bare {
+        place(&format!("{text}:0"))
+    } else {
+        place(text)
+    };
+    let Place { host, port } = place.map_err(|_| wanted())?;
+    let host = host.ok_or_else(wanted)?;
+    Ok(Some(Advertised {
+        host,
+        port: (!is_bare).then_some(port),
+    }))
 }
 
 /// Splits `30 m` into its number and its unit.
@@ -256,6 +284,19 @@ mod tests {
         assert_eq!(shown("OFF"), "off");
         for bad in ["", "localhost", "::1:5672", "a:b", "a:70000", "a:1,,b:2"] {
             assert!(listen(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_clients_are_told() {
+        let shown = |text| advertised(text).map(|told| told.map(|told| (told.host, told.port)));
+        assert_eq!(shown(""), Ok(None));
+        assert_eq!(shown("a.example"), Ok(Some(("a.example".into(), None))));
+        assert_eq!(shown("a:9092"), Ok(Some(("a".into(), Some(9092)))));
+        assert_eq!(shown("[::1]:1"), Ok(Some(("::1".into(), Some(1)))));
+        assert_eq!(shown("[::1]"), Ok(Some(("::1".into(), None))));
+        for bad in ["*", "*:1", "::1", "a:b", ":1"] {
+            assert!(shown(bad).is_err(), "{bad}");
         }
     }
 

@@ -11,11 +11,14 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 const SNIFF_BYTES_MAX: usize = 64;
 
 /// Reads until a protocol claims the bytes; gives them with it. Where none does, the first is taken: it tells the peer in its
-/// own words. None if the peer left without a byte.
+/// own words; where there is only one, nothing is read. None if the peer left without a byte.
 pub(crate) async fn sniff<S: AsyncRead + Unpin>(
     socket: &mut S,
     protocols: &[Arc<dyn Protocol>],
 ) -> io::Result<Option<(Arc<dyn Protocol>, BytesMut)>> {
+    if let [only] = protocols {
+        return Ok(Some((Arc::clone(only), BytesMut::new())));
+    }
     let mut first = BytesMut::with_capacity(SNIFF_BYTES_MAX);
     loop {
         let read = socket.read_buf(&mut first).await?;

@@ -110,6 +110,8 @@ impl Broker {
             "serve".as_ref(),
             "--amqp-listen".as_ref(),
             address.as_ref(),
+            "--kafka-listen".as_ref(),
+            "off".as_ref(),
             "--data".as_ref(),
             data.as_os_str(),
         ];
