@@ -31,5 +31,5 @@ pub use clock::{Clock, SharedClock, SystemClock};
 pub use connection::Connection;
 pub use open::OpenError;
 pub use options::{Durability, Options};
-pub use polybus_engine::HeaderReaders;
+pub use polybus_engine::{HeaderReaders, RunReaders};
 pub use steps::Steps;

@@ -182,6 +182,7 @@ fn engine_options(
         queues_max: options.queues_max,
         consumer_timeout: options.consumer_timeout_ms,
         header_readers: options.header_readers.clone(),
+        run_readers: options.run_readers.clone(),
         seed,
         ..polybus_engine::Options::default()
     })

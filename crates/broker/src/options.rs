@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use polybus_engine::HeaderReaders;
+use polybus_engine::{HeaderReaders, RunReaders};
 use polybus_model::Millis;
 
 use crate::clock::{SharedClock, SystemClock};
@@ -37,6 +37,8 @@ pub struct Options {
     pub first_user: Option<(String, String)>,
     /// How to read the headers of each protocol's messages.
     pub header_readers: HeaderReaders,
+    /// How to read messages out of what each protocol packs into runs of logs.
+    pub run_readers: RunReaders,
     /// The clock.
     pub clock: SharedClock,
     /// Threads that write the journal; 2 to 4.
@@ -60,6 +62,7 @@ impl Options {
             consumer_timeout_ms: Some(30 * 60 * 1000),
             first_user: Some(("guest".into(), "guest".into())),
             header_readers: HeaderReaders::default(),
+            run_readers: RunReaders::default(),
             clock: Arc::new(SystemClock),
             committers: 2,
         }

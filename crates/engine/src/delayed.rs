@@ -246,6 +246,8 @@ impl Engine {
             slots.clear();
             for topic in &held.topics {
                 self.route_released(&held, topic, message, &mut found);
+                let topic = topic.as_str().as_bytes();
+                self.log_published(held.namespace, topic, message, turn);
                 slots.extend(
                     found
                         .drain(..)

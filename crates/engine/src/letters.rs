@@ -72,6 +72,7 @@ impl Engine {
                     queue.is_some_and(|queue| !is_cycle(deaths, &queue.name))
                 });
             }
+            self.log_published(namespace, message.topic(), message, turn);
             self.enqueue(message, &slots, turn);
         }
         self.work.slots = slots;

@@ -45,6 +45,7 @@ mod turn;
 pub use effects::{Effects, Gated, Load, LogLoad};
 pub use engine::Engine;
 pub use groups::GroupOptions;
+pub use logs::publish::{RunReader, RunReaders};
 pub use logs::record::decode_run;
 pub use options::Options;
 pub use record::Corrupt;

@@ -2,7 +2,7 @@
 
 use polybus_model::Millis;
 
-use crate::{GroupOptions, HeaderReaders};
+use crate::{GroupOptions, HeaderReaders, RunReaders};
 
 /// An engine's bounds. The same options and inputs give the same effects.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub struct Options {
     pub groups: GroupOptions,
     /// How to read headers out of the property bytes of each protocol.
     pub header_readers: HeaderReaders,
+    /// How to read messages out of what each protocol packs into runs of logs.
+    pub run_readers: RunReaders,
     /// Keys the hash tables of names that peers choose.
     pub seed: u64,
 }
@@ -63,6 +65,7 @@ impl Default for Options {
             consumer_timeout: Some(30 * 60 * 1_000),
             groups: GroupOptions::default(),
             header_readers: HeaderReaders::new(),
+            run_readers: RunReaders::new(),
             seed: 0,
         }
     }

@@ -8,6 +8,7 @@ use polybus_model::{
 use crate::Engine;
 use crate::Store;
 use crate::deliver::Offer;
+use crate::logs::publish::Logged;
 use crate::queue::entry::{DURABLE, Entry, NEVER};
 use crate::record::{self, Stand, Target, kind};
 use crate::routing::{RouteError, RouteMode};
@@ -54,11 +55,17 @@ impl Engine {
             }
         };
         let mut placed = Placed::default();
+        let mut logged = Logged::NoLog;
         if routed.delayed {
             placed.journaled |= self.delay(asker.namespace, &publish, turn);
+        } else {
+            let message = &publish.message;
+            logged = self.log_published(asker.namespace, message.topic(), message, turn);
+            placed.journaled |= logged == Logged::Appended;
+            placed.refused |= logged == Logged::Refused;
         }
         // What is delayed comes back too: nothing was routed yet.
-        if slots.is_empty() && publish.mandatory {
+        if slots.is_empty() && publish.mandatory && logged == Logged::NoLog {
             let event = Event::Returned {
                 lane: asker.lane,
                 message: publish.message.clone(),

@@ -87,6 +87,9 @@ impl Engine {
             producers.note(writer, run.count, head.offset, turn.now);
             producers.bound(self.options.log_producers_max);
         }
+        if self.has_readers_by_topic(namespace, &name.log) {
+            self.hand_to_bindings(namespace, &name.log, &run.content, turn);
+        }
         self.append_run(&head, run.content, turn);
         self.trim_by_size(at, turn);
         Ok(AppendedRun {
@@ -154,7 +157,7 @@ impl Engine {
 }
 
 /// Whether a log takes such a run.
-fn check(run: &NewRun, run_bytes_max: u32, next: u64) -> Result<(), LogError> {
+pub(super) fn check(run: &NewRun, run_bytes_max: u32, next: u64) -> Result<(), LogError> {
     let bytes = match &run.content {
         RunContent::Packed { bytes, .. } => bytes.len(),
         RunContent::Message(message) => message.inline_bytes().len() + message.body().len(),

@@ -3,6 +3,7 @@
 use polybus_model::{LogId, LogSettings, LogSummary, Name};
 
 use super::partition::Partition;
+use super::publish::partition_of;
 use super::record::Declared;
 
 /// A log.
@@ -17,6 +18,8 @@ pub(crate) struct Log {
     pub(crate) made_topic: bool,
     /// As many as the settings say.
     pub(crate) partitions: Vec<Partition>,
+    /// The partition that the next message without a key goes to.
+    keyless: u32,
 }
 
 impl Log {
@@ -28,6 +31,7 @@ impl Log {
             settings: declared.settings,
             made_topic: declared.made_topic,
             partitions: Vec::new(),
+            keyless: 0,
         };
         log.grow();
         log
@@ -39,6 +43,17 @@ impl Log {
         if self.partitions.len() < count {
             self.partitions.resize_with(count, Partition::default);
         }
+    }
+
+    /// The partition for a message: always the same for a key, one after the other without.
+    pub(super) fn partition_for(&mut self, key: &[u8]) -> u32 {
+        let partitions = self.partitions.len() as u32;
+        if !key.is_empty() {
+            return partition_of(key, partitions);
+        }
+        let number = self.keyless % partitions.max(1);
+        self.keyless = number + 1;
+        number
     }
 
     pub(super) fn summary(&self) -> LogSummary {

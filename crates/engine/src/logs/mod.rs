@@ -4,6 +4,7 @@
 //! append: check the writer, one record, an entry in the index, its bytes kept in memory     (append, producers, recent)
 //!         -> a mark; when all of its turn is durable, handle_durable moves the ends        (durable)
 //! read:   from memory, or a load for what is no longer there; or wait for an end to move   (read, waiting)
+//! publish to a topic with a log: appended; append to a log whose topic has bindings: handed on  (publish)
 //! trim:   by request, age or size                                                          (offsets, retention)
 //! snapshot + records -> the same logs                                                      (recovery)
 //! ```
@@ -17,6 +18,7 @@ mod log;
 mod offsets;
 mod partition;
 mod producers;
+pub(crate) mod publish;
 mod read;
 mod recent;
 pub(crate) mod record;

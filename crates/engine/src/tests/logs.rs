@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use polybus_model::{
     Append, AppendedRun, Event, Kind, LogError, LogReply, LogRequest, LogSettings, LogSummary,
-    NewRun, Origin, PartitionName, Place, Read, ReadRequest, Request, RunContent, Slice, TopicKind,
-    TopicSettings, WhichLogs, Writer,
+    NewRun, Origin, PartitionName, Place, Publish, Read, ReadRequest, Request, RunContent, Slice,
+    TopicKind, TopicSettings, WhichLogs, Writer,
 };
 
-use super::desk::{Desk, Told, message, name};
+use super::desk::{Desk, Told, durable, message, name, publish};
 use super::recovering::History;
 use crate::Options;
 
@@ -471,6 +471,74 @@ fn what_is_forbidden_is_so_part_by_part() {
     };
     let reply = desk.log(request);
     assert!(matches!(reply, LogReply::Logs(logs) if logs == [Err(LogError::Forbidden)]));
+}
+
+#[test]
+fn what_is_published_to_the_topic_is_appended() {
+    let mut desk = Desk::new();
+    let three = LogSettings {
+        partitions: 3,
+        run_bytes_max: 20,
+        ..LogSettings::default()
+    };
+    desk.declare_log("l", three).unwrap();
+    let publish = |desk: &mut Desk, key: &str, body: &str| {
+        let publish = Publish {
+            mandatory: true,
+            confirm: Some(1),
+            ..publish(message("l", key, body))
+        };
+        desk.batch(2, vec![Request::Publish(publish)])
+    };
+    for body in ["a", "b"] {
+        let told = publish(&mut desk, "21", body);
+        assert!(
+            matches!(told[..], [(_, Event::Confirmed { .. })]),
+            "{told:?}"
+        );
+    }
+    // Kafka's hash of `21` is -973932308.
+    let partition = ((-973_932_308_i32 & i32::MAX) % 3) as u32;
+    assert_eq!(desk.read_all("l", partition, 0), ["a", "b"]);
+    let told = publish(&mut desk, "21", &"x".repeat(100));
+    assert!(matches!(told[..], [(_, Event::Refused { .. })]), "{told:?}");
+    for body in ["0", "1", "2"] {
+        publish(&mut desk, "", body);
+    }
+    for other in 0..3 {
+        let last = desk.read_all("l", other, 0).pop();
+        assert_eq!(last, Some(other.to_string()), "one after the other");
+    }
+}
+
+/// Each byte is a message.
+fn by_byte(topic: &polybus_model::Name, run: &Bytes, messages: &mut Vec<polybus_model::Message>) {
+    for byte in run {
+        let body = char::from(*byte).to_string();
+        messages.push(message(topic.as_str(), "", &body));
+    }
+}
+
+#[test]
+fn what_is_appended_goes_where_the_topic_is_bound() {
+    let mut desk = Desk::with(Options {
+        run_readers: crate::RunReaders::new().with(ORIGIN, by_byte),
+        ..Options::default()
+    });
+    desk.declare_log("l", LogSettings::default()).unwrap();
+    desk.append("l", 0, run("before", 6)).unwrap();
+    desk.declare("q", durable());
+    let binding = polybus_model::Binding {
+        source: name("l"),
+        destination: polybus_model::Destination::Queue(name("q")),
+        key: Bytes::new(),
+        arguments: polybus_model::Table::new(),
+    };
+    desk.batch(1, vec![Request::Bind(Box::new(binding))]);
+    desk.append("l", 0, written("abc", 3, 0)).unwrap();
+    desk.append("l", 0, written("abc", 3, 0)).unwrap();
+    assert_eq!(desk.drain("q"), ["a", "b", "c"], "once");
+    assert_eq!(desk.read_all("l", 0, 0), ["before", "abc"]);
 }
 
 #[test]
