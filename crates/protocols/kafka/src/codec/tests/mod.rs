@@ -3,6 +3,7 @@
 use super::messages::*;
 
 mod batch;
+mod golden;
 mod hostile;
 mod hot;
 mod round_trip;
