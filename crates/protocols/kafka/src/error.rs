@@ -61,6 +61,11 @@ impl Code {
     pub(crate) const INVALID_TRANSACTION_TIMEOUT: Self = Self(50);
     pub(crate) const LEADER_NOT_AVAILABLE: Self = Self(5);
     pub(crate) const UNSUPPORTED_COMPRESSION_TYPE: Self = Self(76);
+    pub(crate) const FENCED_MEMBER_EPOCH: Self = Self(110);
+    pub(crate) const UNRELEASED_INSTANCE_ID: Self = Self(111);
+    pub(crate) const UNSUPPORTED_ASSIGNOR: Self = Self(112);
+    pub(crate) const STALE_MEMBER_EPOCH: Self = Self(113);
+    pub(crate) const INVALID_REGULAR_EXPRESSION: Self = Self(128);
     pub(crate) const MISMATCHED_ENDPOINT_TYPE: Self = Self(114);
 }
 
@@ -122,6 +127,12 @@ pub(crate) fn of_group(error: &GroupError) -> Code {
         GroupError::UnknownMember => Code::UNKNOWN_MEMBER_ID,
         GroupError::Fenced => Code::FENCED_INSTANCE_ID,
         GroupError::OldGeneration => Code::ILLEGAL_GENERATION,
+        GroupError::FencedEpoch => Code::FENCED_MEMBER_EPOCH,
+        GroupError::StaleEpoch => Code::STALE_MEMBER_EPOCH,
+        GroupError::InstanceInUse => Code::UNRELEASED_INSTANCE_ID,
+        GroupError::UnknownAssignor => Code::UNSUPPORTED_ASSIGNOR,
+        GroupError::InvalidPattern(_) => Code::INVALID_REGULAR_EXPRESSION,
+        GroupError::InvalidRequest(_) => Code::INVALID_REQUEST,
         GroupError::Rebalancing => Code::REBALANCE_IN_PROGRESS,
         GroupError::Inconsistent => Code::INCONSISTENT_GROUP_PROTOCOL,
         GroupError::InvalidTimeout => Code::INVALID_SESSION_TIMEOUT,

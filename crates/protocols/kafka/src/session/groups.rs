@@ -255,9 +255,14 @@ fn state_name(state: GroupState) -> &'static str {
         GroupState::Empty => "Empty",
         GroupState::Joining => "PreparingRebalance",
         GroupState::Assigning => "CompletingRebalance",
+        GroupState::Reconciling => "Reconciling",
         GroupState::Stable => "Stable",
         GroupState::Gone => "Dead",
     }
+}
+
+fn type_name(group: &GroupSummary) -> &'static str {
+    if group.shared { "consumer" } else { "classic" }
 }
 
 /// Lists groups.
@@ -271,15 +276,15 @@ pub(super) fn list(_core: &mut Core, request: ListGroupsRequest, _version: i16) 
         };
         let groups = groups
             .into_iter()
-            .filter(|group| {
+            .filter(|group: &GroupSummary| {
                 is_wanted(&request.states_filter, state_name(group.state))
-                    && is_wanted(&request.types_filter, "classic")
+                    && is_wanted(&request.types_filter, type_name(group))
             })
             .map(|group| ListedGroup {
+                group_type: type_name(&group).to_owned(),
                 group_id: group.group,
                 protocol_type: group.protocol_type,
                 group_state: state_name(group.state).to_owned(),
-                group_type: "classic".to_owned(),
             });
         Step::answer(ListGroupsResponse {
             groups: groups.collect(),
