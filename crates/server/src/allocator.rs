@@ -11,8 +11,6 @@
 )]
 
 use std::alloc::{GlobalAlloc, Layout};
-use std::cell::Cell;
-use std::time::{Duration, Instant};
 
 use libmimalloc_sys as ffi;
 
@@ -76,32 +74,6 @@ unsafe impl GlobalAlloc for Mimalloc {
             }
         }
     }
-}
-
-// In mimalloc's own header; its crate has it only behind a feature that brings another crate.
-unsafe extern "C" {
-    fn mi_collect(force: bool);
-}
-
-/// A thread that goes to sleep does not give back more often.
-const GIVE_BACK_EVERY: Duration = Duration::from_secs(5);
-
-thread_local! {
-    static GAVE_BACK: Cell<Option<Instant>> = const { Cell::new(None) };
-}
-
-/// Gives back what other threads have freed of this thread's blocks. mimalloc does so only where the thread asks for more of
-/// that size: after a great queue is purged none may do so for hours.
-pub(crate) fn give_back() {
-    let now = Instant::now();
-    let is_early = |at: Instant| now.saturating_duration_since(at) < GIVE_BACK_EVERY;
-    GAVE_BACK.with(|gave_back| {
-        if !gave_back.get().is_some_and(is_early) {
-            gave_back.set(Some(now));
-            // SAFETY: it may be called at any time; it touches blocks that are free, of the calling thread.
-            unsafe { mi_collect(false) }
-        }
-    });
 }
 
 #[cfg(test)]

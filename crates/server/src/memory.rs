@@ -1,27 +1,47 @@
 //! Freed memory goes back to the system also where nothing happens any more.
 //!
-//! mimalloc keeps freed memory for a while and returns it when later frees come by. After a login (a password hash takes 19 MiB) or
-//! a drained backlog nothing may come by for hours, and an idle broker would look, and be, several times its size.
-
+//! mimalloc keeps freed memory for a while and returns it when later frees come by; what another thread has freed of a
+//! thread's blocks it returns only where that thread asks for more of that size. After a login (a password hash takes 19 MiB), a
+//! purged queue or a drained backlog none may do so for hours, and an idle broker would look, and be, several times its size.
+//! So each thread looks when it goes to sleep, and one is woken now and then for that.
 #![allow(
     unsafe_code,
     reason = "the allocator's crate has no name for what it is asked here"
 )]
 
-use std::time::Duration;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
 
+// In mimalloc's own header; its crate has it only behind a feature that brings another crate.
 unsafe extern "C" {
-    /// mimalloc's own (`mimalloc.h`): takes no pointer, may be called by any thread at any time, and returns to the system only
-    /// what was freed before.
+    /// Takes no pointer, may be called by any thread at any time, and returns to the system only what was freed before.
     safe fn mi_collect(force: bool);
 }
 
-/// How often freed memory is looked for.
-const EVERY: Duration = Duration::from_secs(2);
+/// A thread that goes to sleep does not look more often.
+const THREAD_EVERY: Duration = Duration::from_secs(5);
+/// How often a thread is woken to look.
+const WAKE_EVERY: Duration = Duration::from_secs(2);
 
-/// Gives memory back now and then, for ever.
+thread_local! {
+    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Called by a thread that goes to sleep.
+pub(crate) fn look_before_sleep() {
+    let now = Instant::now();
+    let is_early = |at: Instant| now.saturating_duration_since(at) < THREAD_EVERY;
+    LOOKED.with(|looked| {
+        if !looked.get().is_some_and(is_early) {
+            looked.set(Some(now));
+            mi_collect(false);
+        }
+    });
+}
+
+/// Looks now and then, for ever.
 pub(crate) async fn give_back() {
-    let mut ticks = tokio::time::interval(EVERY);
+    let mut ticks = tokio::time::interval(WAKE_EVERY);
     loop {
         ticks.tick().await;
         mi_collect(false);

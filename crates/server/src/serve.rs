@@ -69,7 +69,7 @@ pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
 fn runtime() -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     #[cfg(feature = "mimalloc")]
-    builder.on_thread_park(crate::allocator::give_back);
+    builder.on_thread_park(crate::memory::look_before_sleep);
     builder.enable_all().build()
 }
 
