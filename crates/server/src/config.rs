@@ -14,7 +14,9 @@ mod values;
 pub(crate) use layers::{Origin, Resolved, Sources, resolve};
 pub(crate) use reference::{as_json, as_table};
 pub(crate) use settings::{SETTINGS, Setting};
-pub(crate) use values::{Advertised, Durability, Format, Level, Listen, Place};
+pub(crate) use values::{
+    Advertised, Durability, Format, Level, Listen, Place, Retention, retention,
+};
 
 use std::path::PathBuf;
 use std::time::Duration;
