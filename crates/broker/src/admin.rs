@@ -1,7 +1,6 @@
 //! Administration: what the command line (and later the web) asks of a running broker. Plain structs in and out.
 
 mod json;
-mod logs;
 mod users;
 mod view;
 mod visitor;

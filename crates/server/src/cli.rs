@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{Retention, SETTINGS, Setting, Sources};
+use crate::config::{SETTINGS, Setting, Sources};
 
 /// Settings that every command takes, since they say which broker is meant.
 const SETTINGS_OF_ALL: [&str; 2] = ["data", "control.socket"];
@@ -43,9 +43,9 @@ pub(crate) enum What {
     /// Queues: list, purge, delete, peek
     #[command(subcommand, visible_alias = "queue")]
     Queues(Queues),
-    /// Topics (RabbitMQ's exchanges): list, log
+    /// Topics (RabbitMQ's exchanges): list
     #[command(subcommand, visible_alias = "topic", alias = "exchanges")]
-    Topics(Topics),
+    Topics(Listed),
     /// Bindings: list
     #[command(subcommand, visible_alias = "binding")]
     Bindings(Listed),
@@ -117,34 +117,6 @@ pub(crate) enum Queues {
         /// How many
         #[arg(long, default_value_t = 10)]
         count: usize,
-        #[command(flatten)]
-        place: Where,
-    },
-}
-
-/// What can be done with topics.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Topics {
-    /// List them
-    List(Where),
-    /// Logs of topics: add
-    #[command(subcommand)]
-    Log(TopicLogs),
-}
-
-/// What can be done with the logs of topics.
-#[derive(Debug, Subcommand)]
-pub(crate) enum TopicLogs {
-    /// Give a topic a log: what is published to it from now on is kept, and can be read with Kafka's protocol
-    Add {
-        /// The topic
-        name: String,
-        /// How many partitions
-        #[arg(long, default_value_t = 1, value_name = "COUNT")]
-        partitions: u32,
-        /// How long messages are kept: 12h, 7d, or off for ever
-        #[arg(long, default_value = "7d", value_name = "DURATION", value_parser = crate::config::retention)]
-        retention: Retention,
         #[command(flatten)]
         place: Where,
     },

@@ -14,9 +14,7 @@ mod values;
 pub(crate) use layers::{Origin, Resolved, Sources, resolve};
 pub(crate) use reference::{as_json, as_table};
 pub(crate) use settings::{SETTINGS, Setting};
-pub(crate) use values::{
-    Advertised, Durability, Format, Level, Listen, Place, Retention, retention,
-};
+pub(crate) use values::{Advertised, Durability, Format, Level, Listen, Place};
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -8,10 +8,7 @@ use serde_json::Value;
 
 use super::console::{Failure, input, password, print};
 use super::show;
-use super::{
-    Connections, Consume, Listed, Namespaces, Permissions, Publish, Queues, TopicLogs, Topics,
-    Users, What,
-};
+use super::{Connections, Consume, Listed, Namespaces, Permissions, Publish, Queues, Users, What};
 use crate::control::{AskError, Body, Request, ask};
 
 /// How a reply is shown to people.
@@ -89,7 +86,12 @@ fn request(what: What) -> Result<(Request, Shown), Failure> {
     Ok(match what {
         What::Status => (Request::Status, Shown::Status),
         What::Queues(what) => queues(what),
-        What::Topics(what) => topics(what),
+        What::Topics(Listed::List(place)) => (
+            Request::Topics {
+                namespace: place.namespace,
+            },
+            Shown::Table(show::TOPICS),
+        ),
         What::Bindings(Listed::List(place)) => (
             Request::Bindings {
                 namespace: place.namespace,
@@ -134,34 +136,6 @@ fn request(what: What) -> Result<(Request, Shown), Failure> {
             return Err(Failure::Wrong("that command asks no broker".into()));
         }
     })
-}
-
-fn topics(what: Topics) -> (Request, Shown) {
-    match what {
-        Topics::List(place) => (
-            Request::Topics {
-                namespace: place.namespace,
-            },
-            Shown::Table(show::TOPICS),
-        ),
-        Topics::Log(TopicLogs::Add {
-            name,
-            partitions,
-            retention,
-            place,
-        }) => {
-            let done = said(format!("what is published to {name} is kept from now on"));
-            (
-                Request::AddLog {
-                    namespace: place.namespace,
-                    topic: name,
-                    partitions,
-                    retention_ms: retention.0,
-                },
-                done,
-            )
-        }
-    }
 }
 
 fn queues(what: Queues) -> (Request, Shown) {

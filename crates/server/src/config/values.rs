@@ -204,15 +204,6 @@ pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
         .map_err(|error| format!("{error}, or off"))
 }
 
-/// How long a log keeps what it holds, in milliseconds; none: for ever.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Retention(pub(crate) Option<u64>);
-
-pub(crate) fn retention(text: &str) -> Result<Retention, String> {
-    let kept = duration_or_off(text)?;
-    Ok(Retention(kept.map(|kept| kept.as_millis() as u64)))
-}
-
 pub(super) fn heartbeat(text: &str) -> Result<Duration, String> {
     let duration = duration_or_off(text)?.unwrap_or_default();
     if duration.subsec_millis() != 0 || duration.as_secs() > 65_535 {

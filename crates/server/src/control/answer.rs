@@ -56,12 +56,6 @@ impl Desk {
             Request::DeleteNamespace { name } => json_of(broker.delete_namespace(&name)?),
             Request::Queues { namespace } => json_of(broker.queues(&namespace)?),
             Request::Topics { namespace } => json_of(broker.topics(&namespace)?),
-            Request::AddLog {
-                namespace,
-                topic,
-                partitions,
-                retention_ms,
-            } => json_of(broker.add_log(&namespace, &topic, partitions, retention_ms)?),
             Request::Bindings { namespace } => json_of(broker.bindings(&namespace)?),
             Request::Consumers { namespace } => json_of(broker.consumers(&namespace)?),
             Request::Connections => json_of(broker.connections()),

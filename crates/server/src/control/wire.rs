@@ -37,12 +37,6 @@ pub(crate) enum Request {
         id: u64,
         reason: String,
     },
-    AddLog {
-        namespace: String,
-        topic: String,
-        partitions: u32,
-        retention_ms: Option<u64>,
-    },
     Purge {
         namespace: String,
         queue: String,

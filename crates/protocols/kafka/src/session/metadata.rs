@@ -61,7 +61,13 @@ pub(super) fn metadata(core: &mut Core, request: MetadataRequest, version: i16) 
     let may_make = core.settings.auto_create && request.allow_auto_topic_creation;
     let wanted: Vec<(Option<String>, Uuid)> = topics
         .into_iter()
-        .map(|topic| (topic.name, topic.topic_id))
+        // Java's admin client sends an empty name beside an id.
+        .map(|topic| {
+            (
+                topic.name.filter(|_| topic.topic_id == NO_ID),
+                topic.topic_id,
+            )
+        })
         .collect();
     if wanted.is_empty() {
         return answer(core, asked, Vec::new());
@@ -276,6 +282,9 @@ fn page(core: &Core, topics: Vec<Found>, from: &(String, u32), limit: usize) -> 
                     leader_epoch: 0,
                     replica_nodes: vec![node_id],
                     isr_nodes: vec![node_id],
+                    // May be null by the protocol; Java's admin client does not take null.
+                    eligible_leader_replicas: Some(Vec::new()),
+                    last_known_elr: Some(Vec::new()),
                     ..DescribeTopicPartitionsResponsePartition::default()
                 })
                 .collect(),
