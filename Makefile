@@ -30,9 +30,9 @@ lint:
 test-rust:
 	$(CARGO) test --workspace --locked
 
-test-clients: ## real AMQP clients against a broker of our own
+test-clients: ## real clients of every protocol against a broker of our own
 	$(CARGO) build --locked -p polybus-server
-	POLYBUS_BIN=$(BIN_DEV) WORK=$(CURDIR)/target/clients-env tests/clients/amqp091/run.sh $(LANGUAGES)
+	POLYBUS_BIN=$(BIN_DEV) WORK=$(CURDIR)/target/clients-env tests/clients/run.sh $(LANGUAGES)
 
 test-faults: ## kills, full disks, damaged folders, hostile peers against the real binary
 	$(CARGO) build --locked -p polybus-server
