@@ -186,6 +186,7 @@ impl Pending {
             bytes: tag.bytes,
             state,
         });
+        self.write(core);
         Ok(())
     }
 

@@ -137,6 +137,32 @@ fn answers_come_in_the_order_of_the_requests() {
 }
 
 #[test]
+fn an_answer_that_asks_nothing_waits_for_none() {
+    let mut world = World::with_topic("t", 1);
+    world.broker.sleeps = true;
+    world.send(9, &produce("t", 0, 0, batch(&["a"])));
+    let none = MetadataRequest {
+        topics: Some(Vec::new()),
+        ..MetadataRequest::default()
+    };
+    let told = world.send(12, &none);
+    assert!(world.frame().is_none());
+    let event = world.broker.wake(0);
+    world.event(event);
+    let _: MetadataResponse = world.take(12, told);
+}
+
+#[test]
+fn bytes_behind_a_request_are_left_alone() {
+    let mut world = World::with_topic("t", 1);
+    world.push(&[
+        0, 0, 0, 18, 0, 3, 0, 13, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0,
+    ]);
+    let told: MetadataResponse = world.take(13, 7);
+    assert_eq!(told.topics.len(), 1);
+}
+
+#[test]
 fn too_much_in_flight_is_not_read() {
     let mut world = World::with(Settings {
         pending_max: 2,

@@ -63,7 +63,11 @@ fn a_login_with_plain() {
     assert_eq!(authenticate(&mut world, b"\0ada\0ada").error_code, 0);
     assert_eq!(world.session.summary().state, "running");
     assert_eq!(world.session.summary().user.as_deref(), Some("ada"));
-    world.metadata(5, &MetadataRequest::default());
+    let none = MetadataRequest {
+        topics: Some(Vec::new()),
+        ..MetadataRequest::default()
+    };
+    assert_eq!(world.metadata(5, &none).topics.len(), 0);
     assert_eq!(authenticate(&mut world, b"\0ada\0ada").error_code, 34);
 }
 
