@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs the client suites: run.sh [java|tools|go|node|kcat ...]. See README.md.
+# Runs the client suites: run.sh [python|java|tools|go|node|kcat ...]. See README.md.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../../.." && pwd)
@@ -34,4 +34,4 @@ run_tools() {
 run_kcat() { counted kcat "$here/kcat/kcat.sh"; }
 
 broker_up || exit 2
-run_suites "java tools go node kcat" "$@"
+run_suites "python java tools go node kcat" "$@"
