@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polybus_amqp091::{Amqp091, Random};
-use polybus_broker::HeaderReaders;
+use polybus_broker::{HeaderReaders, RunReaders};
 use polybus_kafka::Kafka;
 use polybus_session::Protocol;
 
@@ -90,6 +90,7 @@ fn amqp(config: &Config, _identity: u64) -> Spoken {
 fn kafka(config: &Config, identity: u64) -> Spoken {
     let kafka = &config.kafka;
     let advertised = kafka.advertised.as_ref();
+    let readers = header_readers();
     let settings = polybus_kafka::Settings {
         advertised_host: advertised.map(|told| told.host.clone()),
         advertised_port: advertised.and_then(|told| told.port),
@@ -103,6 +104,7 @@ fn kafka(config: &Config, identity: u64) -> Spoken {
         request_bytes_max: kafka.request_bytes_max,
         handshake_timeout_ms: millis(kafka.handshake_timeout),
         idle_timeout_ms: millis(kafka.idle_timeout),
+        headers_of: Arc::new(move |message| readers.headers(message)),
         ..polybus_kafka::Settings::new(identity, random())
     };
     Spoken {
@@ -114,11 +116,22 @@ fn kafka(config: &Config, identity: u64) -> Spoken {
 
 /// How routing reads the headers of each protocol's messages.
 pub(crate) fn header_readers() -> HeaderReaders {
-    HeaderReaders::new().with(
-        polybus_amqp091::ORIGIN,
-        polybus_amqp091::read_headers,
-        polybus_amqp091::read_property,
-    )
+    HeaderReaders::new()
+        .with(
+            polybus_amqp091::ORIGIN,
+            polybus_amqp091::read_headers,
+            polybus_amqp091::read_property,
+        )
+        .with(
+            polybus_kafka::ORIGIN,
+            polybus_kafka::read_headers,
+            polybus_kafka::read_property,
+        )
+}
+
+/// How what a protocol packs into a log is read by the others.
+pub(crate) fn run_readers() -> RunReaders {
+    RunReaders::new().with(polybus_kafka::ORIGIN, polybus_kafka::read_messages)
 }
 
 /// The operating system's randomness, by the library that TLS brings anyway.

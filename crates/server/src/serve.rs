@@ -150,6 +150,7 @@ fn options(config: &Config) -> Options {
         disk_free_min_bytes: config.limits.disk_free_min,
         consumer_timeout_ms: config.amqp.consumer_timeout.map(millis),
         header_readers: protocols::header_readers(),
+        run_readers: protocols::run_readers(),
         ..Options::new(config.data.clone())
     }
 }

@@ -19,7 +19,8 @@ use std::sync::Arc;
 use polybus_model::{Millis, Origin};
 use polybus_session::{Claim, Peer, Protocol, Session};
 
-pub use settings::{Random, Settings};
+pub use mapping::{read_headers, read_messages, read_property};
+pub use settings::{HeadersOf, Random, Settings};
 
 /// The mark of record batches as Kafka packs them.
 pub const ORIGIN: Origin = Origin(2);

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use polybus_model::Millis;
+use polybus_model::{Message, Millis, Table};
 
 /// Gives random numbers: for names that nobody shall guess. The simulation gives a seeded one.
 pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Reads the headers of a message of any protocol.
+pub type HeadersOf = Arc<dyn Fn(&Message) -> Table + Send + Sync>;
 
 /// The settings of Kafka.
 #[derive(Clone)]
@@ -49,6 +52,8 @@ pub struct Settings {
     pub handshake_timeout_ms: Millis,
     /// How long a connection may be silent.
     pub idle_timeout_ms: Millis,
+    /// Reads the headers of other protocols' messages.
+    pub headers_of: HeadersOf,
     /// Random numbers.
     pub random: Random,
 }
@@ -77,6 +82,7 @@ impl Settings {
             fetch_session_partitions_max: 10_000,
             handshake_timeout_ms: 10_000,
             idle_timeout_ms: 10 * 60_000,
+            headers_of: Arc::new(|_| Table::new()),
             random,
         }
     }

@@ -6,6 +6,8 @@
 use bytes::Bytes;
 use polybus_model::{Message, Run, RunContent};
 
+use super::messages::headers;
+use crate::HeadersOf;
 use crate::ORIGIN;
 use crate::codec::{BatchBuilder, Marker, RecordHeader, SentBatch};
 
@@ -13,7 +15,7 @@ use crate::codec::{BatchBuilder, Marker, RecordHeader, SentBatch};
 pub(crate) const LEADER_EPOCH: i32 = 0;
 
 /// The batch of a run; none for what is nothing to Kafka (the packed records of another protocol).
-pub(crate) fn batch_of_run(run: Run) -> Option<SentBatch> {
+pub(crate) fn batch_of_run(run: Run, headers_of: &HeadersOf) -> Option<SentBatch> {
     let base_offset = i64::try_from(run.offset).ok()?;
     let stamped = run.stamped.map(wire_time);
     let sent = |bytes: Bytes, stamped: Option<i64>| SentBatch {
@@ -36,9 +38,8 @@ pub(crate) fn batch_of_run(run: Run) -> Option<SentBatch> {
     }
     match run.content {
         RunContent::Packed { origin, bytes } => (origin == ORIGIN).then(|| sent(bytes, stamped)),
-        RunContent::Message(message) => {
-            made(&message, base_offset, time.unwrap_or(-1)).map(|bytes| sent(bytes, None))
-        }
+        RunContent::Message(message) => made(&message, base_offset, time.unwrap_or(-1), headers_of)
+            .map(|bytes| sent(bytes, None)),
     }
 }
 
@@ -46,11 +47,18 @@ pub(crate) fn wire_time(ms: u64) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
-/// A message as a batch of one record: its key, its body, no headers.
-fn made(message: &Message, base_offset: i64, time: i64) -> Option<Bytes> {
+/// A message as a batch of one record.
+fn made(message: &Message, base_offset: i64, time: i64, headers_of: &HeadersOf) -> Option<Bytes> {
     let key = Some(message.key()).filter(|key| !key.is_empty());
-    let no_headers: [RecordHeader<'_>; 0] = [];
+    let headers = headers(message, headers_of.as_ref());
+    let headers: Vec<RecordHeader<'_>> = headers
+        .iter()
+        .map(|(name, value)| RecordHeader {
+            name,
+            value: value.as_deref(),
+        })
+        .collect();
     let mut builder = BatchBuilder::new();
-    builder.push(time, key, Some(message.body()), no_headers.into_iter());
+    builder.push(time, key, Some(message.body()), headers.into_iter());
     builder.finish(base_offset, LEADER_EPOCH)
 }

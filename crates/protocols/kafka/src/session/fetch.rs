@@ -155,7 +155,7 @@ fn answer(
                 }
             },
         };
-        let (part, told) = partition(slot.index, result, wish.committed);
+        let (part, told) = partition(core, slot.index, result, wish.committed);
         let has_records = !part.batches.is_empty();
         let has_news = has_records || told.is_none() || told != slot.told;
         notes.push((told, has_records));
@@ -170,6 +170,7 @@ fn answer(
 }
 
 fn partition(
+    core: &Core,
     index: i32,
     result: Result<Slice, Code>,
     committed: bool,
@@ -192,7 +193,11 @@ fn partition(
         code: Code::NONE,
         told,
         aborted: committed.then(|| aborted.collect()),
-        batches: slice.runs.into_iter().filter_map(batch_of_run).collect(),
+        batches: slice
+            .runs
+            .into_iter()
+            .filter_map(|run| batch_of_run(run, &core.settings.headers_of))
+            .collect(),
     };
     (part, Some(told))
 }
