@@ -154,7 +154,7 @@ pub enum LogError {
         /// The offset it was given then.
         offset: Option<u64>,
     },
-    /// The log knows nothing of this producer, and its sequence is not the first.
+    /// Nothing is known of this producer.
     UnknownProducer,
     /// A newer epoch of the producer is there.
     Fenced,

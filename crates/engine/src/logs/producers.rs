@@ -94,11 +94,9 @@ impl Producers {
         if writer.sequence > SEQUENCE_MAX {
             return Err(LogError::OutOfSequence);
         }
+        // One that is not known may have been forgotten: it goes on where it is.
         let Some(producer) = self.known.get(&writer.producer) else {
-            return match writer.sequence {
-                0 => Ok(Check::Next),
-                _ => Err(LogError::UnknownProducer),
-            };
+            return Ok(Check::Next);
         };
         if writer.epoch < producer.epoch {
             return Err(LogError::Fenced);
@@ -209,10 +207,7 @@ mod tests {
     #[test]
     fn what_comes_again_is_known_and_what_is_missing_noticed() {
         let mut producers = Producers::default();
-        assert_eq!(
-            producers.check(writer(0, 3), 1),
-            Err(LogError::UnknownProducer)
-        );
+        assert_eq!(producers.check(writer(0, 3), 1), Ok(Check::Next));
         for at in 0..7 {
             assert_eq!(producers.check(writer(0, at * 10), 10), Ok(Check::Next));
             producers.note(writer(0, at * 10), 10, u64::from(at) * 10, 1);
