@@ -15,6 +15,7 @@ mod clock;
 mod disk;
 mod invariants;
 mod ledger;
+mod logs;
 mod random;
 mod shape;
 mod simulation;

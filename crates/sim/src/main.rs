@@ -73,12 +73,14 @@ fn one(seed: u64) -> ExitCode {
 fn many(seeds: std::ops::Range<u64>, time: Option<Duration>) -> ExitCode {
     let began = Instant::now();
     let first = seeds.start;
-    let (mut published, mut delivered, mut crashes, mut failures) = (0, 0, 0, 0);
+    let (mut published, mut delivered, mut runs) = (0, 0, 0);
+    let (mut crashes, mut failures) = (0, 0);
     for seed in seeds {
         match run(&Plan::new(seed)) {
             Ok(outcome) => {
                 published += outcome.published;
                 delivered += outcome.delivered;
+                runs += outcome.runs;
                 crashes += outcome.crashes;
             }
             Err(failure) => {
@@ -93,7 +95,7 @@ fn many(seeds: std::ops::Range<u64>, time: Option<Duration>) -> ExitCode {
         let done = seed - first + 1;
         if done.is_multiple_of(REPORT_EVERY) {
             println!(
-                "{done} seeds from {first}: {published} published, {delivered} delivered, {crashes} crashes"
+                "{done} seeds from {first}: {published} published, {delivered} delivered, {runs} runs, {crashes} crashes"
             );
         }
         if time.is_some_and(|time| began.elapsed() >= time) {
@@ -102,7 +104,7 @@ fn many(seeds: std::ops::Range<u64>, time: Option<Duration>) -> ExitCode {
         }
     }
     println!(
-        "{published} published, {delivered} delivered, {crashes} crashes, {failures} failures"
+        "{published} published, {delivered} delivered, {runs} runs, {crashes} crashes, {failures} failures"
     );
     if failures > 0 {
         ExitCode::FAILURE

@@ -1,13 +1,15 @@
 //! One run: epochs between restarts, each with its fault, and at the end everything is taken out and compared.
 
 mod faults;
+mod logs;
 mod restart;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use polybus_broker::{Broker, Clock, Steps, admin};
+use polybus_broker::{Broker, Clock, Connection, Steps, admin};
 use polybus_journal::MemoryIo;
 use polybus_model::{Batch, Event, Lane, SessionId};
 use polybus_session::Peer;
@@ -16,6 +18,7 @@ use crate::client::Client;
 use crate::clock::SimClock;
 use crate::invariants::{confirms, counts, healthy, memory, order, progress};
 use crate::ledger::Ledger;
+use crate::logs::LogWorld;
 use crate::random::Random;
 use crate::shape::{Shape, name};
 use crate::tamper::Tamper;
@@ -39,6 +42,8 @@ pub struct Plan {
     pub restarts: u64,
     /// Steps between them, at most.
     pub steps_max: u64,
+    /// There are logs and their clients, too.
+    pub logs: bool,
     /// Print what happens.
     pub prints: bool,
     /// A bug to put in.
@@ -53,6 +58,7 @@ impl Plan {
             seed,
             restarts: 3,
             steps_max: 160,
+            logs: true,
             prints: false,
             tamper: None,
         }
@@ -72,6 +78,8 @@ pub struct Outcome {
     pub confirmed: u64,
     /// Deliveries.
     pub delivered: u64,
+    /// Runs that are in logs for sure.
+    pub runs: u64,
     /// Restarts without an orderly end.
     pub crashes: u64,
 }
@@ -112,6 +120,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
             published: simulation.ledger.messages.len() as u64,
             confirmed: simulation.ledger.confirmed,
             delivered: simulation.ledger.delivered,
+            runs: simulation.logs.as_ref().map_or(0, LogWorld::sure_runs),
             crashes: simulation.ledger.crashes,
         }),
         Err(violation) => Err(Failure {
@@ -136,6 +145,8 @@ struct Running {
     broker: Broker,
     steps: Steps,
     clients: Vec<Client>,
+    /// Connections of clients of logs, by their numbers.
+    desks: BTreeMap<usize, Connection>,
 }
 
 /// A run.
@@ -147,6 +158,7 @@ struct Simulation {
     shape: Arc<Shape>,
     knobs: Knobs,
     ledger: Ledger,
+    logs: Option<LogWorld>,
     trace: Trace,
     step: u64,
     /// The broker has asked not to publish.
@@ -180,6 +192,7 @@ impl Simulation {
         }
         Self {
             ledger: Ledger::new(Arc::clone(&shape), knobs.window_bytes, clock.now()),
+            logs: plan.logs.then(|| LogWorld::new(plan.seed)),
             plan: plan.clone(),
             random,
             clock,
@@ -236,7 +249,7 @@ impl Simulation {
         if self.step.is_multiple_of(8) {
             self.look(running)?;
         }
-        Ok(())
+        self.log_step(running)
     }
 
     fn pass_time(&mut self) {
@@ -373,7 +386,7 @@ impl Simulation {
                 client.inbox.push_back(event);
             }
         }
-        Ok(())
+        self.collect_logs(running)
     }
 
     /// A step of the broker has failed: it must be for a reason.
@@ -463,6 +476,7 @@ impl Simulation {
             return Ok(());
         }
         confirms::check_quiet(&self.ledger)?;
+        self.check_logs_quiet()?;
         let listed = self.look(running)?;
         progress::check_quiet(&self.ledger, &listed)
     }

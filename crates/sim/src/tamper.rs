@@ -1,6 +1,9 @@
 //! Bugs put in on purpose, between the broker and who watches it, to show which invariant catches each.
 
-use polybus_model::{Batch, Body, Event, Message, MessageParts, Outcome, Request, SessionId};
+use polybus_model::{
+    Batch, Body, Event, GroupRequest, LogReply, LogRequest, Message, MessageParts, Outcome,
+    Request, RunContent, SessionId,
+};
 
 /// A deliberate bug.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +28,22 @@ pub enum Tamper {
     MoreCredit,
     /// Confirms never arrive.
     DroppedConfirm,
+    /// After a restart no run of a producer is known to have been appended before.
+    ForgottenWriters,
+    /// Of the runs that a reader is given one is left out, as if a copy had been forgotten.
+    LostRun,
+    /// A byte of a run changes.
+    ChangedRun,
+    /// What a log was told to give up stays.
+    LostTrim,
+    /// A run is said to be one offset before where it is.
+    MisplacedRun,
+    /// Of several appends of a client the last is carried out first.
+    ReorderedAppends,
+    /// Some readers are told an end that has been left behind.
+    OldEnd,
+    /// What a group is to remember is forgotten after a restart.
+    OldGroupOffset,
 }
 
 impl Tamper {
@@ -47,6 +66,80 @@ impl Tamper {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// What the broker gets of logs and groups instead of what was asked, after so many restarts.
+    pub(crate) fn log_request(self, request: &mut Request, restarts: u64) {
+        match request {
+            Request::Log { request, .. } => match (self, &mut **request) {
+                (Self::ForgottenWriters | Self::ReorderedAppends, LogRequest::Append(appends))
+                    if restarts > 0 || self == Self::ReorderedAppends =>
+                {
+                    for append in appends {
+                        append.run.writer = None;
+                    }
+                }
+                (Self::LostTrim, LogRequest::Trim(wanted)) => {
+                    for (_, offset) in wanted {
+                        *offset = Some(0);
+                    }
+                }
+                _ => {}
+            },
+            Request::Group { request, .. } => match (self, &mut **request) {
+                (Self::OldGroupOffset, GroupRequest::Commit { offsets, .. }) if restarts > 0 => {
+                    for one in offsets {
+                        one.offset = 1;
+                    }
+                }
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    /// What is seen of logs instead of what came.
+    pub(crate) fn log_event(self, event: &mut Event) {
+        let Event::Log { reply, .. } = event else {
+            return;
+        };
+        match (self, &mut **reply) {
+            (Self::LostRun, LogReply::Read(slices)) => {
+                let slices = slices.iter_mut().flatten();
+                for slice in slices.filter(|slice| slice.runs.len() > 2) {
+                    slice.runs.remove(1);
+                }
+            }
+            (Self::ChangedRun, LogReply::Read(slices)) => {
+                let runs = slices.iter_mut().flatten().flat_map(|one| &mut one.runs);
+                for run in runs {
+                    if let RunContent::Packed { bytes, .. } = &mut run.content {
+                        let mut changed = bytes.to_vec();
+                        changed
+                            .iter_mut()
+                            .last()
+                            .into_iter()
+                            .for_each(|last| *last ^= 1);
+                        *bytes = changed.into();
+                    }
+                }
+            }
+            (Self::OldEnd, LogReply::Read(slices)) => {
+                for slice in slices
+                    .iter_mut()
+                    .flatten()
+                    .filter(|one| one.runs.is_empty())
+                {
+                    slice.end = slice.start;
+                }
+            }
+            (Self::MisplacedRun, LogReply::Appended(results)) => {
+                for appended in results.iter_mut().flatten() {
+                    appended.offset = appended.offset.saturating_sub(1);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 use std::io::Write as _;
 
-use polybus_model::{Event, Message, Publish, Reply, Request, Settle};
+use polybus_model::{
+    Event, LogReply, LogRequest, Message, Publish, Reply, Request, RunContent, Settle,
+};
 
 use crate::ledger::id_of;
 
@@ -36,6 +38,7 @@ impl fmt::Display for ShownRequest<'_> {
                 }
                 Ok(())
             }
+            Request::Log { number, request } => show_log(f, *number, request),
             other => write!(f, "{other:?}"),
         }
     }
@@ -55,6 +58,67 @@ fn show_settle(f: &mut fmt::Formatter<'_>, settle: &Settle) -> fmt::Result {
         write!(f, " {}:{}:{}", lease.queue, lease.slot, lease.stamp)?;
     }
     Ok(())
+}
+
+fn show_log(f: &mut fmt::Formatter<'_>, number: u64, request: &LogRequest) -> fmt::Result {
+    let LogRequest::Append(appends) = request else {
+        return write!(f, "{number}: {request:?}");
+    };
+    write!(f, "{number}: append")?;
+    for append in appends {
+        let run = ShownContent(&append.run.content);
+        let (place, writer) = (&append.partition, append.run.writer);
+        write!(
+            f,
+            " {run} x{} by {writer:?} to {place:?};",
+            append.run.count
+        )?;
+    }
+    Ok(())
+}
+
+/// A run's content in a few words.
+struct ShownContent<'a>(&'a RunContent);
+
+impl fmt::Display for ShownContent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            RunContent::Packed { bytes, .. } => {
+                let number = bytes.first_chunk().map(|one| u64::from_le_bytes(*one));
+                write!(f, "run {number:?} of {} bytes", bytes.len())
+            }
+            RunContent::Message(message) => ShownMessage(message).fmt(f),
+        }
+    }
+}
+
+/// What a client of logs is told, in a line.
+pub(crate) struct ShownLogEvent<'a>(pub(crate) &'a Event);
+
+impl fmt::Display for ShownLogEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Event::Log { number, reply } = self.0 else {
+            return write!(f, "{:?}", self.0);
+        };
+        let LogReply::Read(slices) = &**reply else {
+            return write!(f, "{number}: {reply:?}");
+        };
+        write!(f, "{number}:")?;
+        for slice in slices {
+            match slice {
+                Err(error) => write!(f, " {error:?};")?,
+                Ok(slice) => {
+                    write!(f, " {}..{}", slice.start, slice.end)?;
+                    for run in &slice.runs {
+                        let content = ShownContent(&run.content);
+                        write!(f, ", {} x{}: {content}", run.offset, run.count)?;
+                    }
+                    f.write_char(';')?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A message in a few words.

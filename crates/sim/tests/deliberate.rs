@@ -8,11 +8,13 @@ use polybus_sim::{Plan, Tamper, run};
 const SEEDS: u64 = 40;
 
 /// The invariants that find a bug, over some seeds.
-fn found_by(tamper: Tamper) -> Vec<&'static str> {
-    let mut found: Vec<_> = (1..=SEEDS)
+fn found_by(tamper: Tamper, logs: bool) -> Vec<&'static str> {
+    let seeds = if logs { SEEDS / 2 } else { SEEDS };
+    let mut found: Vec<_> = (1..=seeds)
         .filter_map(|seed| {
             let plan = Plan {
                 tamper: Some(tamper),
+                logs,
                 ..Plan::new(seed)
             };
             Some(run(&plan).err()?.violation.invariant)
@@ -21,13 +23,16 @@ fn found_by(tamper: Tamper) -> Vec<&'static str> {
     found.sort_unstable();
     let times = found.len();
     found.dedup();
-    println!("{tamper:?}: in {times} of {SEEDS} seeds, by {found:?}");
+    println!("{tamper:?}: in {times} of {seeds} seeds, by {found:?}");
     found
 }
 
 #[track_caller]
 fn assert_found(tamper: Tamper, invariant: &str) {
-    let found = found_by(tamper);
+    let found = found_by(
+        tamper,
+        invariant.starts_with("log_") || invariant.starts_with("group_"),
+    );
     assert!(found.contains(&invariant), "{tamper:?}: {found:?}");
 }
 
@@ -80,9 +85,55 @@ fn a_confirm_that_never_comes_is_found() {
 /// The broker itself notices what a decaying disk reads wrong: it stops or does not open, and never hands it on.
 #[test]
 fn a_flipped_bit_is_noticed_by_the_broker() {
-    let found = found_by(Tamper::DecayingDisk);
+    let found = found_by(Tamper::DecayingDisk, true);
     assert!(!found.is_empty());
     for invariant in found {
         assert!(["opens", "healthy"].contains(&invariant), "{invariant}");
     }
+}
+
+/// The same bug as `a_confirm_before_the_sync_is_found`: a partition's end moves before its records are durable.
+#[test]
+fn an_end_that_moves_before_the_sync_is_found() {
+    assert_found(Tamper::ConfirmBeforeSync, "log_kept");
+}
+
+#[test]
+fn a_producer_that_is_not_recognised_after_a_restart_is_found() {
+    assert_found(Tamper::ForgottenWriters, "log_once");
+}
+
+#[test]
+fn a_run_that_is_left_out_is_found() {
+    assert_found(Tamper::LostRun, "log_dense");
+}
+
+#[test]
+fn a_changed_run_is_found() {
+    assert_found(Tamper::ChangedRun, "log_kept");
+}
+
+#[test]
+fn a_run_that_is_elsewhere_than_was_said_is_found() {
+    assert_found(Tamper::MisplacedRun, "log_dense");
+}
+
+#[test]
+fn appends_that_overtake_each_other_are_found() {
+    assert_found(Tamper::ReorderedAppends, "log_order");
+}
+
+#[test]
+fn an_end_that_goes_back_is_found() {
+    assert_found(Tamper::OldEnd, "log_durable");
+}
+
+#[test]
+fn what_was_given_up_and_is_there_is_found() {
+    assert_found(Tamper::LostTrim, "log_start");
+}
+
+#[test]
+fn an_older_offset_of_a_group_is_found() {
+    assert_found(Tamper::OldGroupOffset, "group_offsets");
 }

@@ -1,6 +1,7 @@
 //! The end of an epoch and the start of the next: crash or orderly stop, perhaps a flipped bit, and the audit of what is
 //! there.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use polybus_broker::{Broker, Durability, OpenError, Options, Steps};
@@ -24,6 +25,7 @@ impl Simulation {
             broker,
             steps,
             clients: Vec::new(),
+            desks: BTreeMap::new(),
         };
         self.blocked = false;
         self.refusing = false;
@@ -33,6 +35,7 @@ impl Simulation {
         self.ledger
             .begin_turn(polybus_broker::Clock::now(&*self.clock));
         self.ledger.audit(&contents)?;
+        self.look_at_logs(&mut running)?;
         self.declare(&mut running)?;
         self.look(&running)?;
         Ok(running)
@@ -96,6 +99,9 @@ impl Simulation {
             self.ledger.restarted(false);
         }
         self.disk.set_capacity(None);
+        if let Some(world) = &mut self.logs {
+            world.broker_gone();
+        }
         if self.random.chance(30) {
             self.flip_a_bit()?;
         }
