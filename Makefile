@@ -51,9 +51,10 @@ conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools
 fuzz: ## a minute for each fuzz target (needs the nightly toolchain and cargo-fuzz, which it installs)
 	fuzz/run.sh
 
-bench: ## the load generator, side by side with RabbitMQ where it is installed; writes docs/reference/performance.md
+bench: ## the load generator, side by side with RabbitMQ and Apache Kafka where they are installed; writes docs/reference/performance*.md
 	$(CARGO) build --release --locked -p polybus-server
 	$(CARGO) run --release --locked -p polybus-bench -- $(ARGS)
+	$(if $(ARGS),,$(CARGO) run --release --locked -p polybus-bench -- compare --kafka)
 
 bench-instructions: ## instructions that a message costs, step by step, against those last recorded (needs valgrind)
 	@scripts/bench-instructions.py $(ARGS)

@@ -126,7 +126,7 @@ struct Bar {
 
 fn throughput(comparison: &Comparison) -> Option<Bars> {
     let [ours, theirs] = comparison.sides.as_slice() else {
-        return None;
+        return rates(comparison);
     };
     let group = |row: &Row| {
         let times = ratio(row, |figures| Some(figures.consumed_per_s))?;
@@ -155,6 +155,32 @@ fn throughput(comparison: &Comparison) -> Option<Bars> {
         base: Some(1.0),
         tick: |times| format!("{times}x"),
         groups: rows.filter_map(group).collect(),
+    })
+}
+
+/// Of more sides than two: the rates themselves.
+fn rates(comparison: &Comparison) -> Option<Bars> {
+    if comparison.sides.len() < 3 {
+        return None;
+    }
+    let bar = |side: usize, figures: &Figures| {
+        let rate = match figures.consumed_per_s > 0.0 {
+            true => figures.consumed_per_s,
+            false => figures.published_per_s,
+        };
+        (rate > 0.0 && figures.delivery.is_none()).then(|| Bar {
+            side,
+            ends: vec![rate],
+            text: number(rate),
+        })
+    };
+    Some(Bars {
+        title: "Records a second".into(),
+        note: "Medians; log axis. More is better.".into(),
+        legend: legend(comparison),
+        base: None,
+        tick: number,
+        groups: groups(comparison, bar),
     })
 }
 
@@ -246,9 +272,9 @@ impl Axis {
 }
 
 const STYLE: &str = "\
-.back{fill:#fff}.text{fill:#1f2328}.dim{fill:#59636e}.grid{stroke:#d1d9e0}.base,.aim{stroke:#1f2328}.side0{fill:#0969da}.side1{fill:#d4691e}
+.back{fill:#fff}.text{fill:#1f2328}.dim{fill:#59636e}.grid{stroke:#d1d9e0}.base,.aim{stroke:#1f2328}.side0{fill:#0969da}.side1{fill:#d4691e}.side2{fill:#8250df}
 @media(prefers-color-scheme:dark){.back{fill:#0d1117}.text{fill:#f0f6fc}.dim{fill:#9198a1}.grid{stroke:#30363d}.base,.aim{stroke:#f0f6fc}\
-.side0{fill:#4493f8}.side1{fill:#f0883e}}
+.side0{fill:#4493f8}.side1{fill:#f0883e}.side2{fill:#ab7df8}}
 text{font:12px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif}.head{font-size:16px;font-weight:600}\
 .end{text-anchor:end}.mid{text-anchor:middle}";
 
@@ -281,7 +307,7 @@ impl Bars {
         )?;
         text(out, 16.0, 28.0, "text head", &self.title)?;
         text(out, 16.0, 48.0, "dim", &self.note)?;
-        for ((side, name), x) in self.legend.iter().zip([0.0, 160.0]) {
+        for ((side, name), x) in self.legend.iter().zip([0.0, 160.0, 320.0]) {
             let x = PLOT_LEFT + x;
             writeln!(
                 out,

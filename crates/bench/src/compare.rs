@@ -6,7 +6,7 @@
 //! Both are up while one is measured, and the other has nothing to do; each workload begins with fresh ones, so that none pays
 //! for what came before. A round is alternated, so that a busy moment of the machine does not hit one side alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -180,7 +180,9 @@ pub fn compare(
     if plan.startup {
         for broker in &brokers {
             tell(&format!("{}: startup", broker.name()), None);
-            comparison.startup.push(startup(broker, plan)?);
+            comparison
+                .startup
+                .push(startup(broker, &plan.folder, plan.rounds)?);
         }
     }
     for workload in &plan.workloads {
@@ -267,7 +269,9 @@ fn compare_one(
             }
         }
     }
-    let medians = rounds.iter().map(|rounds| median_of(workload, rounds));
+    let medians = rounds
+        .iter()
+        .map(|rounds| median_of(&workload.name, rounds));
     Ok(Row {
         workload: workload.name.clone(),
         about: workload.about.clone(),
@@ -305,10 +309,14 @@ impl Busy {
     }
 }
 
-fn startup(broker: &Broker, plan: &Plan) -> Result<Startup, BenchError> {
+pub(crate) fn startup(
+    broker: &Broker,
+    folder: &Path,
+    rounds: usize,
+) -> Result<Startup, BenchError> {
     let mut all = Vec::new();
-    for _ in 0..plan.rounds.min(3) {
-        let server = Server::start(broker, &plan.folder)?;
+    for _ in 0..rounds.min(3) {
+        let server = Server::start(broker, folder)?;
         std::thread::sleep(Duration::from_secs(1));
         let tree = Tree::of(server.pid());
         let before = tree.cpu();
@@ -363,7 +371,7 @@ fn recovery(broker: &Broker, plan: &Plan, tell: &mut Tell<'_>) -> Result<Recover
     })
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     let upper = *values.get(values.len() / 2)?;
@@ -375,7 +383,7 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
 }
 
 /// The median of each figure by itself.
-fn median_of(workload: &Workload, rounds: &[Figures]) -> Figures {
+pub(crate) fn median_of(workload: &str, rounds: &[Figures]) -> Figures {
     let of = |field: fn(&Figures) -> f64| median(rounds.iter().map(field)).unwrap_or(0.0);
     let maybe = |field: fn(&Figures) -> Option<f64>| median(rounds.iter().filter_map(field));
     let latency = |field: fn(&Figures) -> Option<Latency>| {
@@ -395,7 +403,7 @@ fn median_of(workload: &Workload, rounds: &[Figures]) -> Figures {
         })
     };
     Figures {
-        workload: workload.name.clone(),
+        workload: workload.into(),
         published: of(|f| f.published as f64) as u64,
         consumed: of(|f| f.consumed as f64) as u64,
         published_per_s: of(|f| f.published_per_s),

@@ -1,4 +1,4 @@
-//! A load generator that speaks raw AMQP 0-9-1, and the comparison of brokers with it.
+//! A load generator that speaks raw AMQP 0-9-1 or Kafka, and the comparison of brokers with it.
 //!
 //! ```text
 //! Workload (data) -> run: setup -> publishers (threads) ==> broker ==> consumers (threads) -> check -> Figures
@@ -21,6 +21,7 @@ mod consumer;
 mod error;
 mod histogram;
 mod idle;
+pub mod kafka;
 mod ledger;
 mod link;
 pub mod machine;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use polybus_bench::cli::{self, Changes, RunArgs};
 use polybus_bench::compare::{self, Comparison};
-use polybus_bench::{Bar, BenchError, Progress, page, usual};
+use polybus_bench::{Bar, BenchError, Progress, kafka, page, usual};
 
 /// Measures message brokers that speak AMQP 0-9-1.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ enum What {
     List,
     /// Run workloads against a broker that is there
     Run(Run),
-    /// Start polybus and RabbitMQ, run workloads against each in turn, and write the page (the default)
+    /// Start polybus and RabbitMQ (or Apache Kafka), run workloads against each in turn, and write the page (the default)
     Compare(Compare),
 }
 
@@ -49,25 +49,31 @@ struct Compare {
     /// How often each is run on each side
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long to publish
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    /// How long to publish; 5, with --kafka 1.5
+    #[arg(long)]
+    seconds: Option<f64>,
+    /// Over Kafka's protocol: polybus with and without fsync, and Apache Kafka
+    #[arg(long)]
+    kafka: bool,
+    /// With --kafka: after so many minutes no further round is begun
+    #[arg(long, default_value_t = 10.0)]
+    minutes: f64,
+    /// With --kafka: its jars, fetched by mvn if they are not there
+    #[arg(long, default_value = "target/peers/kafka", value_name = "DIR")]
+    kafka_jars: PathBuf,
     /// Polybus
     #[arg(long, default_value = "target/release/polybus", value_name = "FILE")]
     polybus_bin: PathBuf,
     /// Where data folders are made
     #[arg(long, default_value = "/tmp", value_name = "DIR")]
     data: PathBuf,
-    /// Measure polybus alone, even if RabbitMQ is there
+    /// Measure polybus alone, even if its peer is there
     #[arg(long)]
     alone: bool,
-    /// Where the page is written, its charts beside it; `none`: nowhere
-    #[arg(
-        long,
-        default_value = "docs/reference/performance.md",
-        value_name = "FILE"
-    )]
-    page: PathBuf,
+    /// Where the page is written, its charts beside it; `none`: nowhere; docs/reference/performance.md, with --kafka
+    /// docs/reference/performance-kafka.md
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
     #[command(flatten)]
     changes: Changes,
     /// Print JSON, for programs
@@ -106,10 +112,75 @@ fn main() -> ExitCode {
 fn list() -> String {
     let special = compare::SPECIAL.iter();
     let special = special.map(|(name, about)| format!("{name:<14} {about} (compare only)\n"));
-    std::iter::once(cli::list()).chain(special).collect()
+    let works = kafka::works();
+    let works = works.iter().map(|work| (work.name, work.about.as_str()));
+    let works = works.chain(kafka::SPECIAL);
+    let works = works.map(|(name, about)| format!("{name:<20} {about} (compare --kafka only)\n"));
+    let amqp = std::iter::once(cli::list()).chain(special);
+    amqp.chain(works).collect()
+}
+
+impl Compare {
+    fn page(&self) -> Option<PathBuf> {
+        let name = if self.kafka {
+            "docs/reference/performance-kafka.md"
+        } else {
+            "docs/reference/performance.md"
+        };
+        let page = self.page.clone().unwrap_or_else(|| name.into());
+        (page.as_os_str() != "none").then_some(page)
+    }
+}
+
+fn compare_kafka(args: &Compare) -> Result<(), BenchError> {
+    let all = kafka::works();
+    let is_named =
+        |name: &str| args.workloads.is_empty() || args.workloads.iter().any(|w| w == name);
+    let is_there = |name: &String| {
+        kafka::SPECIAL.iter().any(|(special, _)| special == name)
+            || all.iter().any(|w| w.name == name)
+    };
+    if let Some(name) = args.workloads.iter().find(|name| !is_there(name)) {
+        let what = format!("no workload of --kafka is called {name}; see `list`");
+        return Err(BenchError::Usage(what));
+    }
+    let plan = kafka::KafkaPlan {
+        startup: is_named("startup"),
+        partitions: is_named("partitions-10000"),
+        works: all.iter().filter(|w| is_named(w.name)).cloned().collect(),
+        rounds: args.rounds.max(1),
+        duration: cli::duration(args.seconds.unwrap_or(1.5))?,
+        within: cli::duration(args.minutes * 60.0)?,
+        polybus: args.polybus_bin.clone(),
+        jars: args.kafka_jars.clone(),
+        folder: args.data.clone(),
+        alone: args.alone,
+    };
+    let page = args.page();
+    let mut kept = Ok(());
+    let mut keep = |found: &kafka::KafkaComparison| {
+        if let Some(page) = &page {
+            kept = kafka::write(found, page);
+        }
+    };
+    let mut tell = |text: &str, _: Option<&Progress>| eprintln!("{text}");
+    let found = kafka::compare(&plan, &mut tell, &mut keep)?;
+    kept?;
+    if args.json {
+        println!("{:#}", serde_json::json!(found));
+    } else {
+        print!("{}", kafka::render(&found, None));
+    }
+    if let Some(page) = page {
+        eprintln!("wrote {}", page.display());
+    }
+    Ok(())
 }
 
 fn compare_all(args: &Compare) -> Result<(), BenchError> {
+    if args.kafka {
+        return compare_kafka(args);
+    }
     let is_special = |name: &String| compare::SPECIAL.iter().any(|(special, _)| special == name);
     let (special, named): (Vec<_>, Vec<_>) = args.workloads.iter().cloned().partition(is_special);
     let workloads = if named.is_empty() && !special.is_empty() {
@@ -122,12 +193,12 @@ fn compare_all(args: &Compare) -> Result<(), BenchError> {
         startup: args.workloads.is_empty() || special.iter().any(|name| name == "startup"),
         recovery: special.iter().any(|name| name == "recovery-1m"),
         rounds: args.rounds.max(1),
-        duration: cli::duration(args.seconds)?,
+        duration: cli::duration(args.seconds.unwrap_or(5.0))?,
         polybus: args.polybus_bin.clone(),
         folder: args.data.clone(),
         alone: args.alone,
     };
-    let has_page = args.page.as_os_str() != "none";
+    let page_path = args.page();
     let mut bar = Bar::on_stderr();
     let mut tell_all = |name: &str, progress: Option<&Progress>| match progress {
         Some(progress) => bar.draw(name, progress),
@@ -138,8 +209,8 @@ fn compare_all(args: &Compare) -> Result<(), BenchError> {
     };
     let mut kept = Ok(());
     let mut keep = |comparison: &Comparison| {
-        if has_page {
-            kept = page::write(comparison, &args.page);
+        if let Some(path) = &page_path {
+            kept = page::write(comparison, path);
         }
     };
     let comparison = compare::compare(&plan, &mut tell_all, &mut keep)?;
@@ -149,9 +220,9 @@ fn compare_all(args: &Compare) -> Result<(), BenchError> {
     } else {
         print!("{}", page::render(&comparison, None));
     }
-    if has_page {
-        page::write(&comparison, &args.page)?;
-        eprintln!("wrote {}", args.page.display());
+    if let Some(path) = &page_path {
+        page::write(&comparison, path)?;
+        eprintln!("wrote {}", path.display());
     }
     Ok(())
 }

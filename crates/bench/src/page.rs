@@ -55,7 +55,7 @@ fn render_to(out: &mut String, comparison: &Comparison, stem: Option<&str>) -> s
     render_method(out)
 }
 
-fn render_machine(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+pub(crate) fn render_machine(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     let machine = &comparison.machine;
     writeln!(
         out,
@@ -116,7 +116,7 @@ fn render_sides(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
 }
 
 /// A table with a column or more for each side.
-fn head(out: &mut String, first: &str, columns: &[String]) -> std::fmt::Result {
+pub(crate) fn head(out: &mut String, first: &str, columns: &[String]) -> std::fmt::Result {
     write!(out, "| {first} |")?;
     for column in columns {
         write!(out, " {column} |")?;
@@ -128,7 +128,7 @@ fn head(out: &mut String, first: &str, columns: &[String]) -> std::fmt::Result {
     writeln!(out)
 }
 
-fn per_side(comparison: &Comparison, what: &[&str]) -> Vec<String> {
+pub(crate) fn per_side(comparison: &Comparison, what: &[&str]) -> Vec<String> {
     let sides = comparison.sides.iter();
     sides
         .flat_map(|side| what.iter().map(move |what| format!("{} {what}", side.name)))
@@ -268,7 +268,7 @@ fn render_waiting(out: &mut String, comparison: &Comparison) -> std::fmt::Result
     writeln!(out)
 }
 
-fn render_startup(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+pub(crate) fn render_startup(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     if comparison.startup.is_empty() {
         return Ok(());
     }

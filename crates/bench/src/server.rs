@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use crate::error::BenchError;
+use crate::kafka::{self, Jars};
 use crate::link::{Link, Target};
 use crate::process::Tree;
 
@@ -29,6 +30,15 @@ pub enum Broker {
     Polybus(PathBuf),
     /// RabbitMQ, as installed.
     RabbitMq,
+    /// Polybus again, with Kafka's port open instead.
+    PolybusKafka {
+        /// The binary.
+        binary: PathBuf,
+        /// Without the sync of what is confirmed, as Kafka.
+        is_unsynced: bool,
+    },
+    /// Apache Kafka.
+    Kafka(Jars),
 }
 
 impl Broker {
@@ -38,6 +48,13 @@ impl Broker {
         match self {
             Self::Polybus(_) => "polybus",
             Self::RabbitMq => "rabbitmq",
+            Self::PolybusKafka {
+                is_unsynced: false, ..
+            } => "polybus",
+            Self::PolybusKafka {
+                is_unsynced: true, ..
+            } => "polybus-unsynced",
+            Self::Kafka(_) => "kafka",
         }
     }
 
@@ -45,8 +62,9 @@ impl Broker {
     #[must_use]
     pub fn is_installed(&self) -> bool {
         match self {
-            Self::Polybus(binary) => binary.is_file(),
+            Self::Polybus(binary) | Self::PolybusKafka { binary, .. } => binary.is_file(),
             Self::RabbitMq => Path::new(RABBITMQ_SCRIPT).is_file(),
+            Self::Kafka(jars) => jars.version().is_some(),
         }
     }
 
@@ -54,11 +72,12 @@ impl Broker {
     #[must_use]
     pub fn version(&self) -> String {
         let mut command = match self {
-            Self::Polybus(binary) => {
+            Self::Polybus(binary) | Self::PolybusKafka { binary, .. } => {
                 let mut command = Command::new(binary);
                 command.arg("--version");
                 command
             }
+            Self::Kafka(jars) => return jars.version().unwrap_or_else(|| self.name().into()),
             Self::RabbitMq => {
                 let mut command = Command::new("dpkg-query");
                 command.args(["-W", "-f", "${Package} ${Version}", "rabbitmq-server"]);
@@ -72,10 +91,28 @@ impl Broker {
             .unwrap_or_else(|| self.name().into())
     }
 
+    const fn speaks_kafka(&self) -> bool {
+        matches!(self, Self::PolybusKafka { .. } | Self::Kafka(_))
+    }
+
     /// What it promises by a confirm of a persistent message on a durable queue.
     #[must_use]
     pub const fn durability(&self) -> &'static str {
         match self {
+            Self::PolybusKafka {
+                is_unsynced: false, ..
+            } => {
+                "fsync, the default: a batch is confirmed after the journal's frame that holds it was written through to the disk"
+            }
+            Self::PolybusKafka {
+                is_unsynced: true, ..
+            } => {
+                "none: a batch is confirmed as soon as it was written to the journal's file, which is never synced"
+            }
+            Self::Kafka(_) => {
+                "none, as it comes: a batch is confirmed (acks=all, one replica) as soon as it was written to the partition's \
+                 file, which Kafka leaves to the system to sync"
+            }
             Self::Polybus(_) => {
                 "fsync: a publish is confirmed after the journal's frame that holds it was written through to the disk \
                  (RWF_DSYNC); all that waits meanwhile shares the next frame"
@@ -142,11 +179,16 @@ impl Server {
     }
 
     fn start_in(broker: &Broker, folder: PathBuf, port: u16) -> Result<Self, BenchError> {
-        let begin = Instant::now();
         let mut command = match broker {
             Broker::Polybus(binary) => polybus(binary, &folder, port),
             Broker::RabbitMq => rabbitmq(&folder, port)?,
+            Broker::PolybusKafka {
+                binary,
+                is_unsynced,
+            } => polybus_kafka(binary, &folder, port, *is_unsynced),
+            Broker::Kafka(jars) => kafka::commands(jars, &folder, port, dist_port(port))?,
         };
+        let begin = Instant::now();
         let log = fs::File::create(folder.join("stderr.log"))
             .map_err(BenchError::io("making a log file"))?;
         let child = command
@@ -191,8 +233,25 @@ impl Server {
     ///
     /// # Errors
     /// [`BenchError`] if it does not come back.
-    pub fn crash_and_restart(mut self) -> Result<Self, BenchError> {
-        self.end(Signal::KILL);
+    pub fn crash_and_restart(self) -> Result<Self, BenchError> {
+        self.restart(Signal::KILL, |_| Ok(()))
+    }
+
+    /// Asks it to end and starts it anew on the same folder, with something done to the folder meanwhile.
+    pub(crate) fn stop_and_restart(
+        self,
+        meanwhile: impl FnOnce(&Path) -> Result<(), BenchError>,
+    ) -> Result<Self, BenchError> {
+        self.restart(Signal::TERM, meanwhile)
+    }
+
+    fn restart(
+        mut self,
+        signal: Signal,
+        meanwhile: impl FnOnce(&Path) -> Result<(), BenchError>,
+    ) -> Result<Self, BenchError> {
+        self.end(signal);
+        meanwhile(&self.folder)?;
         let broker = self.broker.clone();
         let (folder, port) = (std::mem::take(&mut self.folder), self.port);
         drop(self);
@@ -224,13 +283,20 @@ impl Server {
                 )));
             }
             let is_ready = match self.broker {
-                Broker::Polybus(_) => hears_ready.recv_timeout(Duration::from_millis(50)).is_ok(),
-                Broker::RabbitMq => {
+                Broker::Polybus(_) | Broker::PolybusKafka { .. } => {
+                    hears_ready.recv_timeout(Duration::from_millis(50)).is_ok()
+                }
+                Broker::RabbitMq | Broker::Kafka(_) => {
                     std::thread::sleep(Duration::from_millis(20));
                     true
                 }
             };
-            if is_ready && let Ok(link) = Link::open(&target, 0) {
+            if is_ready && self.broker.speaks_kafka() {
+                if kafka::is_ready(&target.address) {
+                    self.ready_in = begin.elapsed();
+                    return Ok(());
+                }
+            } else if is_ready && let Ok(link) = Link::open(&target, 0) {
                 self.ready_in = begin.elapsed();
                 return link.close();
             }
@@ -290,6 +356,18 @@ fn polybus(binary: &Path, folder: &Path, port: u16) -> Command {
     command
         .args(["serve", "--amqp-listen", &format!("127.0.0.1:{port}")])
         .args(["--kafka-listen", "off"])
+        .arg("--data")
+        .arg(folder.join("data"))
+        .current_dir(folder);
+    command
+}
+
+fn polybus_kafka(binary: &Path, folder: &Path, port: u16, is_unsynced: bool) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(["serve", "--amqp-listen", "off"])
+        .args(["--kafka-listen", &format!("127.0.0.1:{port}")])
+        .args(["--durability", if is_unsynced { "none" } else { "fsync" }])
         .arg("--data")
         .arg(folder.join("data"))
         .current_dir(folder);
