@@ -147,3 +147,13 @@ pub(crate) fn of_group(error: &GroupError) -> Code {
         GroupError::Unavailable(_) => Code::COORDINATOR_NOT_AVAILABLE,
     }
 }
+
+/// What there is to say about it beside the number.
+pub(crate) fn text_of_group(error: &GroupError) -> Option<String> {
+    match error {
+        GroupError::InvalidPattern(text)
+        | GroupError::InvalidRequest(text)
+        | GroupError::Unavailable(text) => Some(text.clone()),
+        _ => None,
+    }
+}

@@ -25,6 +25,7 @@ mod pending;
 mod produce;
 mod producers;
 mod records;
+mod shared_groups;
 mod topics;
 
 use std::sync::Arc;

@@ -3,8 +3,10 @@
 use super::core::Core;
 use super::pending::Step;
 use super::{cluster, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets};
-use super::{produce, producers, records, topics};
-use crate::codec::messages::api_versions::{ApiVersion, ApiVersionsResponse};
+use super::{produce, producers, records, shared_groups, topics};
+use crate::codec::messages::api_versions::{
+    ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
 use crate::codec::{Api, CodecError, Message, Reader};
 use crate::error::Code;
 
@@ -63,6 +65,8 @@ const SPOKEN: &[Spoken] = spoken! {
     IncrementalAlterConfigs 0..=1 configs::alter_some;
     OffsetDelete 0..=0 group_offsets::delete;
     DescribeCluster 0..=2 cluster::describe;
+    ConsumerGroupHeartbeat 0..=1 shared_groups::heartbeat;
+    ConsumerGroupDescribe 0..=1 shared_groups::describe;
     DescribeTopicPartitions 0..=0 metadata::describe_partitions;
 };
 
@@ -98,6 +102,9 @@ pub(super) fn dispatch(
     Some((spoken.handle)(core, reader, version))
 }
 
+/// Features that clients look for by name, with their levels: groups whose work the broker shares out.
+const FEATURES: &[(&str, i16)] = &[("group.version", 1)];
+
 /// What is spoken, as clients are told.
 pub(super) fn api_versions(code: Code) -> ApiVersionsResponse {
     let min = |spoken: &Spoken| match spoken.api {
@@ -122,6 +129,23 @@ pub(super) fn api_versions(code: Code) -> ApiVersionsResponse {
                 api_key,
                 min_version,
                 max_version,
+            })
+            .collect(),
+        supported_features: FEATURES
+            .iter()
+            .map(|(name, level)| SupportedFeatureKey {
+                name: (*name).to_owned(),
+                min_version: 0,
+                max_version: *level,
+            })
+            .collect(),
+        finalized_features_epoch: 0,
+        finalized_features: FEATURES
+            .iter()
+            .map(|(name, level)| FinalizedFeatureKey {
+                name: (*name).to_owned(),
+                max_version_level: *level,
+                min_version_level: *level,
             })
             .collect(),
         ..ApiVersionsResponse::default()

@@ -24,7 +24,7 @@ use crate::codec::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::error::{Code, of_group};
 
 /// Everything that can be done with a group: read, delete, describe.
-const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
+pub(super) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
 /// From this version on a member without an id is told one first.
 const ID_FIRST_FROM: i16 = 4;
 /// From this version on what a response does not say is null.
@@ -250,7 +250,8 @@ pub(super) fn leave(_core: &mut Core, request: LeaveGroupRequest, version: i16) 
     })
 }
 
-fn state_name(state: GroupState) -> &'static str {
+/// A state by Kafka's name for it.
+pub(super) fn state_name(state: GroupState) -> &'static str {
     match state {
         GroupState::Empty => "Empty",
         GroupState::Joining => "PreparingRebalance",

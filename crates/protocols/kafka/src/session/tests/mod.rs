@@ -4,5 +4,6 @@ mod broker;
 mod conversation;
 mod login;
 mod reading;
+mod shared_groups;
 mod world;
 mod writing;

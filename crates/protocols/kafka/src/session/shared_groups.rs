@@ -1,0 +1,296 @@
+//! The groups of Kafka 4, whose work the broker shares out: members say with their signs of life what they read and hold, and
+//! are told with the answers what they are to hold.
+//!
+//! ```text
+//! heartbeat -> names of the ids it holds, leave to read what it names -> Beat -> ids of the names it is given -> answer
+//! ```
+
+use std::collections::BTreeMap;
+
+use polybus_model::{
+    Beat, BeatAnswer, GroupError, GroupReply, GroupRequest, LogError, LogId, LogReply, LogRequest,
+    Millis, Name, PartitionName, SharedMemberSummary, SharedSummary, Standing, WhichLogs,
+};
+
+use super::core::{Core, wire_index};
+use super::groups::{GROUP_OPERATIONS, state_name};
+use super::known::with_names;
+use super::pending::Step;
+use crate::codec::Uuid;
+use crate::codec::messages::consumer_group_describe::{
+    Assignment as DescribedAssignment, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
+    DescribedGroup, Member, TopicPartitions as DescribedPartitions,
+};
+use crate::codec::messages::consumer_group_heartbeat::{
+    Assignment, ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, TopicPartitions,
+};
+use crate::error::{Code, of_group, of_log, text_of_group};
+
+/// The epoch of a member that leaves.
+const LEAVES: i32 = -1;
+/// The epoch of a member that leaves and will come back under its lasting name.
+const PAUSES: i32 = -2;
+/// From this version on members make their ids themselves.
+const OWN_IDS_FROM: i16 = 1;
+/// A member of this protocol, not of the classic one.
+const MEMBER_OF_THIS_PROTOCOL: i8 = 1;
+
+/// Logs by their names, as they are now.
+type Ids = BTreeMap<Name, LogId>;
+
+/// A sign of life.
+pub(super) fn heartbeat(
+    core: &mut Core,
+    request: ConsumerGroupHeartbeatRequest,
+    version: i16,
+) -> Step {
+    let owned = request.topic_partitions.iter().flatten();
+    let ids: Vec<Uuid> = owned.map(|topic| topic.topic_id).collect();
+    with_names(core, ids.into_iter(), move |core| {
+        let epoch = request.member_epoch;
+        let named: Option<Vec<Name>> = request.subscribed_topic_names.as_ref().map(|names| {
+            let names = names.iter().map(|name| Name::new(name));
+            names.filter_map(Result::ok).collect()
+        });
+        let beat = match beat(core, request, named.clone(), version) {
+            Ok(beat) => beat,
+            Err(error) => return refused(&error),
+        };
+        let Some(named) = named.filter(|named| !named.is_empty()) else {
+            return ask(beat, epoch);
+        };
+        let request = LogRequest::List(WhichLogs::Named(named));
+        Step::log(request, move |_, reply| {
+            let LogReply::Logs(logs) = reply else {
+                return Step::misunderstood();
+            };
+            if logs.contains(&Err(LogError::Forbidden)) {
+                return Step::answer(ConsumerGroupHeartbeatResponse {
+                    error_code: of_log(&LogError::Forbidden).0,
+                    ..ConsumerGroupHeartbeatResponse::default()
+                });
+            }
+            ask(beat, epoch)
+        })
+    })
+}
+
+fn beat(
+    core: &Core,
+    request: ConsumerGroupHeartbeatRequest,
+    reads: Option<Vec<Name>>,
+    version: i16,
+) -> Result<Beat, GroupError> {
+    let standing = match request.member_epoch {
+        0 => Standing::Joins,
+        LEAVES => Standing::Leaves,
+        PAUSES => Standing::Pauses,
+        epoch => Standing::Works(u32::try_from(epoch).map_err(|_| {
+            GroupError::InvalidRequest(format!("there is no member epoch {epoch}"))
+        })?),
+    };
+    let makes_id =
+        version < OWN_IDS_FROM && standing == Standing::Joins && request.member_id.is_empty();
+    let member = if makes_id {
+        core.settings.random_id()
+    } else {
+        request.member_id
+    };
+    let owned = request.topic_partitions.map(|topics| {
+        let held = topics.into_iter().flat_map(|topic| {
+            // A log that is gone is not held any more.
+            let log = core.known.name(&topic.topic_id).cloned();
+            let indexes = topic.partitions.into_iter();
+            indexes.filter_map(move |index| {
+                Some(PartitionName {
+                    log: log.clone()?,
+                    partition: u32::try_from(index).ok()?,
+                })
+            })
+        });
+        held.collect()
+    });
+    Ok(Beat {
+        group: request.group_id,
+        member,
+        instance: request.instance_id,
+        client: core.client.clone(),
+        host: format!("/{}", core.peer.remote.ip()),
+        standing,
+        rebalance_timeout_ms: Millis::try_from(request.rebalance_timeout_ms).ok(),
+        reads,
+        pattern: request.subscribed_topic_regex,
+        assignor: request.server_assignor,
+        owned,
+    })
+}
+
+fn ask(beat: Beat, epoch: i32) -> Step {
+    Step::group(GroupRequest::Beat(Box::new(beat)), move |core, reply| {
+        let GroupReply::Beat(result) = reply else {
+            return Step::misunderstood();
+        };
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => return refused(&error),
+        };
+        let logs = answer.assignment.iter().flatten();
+        let logs = logs.map(|one| one.log.clone()).collect();
+        with_ids(core, logs, move |core, ids| {
+            Step::answer(told(core, answer, epoch, ids))
+        })
+    })
+}
+
+fn refused(error: &GroupError) -> Step {
+    Step::answer(ConsumerGroupHeartbeatResponse {
+        error_code: of_group(error).0,
+        error_message: text_of_group(error),
+        ..ConsumerGroupHeartbeatResponse::default()
+    })
+}
+
+fn told(core: &Core, answer: BeatAnswer, epoch: i32, ids: &Ids) -> ConsumerGroupHeartbeatResponse {
+    let assignment = answer.assignment.map(|partitions| Assignment {
+        topic_partitions: by_log(&partitions, ids)
+            .into_iter()
+            .map(|(_, id, partitions)| TopicPartitions {
+                topic_id: core.known.topic_id(id),
+                partitions,
+            })
+            .collect(),
+    });
+    ConsumerGroupHeartbeatResponse {
+        member_id: Some(answer.member),
+        member_epoch: answer.epoch.map_or(epoch, wire_index),
+        heartbeat_interval_ms: i32::try_from(answer.interval_ms).unwrap_or(i32::MAX),
+        assignment,
+        ..ConsumerGroupHeartbeatResponse::default()
+    }
+}
+
+/// Partitions that stand in the order of their logs' names; those of logs that are not there any more are left out.
+fn by_log<'a>(partitions: &'a [PartitionName], ids: &Ids) -> Vec<(&'a Name, LogId, Vec<i32>)> {
+    let runs = partitions.chunk_by(|one, next| one.log == next.log);
+    runs.filter_map(|run| {
+        let log = &run.first()?.log;
+        let indexes = run.iter().map(|one| wire_index(one.partition)).collect();
+        Some((log, *ids.get(log)?, indexes))
+    })
+    .collect()
+}
+
+/// Looks up the ids of logs, then goes on.
+fn with_ids(
+    core: &mut Core,
+    mut names: Vec<Name>,
+    then: impl FnOnce(&mut Core, &Ids) -> Step + Send + 'static,
+) -> Step {
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return then(core, &Ids::new());
+    }
+    let request = LogRequest::List(WhichLogs::Named(names));
+    Step::log(request, move |core, reply| {
+        let LogReply::Logs(logs) = reply else {
+            return Step::misunderstood();
+        };
+        let found = logs.into_iter().flatten();
+        let ids: Ids = found.map(|log| (log.name, log.id)).collect();
+        then(core, &ids)
+    })
+}
+
+/// Describes groups.
+pub(super) fn describe(
+    _core: &mut Core,
+    request: ConsumerGroupDescribeRequest,
+    _version: i16,
+) -> Step {
+    let operations = if request.include_authorized_operations {
+        GROUP_OPERATIONS
+    } else {
+        i32::MIN
+    };
+    let names = request.group_ids;
+    let asked = names.iter().cloned().map(Ok).collect();
+    Step::group(GroupRequest::DescribeShared(asked), move |core, reply| {
+        let GroupReply::SharedDescribed(groups) = reply else {
+            return Step::misunderstood();
+        };
+        let members = groups.iter().flatten().flat_map(|group| &group.members);
+        let partitions = members.flat_map(|one| one.assigned.iter().chain(&one.target));
+        let logs = partitions.map(|one| one.log.clone()).collect();
+        with_ids(core, logs, move |core, ids| {
+            let groups = names.into_iter().zip(groups);
+            let groups = groups.map(|(name, group)| described(core, name, group, operations, ids));
+            Step::answer(ConsumerGroupDescribeResponse {
+                groups: groups.collect(),
+                ..ConsumerGroupDescribeResponse::default()
+            })
+        })
+    })
+}
+
+fn described(
+    core: &Core,
+    name: String,
+    group: Result<SharedSummary, GroupError>,
+    operations: i32,
+    ids: &Ids,
+) -> DescribedGroup {
+    let group = match group {
+        Ok(group) => group,
+        Err(error) => {
+            let not_found = || format!("Group {name} is not a consumer group.");
+            return DescribedGroup {
+                error_code: of_group(&error).0,
+                error_message: match error {
+                    GroupError::NotFound => Some(not_found()),
+                    _ => text_of_group(&error),
+                },
+                group_id: name,
+                ..DescribedGroup::default()
+            };
+        }
+    };
+    let members = group.members.into_iter();
+    DescribedGroup {
+        error_code: Code::NONE.0,
+        group_id: group.group,
+        group_state: state_name(group.state).to_owned(),
+        group_epoch: wire_index(group.epoch),
+        assignment_epoch: wire_index(group.assigned_epoch),
+        assignor_name: group.assignor,
+        members: members.map(|one| member(core, one, ids)).collect(),
+        authorized_operations: operations,
+        ..DescribedGroup::default()
+    }
+}
+
+fn member(core: &Core, member: SharedMemberSummary, ids: &Ids) -> Member {
+    let assignment = |partitions: &[PartitionName]| DescribedAssignment {
+        topic_partitions: by_log(partitions, ids)
+            .into_iter()
+            .map(|(log, id, partitions)| DescribedPartitions {
+                topic_id: core.known.topic_id(id),
+                topic_name: log.as_str().to_owned(),
+                partitions,
+            })
+            .collect(),
+    };
+    let reads = member.reads.iter().map(|name| name.as_str().to_owned());
+    Member {
+        subscribed_topic_names: reads.collect(),
+        assignment: assignment(&member.assigned),
+        target_assignment: assignment(&member.target),
+        member_id: member.member,
+        instance_id: member.instance,
+        member_epoch: member.epoch.map_or(PAUSES, wire_index),
+        client_id: member.client,
+        client_host: member.host,
+        member_type: MEMBER_OF_THIS_PROTOCOL,
+        ..Member::default()
+    }
+}
