@@ -56,7 +56,7 @@ struct Compare {
     #[arg(long)]
     kafka: bool,
     /// With --kafka: after so many minutes no further round is begun
-    #[arg(long, default_value_t = 10.0)]
+    #[arg(long, default_value_t = 8.0)]
     minutes: f64,
     /// With --kafka: its jars, fetched by mvn if they are not there
     #[arg(long, default_value = "target/peers/kafka", value_name = "DIR")]

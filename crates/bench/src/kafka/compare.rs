@@ -163,6 +163,7 @@ pub fn compare(
                 ..ManyPartitions::default()
             });
             found.partitions.push(many);
+            keep(&found);
         }
     }
     found.base.load_after = load();
