@@ -19,8 +19,8 @@ use crate::run::Figures;
 use crate::table::{latency, micros, number};
 
 const WIDTH: f64 = 880.0;
-const PLOT_LEFT: f64 = 130.0;
-const PLOT_WIDTH: f64 = 530.0;
+const PLOT_LEFT: f64 = 145.0;
+const PLOT_WIDTH: f64 = 515.0;
 const PLOT_TOP: f64 = 92.0;
 const BAR_HEIGHT: f64 = 13.0;
 const BAR_GAP: f64 = 2.0;

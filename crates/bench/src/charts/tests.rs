@@ -171,3 +171,13 @@ fn the_page_and_its_files_agree() {
     assert!(!render(&sample(&["polybus"]), None).contains("!["));
     fs::remove_dir_all(&folder).unwrap();
 }
+
+#[test]
+fn three_sides_have_their_rates_drawn() {
+    let charts = charts(&sample(&["polybus", "polybus-unsynced", "kafka"]));
+    let throughput = chart(&charts, "throughput");
+    assert!(throughput.contains("Records a second"));
+    for legend in [">polybus<", ">polybus-unsynced<", ">kafka<"] {
+        assert!(throughput.contains(legend));
+    }
+}
