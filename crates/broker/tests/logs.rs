@@ -142,6 +142,7 @@ impl World {
     fn append(&mut self, at: u32, run: NewRun) {
         let append = Append {
             partition: partition(at),
+            id: None,
             run: run.clone(),
         };
         let number = self.ask(LogRequest::Append(vec![append]));
@@ -225,6 +226,7 @@ impl World {
     fn read(&mut self, offsets: [u64; PARTITIONS as usize], wait_ms: u64) {
         let reads = (0..).zip(offsets).map(|(at, offset)| Read {
             partition: partition(at),
+            id: None,
             offset,
             bytes_max: 4_000,
         });
@@ -332,6 +334,7 @@ impl World {
     fn read_now(&mut self, at: u32, offset: u64) -> Vec<Run> {
         let read = Read {
             partition: partition(at),
+            id: None,
             offset,
             bytes_max: 10_000,
         };
@@ -364,6 +367,7 @@ impl World {
             for (run, offset) in &last[from..] {
                 let append = Append {
                     partition: partition(at),
+                    id: None,
                     run: run.clone(),
                 };
                 self.ask(LogRequest::Append(vec![append]));

@@ -143,7 +143,11 @@ impl Desk {
             };
             self.sequence = (self.sequence + RECORDS) & i32::MAX as u32;
             let partition = self.partition();
-            self.ask(LogRequest::Append(vec![Append { partition, run }]));
+            self.ask(LogRequest::Append(vec![Append {
+                partition,
+                id: None,
+                run,
+            }]));
         }
         self.turn();
     }
@@ -151,6 +155,7 @@ impl Desk {
     fn read_tail(&mut self, offset: u64) {
         let read = Read {
             partition: self.partition(),
+            id: None,
             offset,
             bytes_max: 8 << 20,
         };

@@ -136,6 +136,8 @@ pub struct Ends {
 pub enum LogError {
     /// There is no such log or partition.
     NotFound,
+    /// There is a log of that name, but not the one with that id.
+    Replaced,
     /// There is a log of that name already.
     Exists,
     /// The offset is before the log's start or past its end.
@@ -177,6 +179,8 @@ pub enum LogError {
 pub struct Append {
     /// Where to.
     pub partition: PartitionName,
+    /// Only if this is the log of that name; one that was made anew is another log.
+    pub id: Option<LogId>,
     /// What.
     pub run: NewRun,
 }
@@ -197,6 +201,8 @@ pub struct AppendedRun {
 pub struct Read {
     /// Where from.
     pub partition: PartitionName,
+    /// Only if this is the log of that name; one that was made anew is another log.
+    pub id: Option<LogId>,
     /// The first offset wanted; the run that holds it is given whole.
     pub offset: u64,
     /// At most so many bytes; the first run comes even if it is larger.

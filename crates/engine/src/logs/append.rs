@@ -1,9 +1,7 @@
 //! Appending runs: the hot path.
 
 use bytes::Bytes;
-use polybus_model::{
-    Append, AppendedRun, LogError, LogReply, NewRun, PartitionName, Run, RunContent,
-};
+use polybus_model::{Append, AppendedRun, LogError, LogReply, NewRun, Run, RunContent};
 
 use super::partition::{Entered, memory};
 use super::producers::Check;
@@ -30,7 +28,7 @@ impl Engine {
             let result = if forbids(at) {
                 Err(LogError::Forbidden)
             } else {
-                self.append_to(caller.namespace, &append.partition, append.run, turn)
+                self.append_to(caller.namespace, append, turn)
             };
             appended |= result.is_ok();
             results.push(result);
@@ -45,11 +43,12 @@ impl Engine {
     fn append_to(
         &mut self,
         namespace: u32,
-        name: &PartitionName,
-        run: NewRun,
+        append: Append,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<AppendedRun, LogError> {
-        let at = self.partition_at(namespace, name)?;
+        let name = &append.partition;
+        let at = self.partition_of(namespace, name, append.id)?;
+        let run = append.run;
         let log = self.logs.all.get_mut(&at.log);
         let log = log.ok_or(LogError::NotFound)?;
         let stamps = log.settings.stamps;

@@ -29,7 +29,7 @@ mod waiting;
 use std::collections::BTreeMap;
 
 use polybus_model::{
-    Event, LogError, LogReply, LogRequest, Millis, Name, PartitionName, SessionId, WhichLogs,
+    Event, LogError, LogId, LogReply, LogRequest, Millis, Name, PartitionName, SessionId, WhichLogs,
 };
 
 use crate::turn::{Asker, Turn};
@@ -272,9 +272,24 @@ impl Engine {
         }
     }
 
+    /// The partition of that name, if its log is the one with that id.
+    fn partition_of(
+        &self,
+        namespace: u32,
+        name: &PartitionName,
+        id: Option<LogId>,
+    ) -> Result<At, LogError> {
+        let at = self.partition_at(namespace, name)?;
+        if id.is_none_or(|id| id.0 == at.log) {
+            Ok(at)
+        } else {
+            Err(LogError::Replaced)
+        }
+    }
+
     /// The names and ids of a namespace's logs, for whoever has to know what may be seen of them.
     #[must_use]
-    pub fn log_names(&self, namespace: &Name) -> Vec<(polybus_model::LogId, Name)> {
+    pub fn log_names(&self, namespace: &Name) -> Vec<(LogId, Name)> {
         let slot = self.namespace_slot(namespace.as_str());
         let logs = self.logs.all.values();
         let mut names: Vec<_> = logs

@@ -144,7 +144,7 @@ impl Engine {
         for (part, read) in request.reads.iter().enumerate() {
             let found = match forbidden.contains(&(part as u32)) {
                 true => Err(LogError::Forbidden),
-                false => self.partition_at(namespace, &read.partition),
+                false => self.partition_of(namespace, &read.partition, read.id),
             };
             let slice = found.and_then(|at| {
                 plan.partitions.push(at);

@@ -56,6 +56,7 @@ pub(super) fn read_of(log: &str, partition: u32, offset: u64) -> ReadRequest {
     ReadRequest {
         reads: vec![Read {
             partition: at(log, partition),
+            id: None,
             offset,
             bytes_max: 1 << 20,
         }],
@@ -113,6 +114,7 @@ impl Desk {
     ) -> Result<AppendedRun, LogError> {
         let append = Append {
             partition: at(log, partition),
+            id: None,
             run,
         };
         match self.log(LogRequest::Append(vec![append])) {
@@ -215,6 +217,7 @@ fn a_read_waits_for_enough_or_its_time() {
     desk.append("l", 0, run("small", 1)).unwrap();
     let big = Append {
         partition: at("l", 0),
+        id: None,
         run: run(&"x".repeat(1500), 1),
     };
     let told = replies(desk.ask(1, 3, LogRequest::Append(vec![big])));
@@ -410,6 +413,36 @@ fn a_log_brings_its_topic_and_takes_it_away() {
 }
 
 #[test]
+fn a_log_made_anew_is_not_the_one_that_was_meant() {
+    let mut desk = Desk::new();
+    let old = desk.declare_log("l", LogSettings::default()).unwrap().id;
+    let with = |id| {
+        let mut request = read_of("l", 0, 0);
+        request.reads[0].id = id;
+        request
+    };
+    desk.log(LogRequest::Delete { name: name("l") });
+    let new = desk.declare_log("l", LogSettings::default()).unwrap().id;
+    let mut append = |id| {
+        let append = Append {
+            partition: at("l", 0),
+            id,
+            run: run("a", 1),
+        };
+        match desk.log(LogRequest::Append(vec![append])) {
+            LogReply::Appended(mut results) => results.remove(0).map(|run| run.offset),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(append(Some(old)), Err(LogError::Replaced));
+    assert_eq!(append(Some(new)), Ok(0));
+    let read = |desk: &mut Desk, id| desk.read(with(id)).map(|slice| slice.end);
+    assert_eq!(read(&mut desk, Some(old)), Err(LogError::Replaced));
+    assert_eq!(read(&mut desk, Some(new)), Ok(1));
+    assert_eq!(read(&mut desk, None), Ok(1));
+}
+
+#[test]
 fn settings_are_checked_and_partitions_only_grow() {
     let mut desk = desk();
     let alter = |desk: &mut Desk, partitions, dry_run| {
@@ -454,6 +487,7 @@ fn what_is_forbidden_is_so_part_by_part() {
     let mut desk = desk();
     let append = Append {
         partition: at("l", 0),
+        id: None,
         run: run("a", 1),
     };
     let request = LogRequest::Partly {

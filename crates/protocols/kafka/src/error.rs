@@ -79,6 +79,7 @@ impl Code {
 pub(crate) fn of_log(error: &LogError) -> Code {
     match error {
         LogError::NotFound => Code::UNKNOWN_TOPIC_OR_PARTITION,
+        LogError::Replaced => Code::UNKNOWN_TOPIC_ID,
         LogError::Exists => Code::TOPIC_ALREADY_EXISTS,
         LogError::OutOfRange { .. } => Code::OFFSET_OUT_OF_RANGE,
         LogError::TooLarge => Code::MESSAGE_TOO_LARGE,

@@ -198,6 +198,7 @@ impl LogWorld {
             let run = &self.runs[*number];
             Append {
                 partition: self.partitions[run.partition].name.clone(),
+                id: None,
                 run: NewRun {
                     count: run.count,
                     time_max: None,
@@ -247,6 +248,7 @@ impl LogWorld {
     ) -> Request {
         let reads = readings.iter().map(|one| Read {
             partition: self.partitions[one.partition].name.clone(),
+            id: None,
             offset: one.offset,
             bytes_max,
         });

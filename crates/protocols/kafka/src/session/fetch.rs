@@ -108,6 +108,7 @@ fn read(core: &mut Core, plan: Plan, version: i16, wish: Wish) -> Step {
                     log: log.clone(),
                     partition,
                 },
+                id: core.known.log_id(&slot.id),
                 offset: u64::try_from(slot.offset).unwrap_or(0),
                 bytes_max: u32::try_from(slot.bytes_max).unwrap_or(0),
             });
@@ -148,7 +149,9 @@ fn answer(
             None => match results.next().unwrap_or(Err(LogError::NotFound)) {
                 Ok(slice) => Ok(slice),
                 Err(error) => {
-                    if let (LogError::NotFound, Some(name)) = (&error, &slot.topic) {
+                    if let (LogError::NotFound | LogError::Replaced, Some(name)) =
+                        (&error, &slot.topic)
+                    {
                         core.known.forget(name.as_str());
                     }
                     Err(of_log(&error))

@@ -70,10 +70,17 @@ fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
     }
     let ask = LogRequest::Append(appends);
     // A client that wants no answer is told of a failure by the end of its connection.
-    Step::log(ask, move |_, reply| {
+    Step::log(ask, move |core, reply| {
         let LogReply::Appended(results) = reply else {
             return Step::misunderstood();
         };
+        let is_gone =
+            |one: &Result<_, _>| matches!(one, Err(LogError::NotFound | LogError::Replaced));
+        if results.iter().any(is_gone) {
+            topics
+                .iter()
+                .for_each(|topic| core.known.forget(&topic.name));
+        }
         answer(topics, results, wants_answer)
     })
 }
@@ -89,6 +96,8 @@ fn take_topic(
         Some(name) if version >= IDS_FROM => Some(name.as_str().to_owned()),
         _ => (version < IDS_FROM).then_some(topic.name),
     };
+    // Before there were ids they were all zero, and no log's.
+    let id = core.known.log_id(&topic.topic_id);
     let parts = topic.partition_data.into_iter().map(|data| {
         let mut part = Part {
             index: data.index,
@@ -107,7 +116,7 @@ fn take_topic(
         };
         match new_run(data.records, version) {
             Ok(run) => {
-                appends.push(Append { partition, run });
+                appends.push(Append { partition, id, run });
             }
             Err(refusal) => part.refused = Some(refusal),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use polybus_model::{
     AppendedRun, Batch, Credentials, Error, Event, FoundOffset, GroupReply, GroupRequest, Kind,
     Lane, LogError, LogId, LogReply, LogRequest, LogSettings, LogSummary, Name, NewRun,
-    PartitionName, Place, Reply, Request, Resource, Run, Slice, WhichLogs,
+    PartitionName, Place, Read, Reply, Request, Resource, Run, Slice, WhichLogs,
 };
 
 struct Log {
@@ -96,7 +96,7 @@ impl Broker {
         };
         let is_append = matches!(request, LogRequest::Append(_));
         if let LogRequest::Read(read) = &request {
-            let found = self.read(read.reads.iter().map(|read| (&read.partition, read.offset)));
+            let found = self.read(read.reads.iter());
             let is_empty = found
                 .iter()
                 .all(|one| matches!(one, Ok(slice) if slice.runs.is_empty()));
@@ -120,7 +120,7 @@ impl Broker {
             LogRequest::Append(appends) => LogReply::Appended(
                 appends
                     .into_iter()
-                    .map(|append| self.append(&append.partition, append.run))
+                    .map(|append| self.append(&append.partition, append.id, append.run))
                     .collect(),
             ),
             LogRequest::FindOffsets(all) => LogReply::Offsets(
@@ -204,6 +204,15 @@ impl Broker {
         }
     }
 
+    /// Whether a log of that name is another one than is meant.
+    fn check(&self, log: &Name, id: Option<LogId>) -> Result<(), LogError> {
+        let is_it = |log: &Log| id.is_none_or(|id| id == log.id);
+        match self.logs.get(log) {
+            Some(log) if !is_it(log) => Err(LogError::Replaced),
+            _ => Ok(()),
+        }
+    }
+
     fn partition(&mut self, name: &PartitionName) -> Option<&mut Vec<Run>> {
         self.logs
             .get_mut(&name.log)?
@@ -211,7 +220,13 @@ impl Broker {
             .get_mut(name.partition as usize)
     }
 
-    fn append(&mut self, name: &PartitionName, run: NewRun) -> Result<AppendedRun, LogError> {
+    fn append(
+        &mut self,
+        name: &PartitionName,
+        id: Option<LogId>,
+        run: NewRun,
+    ) -> Result<AppendedRun, LogError> {
+        self.check(&name.log, id)?;
         let stamps = self
             .logs
             .get(&name.log)
@@ -234,12 +249,11 @@ impl Broker {
         })
     }
 
-    fn read<'a>(
-        &mut self,
-        reads: impl Iterator<Item = (&'a PartitionName, u64)>,
-    ) -> Vec<Result<Slice, LogError>> {
+    fn read<'a>(&mut self, reads: impl Iterator<Item = &'a Read>) -> Vec<Result<Slice, LogError>> {
         reads
-            .map(|(name, offset)| {
+            .map(|read| {
+                let (name, offset) = (&read.partition, read.offset);
+                self.check(&name.log, read.id)?;
                 let runs = self.partition(name).ok_or(LogError::NotFound)?;
                 let end = end(runs);
                 if offset > end {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use polybus_model::{Batch, Event, Millis};
+use polybus_model::{Batch, Event, Lane, LogRequest, LogSettings, Millis, Name, Request};
 use polybus_session::{Peer, Protocol, Session};
 
 use super::broker::Broker;
@@ -79,6 +79,25 @@ impl World {
         let response: CreateTopicsResponse = world.ask(7, &request);
         assert_eq!(response.topics[0].error_code, 0);
         world
+    }
+
+    /// Deletes a topic and makes it anew, as another client would.
+    pub(super) fn remake(&mut self, name: &str) {
+        let name = Name::new(name).unwrap();
+        let requests = [
+            LogRequest::Delete { name: name.clone() },
+            LogRequest::Declare {
+                name,
+                settings: LogSettings::default(),
+                dry_run: false,
+            },
+        ];
+        for request in requests {
+            let request = Box::new(request);
+            let request = Request::Log { number: 0, request };
+            let requests = vec![(Lane::default(), request)];
+            self.broker.handle(Batch { requests });
+        }
     }
 
     /// Gives the session bytes, and goes on until nothing moves.

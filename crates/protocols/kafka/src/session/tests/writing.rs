@@ -83,6 +83,15 @@ fn topics_by_their_ids() {
     let response: FetchResponse = world.ask(13, &read);
     assert_eq!(response.responses[0].topic_id, id);
     assert_eq!(response.responses[0].partitions[0].high_watermark, 1);
+    world.remake("t");
+    let response: FetchResponse = world.ask(13, &read);
+    assert_eq!(response.responses[0].partitions[0].error_code, 100);
+    let response: ProduceResponse = world.ask(13, &request);
+    assert_eq!(
+        code(&response),
+        (100, -1),
+        "the name is another topic's by now"
+    );
     request.topic_data[0].topic_id = [9; 16];
     let response: ProduceResponse = world.ask(13, &request);
     assert_eq!(code(&response), (100, -1));
