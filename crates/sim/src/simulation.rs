@@ -30,6 +30,8 @@ use faults::Fault;
 const CLIENTS_MAX: usize = 4;
 /// Steps that are taken after the journal has failed, to see that nothing is confirmed any more.
 const STEPS_AFTER_FAILURE: u64 = 12;
+/// Runs that are read back in a row.
+const LOADS_MAX: u32 = 5_000;
 /// Rounds of taking everything out, at the end.
 const DRAIN_ROUNDS: u32 = 2_000;
 
@@ -448,6 +450,16 @@ impl Simulation {
         Ok(loaded)
     }
 
+    /// Reads back all that is wanted.
+    fn load_all(&mut self, running: &mut Running) -> Verdict {
+        for _ in 0..LOADS_MAX {
+            if self.ledger.failed || !self.load(running)? {
+                return Ok(());
+            }
+        }
+        progress::loads_again_and_again()
+    }
+
     fn timers(&mut self, running: &mut Running) -> Verdict {
         self.begin();
         self.trace
@@ -470,7 +482,7 @@ impl Simulation {
 
     /// Lets everything finish, and checks what must hold then.
     fn quiet(&mut self, running: &mut Running) -> Verdict {
-        while !self.ledger.failed && self.load(running)? {}
+        self.load_all(running)?;
         self.commit_all(running)?;
         if self.ledger.failed {
             return Ok(());

@@ -59,3 +59,9 @@ pub(crate) fn check_quiet(ledger: &Ledger, listed: &[admin::Queue]) -> Verdict {
     }
     Ok(())
 }
+
+/// What is read back is never what is wanted.
+pub(crate) fn loads_again_and_again() -> Verdict {
+    let detail = "something is read back again and again".to_owned();
+    Err(Violation::new(NAME, detail))
+}
