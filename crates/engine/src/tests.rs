@@ -7,6 +7,7 @@ pub(crate) mod desk;
 mod dying;
 mod groups;
 mod letters;
+mod log_limits;
 mod log_model;
 mod logs;
 mod memory;

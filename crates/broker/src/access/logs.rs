@@ -2,6 +2,8 @@
 //! trimming `configure`; a listing shows the logs of which it may do any of these. What it may not do is refused partition by
 //! partition, and the rest is carried out.
 
+use std::collections::HashSet;
+
 use polybus_model::{LogId, LogRequest, Name, PartitionName, WhichLogs};
 
 use super::{Action, Permissions};
@@ -54,7 +56,7 @@ fn forbidden(
             let hidden = logs()
                 .into_iter()
                 .filter(|(_, name)| !sees(permissions, name));
-            let hidden: Vec<LogId> = hidden.map(|(id, _)| id).collect();
+            let hidden: HashSet<LogId> = hidden.map(|(id, _)| id).collect();
             refused(ids, |id| !hidden.contains(id))
         }
         LogRequest::Declare { name, .. }

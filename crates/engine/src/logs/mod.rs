@@ -104,6 +104,11 @@ impl Caller {
     }
 }
 
+/// Whether that part of a request is among the forbidden ones, which rise: a request may have very many of both.
+fn is_forbidden(forbidden: &[u32], part: usize) -> bool {
+    u32::try_from(part).is_ok_and(|part| forbidden.binary_search(&part).is_ok())
+}
+
 impl Logs {
     pub(crate) fn partition(&self, at: At) -> Option<&Partition> {
         self.all.get(&at.log)?.partitions.get(at.partition as usize)
@@ -153,7 +158,7 @@ impl Engine {
             LogRequest::Partly { request, forbidden } => (*request, forbidden),
             request => (request, Vec::new()),
         };
-        let forbids = |at: usize| forbidden.iter().any(|one| *one as usize == at);
+        let forbids = |at: usize| is_forbidden(&forbidden, at);
         match request {
             LogRequest::Append(appends) => self.append_runs(caller, appends, forbids, turn),
             LogRequest::Read(request) => self.read_logs(caller, request, forbidden, turn),

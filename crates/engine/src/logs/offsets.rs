@@ -3,9 +3,9 @@
 use polybus_model::{FoundOffset, LogError, LogReply, PartitionName, Place};
 
 use super::partition::Found;
-use super::read::{Hole, Wanted, unfilled};
+use super::read::{Hole, LOAD_BYTES_MAX, Wanted, unfilled};
 use super::record::put_trimmed;
-use super::{At, Caller};
+use super::{At, Caller, is_forbidden};
 use crate::turn::Turn;
 use crate::{Engine, Store};
 
@@ -18,13 +18,23 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) {
         let mut holes = Vec::new();
+        let mut away_bytes = 0;
         let mut found = Vec::with_capacity(wanted.len());
         for (part, (name, place)) in wanted.iter().enumerate() {
-            let at = match forbidden.contains(&(part as u32)) {
+            let at = match is_forbidden(&forbidden, part) {
                 true => Err(LogError::Forbidden),
                 false => self.partition_at(caller.namespace, name),
             };
-            found.push(at.and_then(|at| self.find_offset(at, *place, part, &mut holes)));
+            let one = at.and_then(|at| self.find_offset(at, *place, part, &mut holes));
+            let hole = holes.last().filter(|hole: &&Hole| hole.part == part);
+            let len = hole.map_or(0, |hole| u64::from(hole.indexed.len));
+            if len > 0 && away_bytes > 0 && away_bytes + len > LOAD_BYTES_MAX {
+                holes.pop();
+                found.push(Err(too_many()));
+            } else {
+                away_bytes += len;
+                found.push(one);
+            }
         }
         let wanted = Wanted::Offsets { wanted, found };
         self.answer(caller, forbidden, wanted, holes, turn);
@@ -125,4 +135,12 @@ impl Engine {
         }
         start
     }
+}
+
+/// The records of one request would take too much memory to be read back together.
+fn too_many() -> LogError {
+    let mib = LOAD_BYTES_MAX >> 20;
+    LogError::Unavailable(format!(
+        "offsets by time are looked up in {mib} MiB of stored records at most for one request: ask again for the rest"
+    ))
 }

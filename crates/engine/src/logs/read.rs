@@ -14,13 +14,13 @@ use rustc_hash::FxHashMap;
 
 use super::partition::{Found, Indexed};
 use super::waiting::Waiter;
-use super::{At, Caller};
+use super::{At, Caller, is_forbidden};
 use crate::effects::LogLoad;
 use crate::turn::Turn;
 use crate::{Effects, Engine, Store};
 
 /// Bytes that one read brings back from disk at most; the first run comes even if it is larger.
-const LOAD_BYTES_MAX: u64 = 8 << 20;
+pub(super) const LOAD_BYTES_MAX: u64 = 8 << 20;
 /// Bytes that one read is answered with at most, whatever it asks.
 const READ_BYTES_MAX: u64 = 64 << 20;
 /// Reads whose time is over that are answered in one turn.
@@ -142,7 +142,7 @@ impl Engine {
     fn plan_read(&self, namespace: u32, request: &ReadRequest, forbidden: &[u32]) -> Plan {
         let mut plan = Plan::default();
         for (part, read) in request.reads.iter().enumerate() {
-            let found = match forbidden.contains(&(part as u32)) {
+            let found = match is_forbidden(forbidden, part) {
                 true => Err(LogError::Forbidden),
                 false => self.partition_of(namespace, &read.partition, read.id),
             };
