@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polybus_model::{LogError, LogReply, LogRequest, LogSettings, LogSummary, Name, WhichLogs};
 
-use super::core::Core;
+use super::core::{Core, keep_first};
 use super::pending::Step;
 use crate::Settings;
 use crate::codec::messages::alter_configs::{
@@ -149,7 +149,14 @@ fn of_broker(broker: &Settings) -> Vec<Config> {
 }
 
 /// Shows settings.
-pub(super) fn describe(core: &mut Core, request: DescribeConfigsRequest, _version: i16) -> Step {
+pub(super) fn describe(
+    core: &mut Core,
+    mut request: DescribeConfigsRequest,
+    _version: i16,
+) -> Step {
+    keep_first(&mut request.resources, |one| {
+        (one.resource_type, one.resource_name.clone())
+    });
     let topics = request
         .resources
         .iter()

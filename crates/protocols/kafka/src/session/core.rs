@@ -1,6 +1,8 @@
 //! What every part of a session needs: settings, what to ask, where to write.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use polybus_model::{Lane, Millis, Name, PartitionName, Request};
@@ -88,6 +90,12 @@ impl fmt::Debug for Core {
             .field("next_number", &self.next_number)
             .finish_non_exhaustive()
     }
+}
+
+/// Leaves out what is named again: a short question that names one large thing very often would have an answer without end.
+pub(super) fn keep_first<T, K: Eq + Hash>(named: &mut Vec<T>, key: impl Fn(&T) -> K) {
+    let mut seen = HashSet::with_capacity(named.len());
+    named.retain(|one| seen.insert(key(one)));
 }
 
 /// A partition by the numbers and names of the wire; none where there cannot be such a one.

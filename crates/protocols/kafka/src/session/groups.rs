@@ -5,7 +5,7 @@ use polybus_model::{
     Membership, Millis, Name,
 };
 
-use super::core::Core;
+use super::core::{Core, keep_first};
 use super::pending::Step;
 use crate::codec::Reader;
 use crate::codec::messages::delete_groups::{
@@ -301,7 +301,8 @@ pub(super) fn describe(_core: &mut Core, request: DescribeGroupsRequest, version
     } else {
         i32::MIN
     };
-    let names = request.groups;
+    let mut names = request.groups;
+    keep_first(&mut names, Clone::clone);
     let asked = names.iter().cloned().map(Ok).collect();
     Step::group(GroupRequest::Describe(asked), move |_, reply| {
         let GroupReply::Described(groups) = reply else {

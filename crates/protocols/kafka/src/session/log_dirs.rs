@@ -1,6 +1,6 @@
 //! How many bytes the partitions hold. There is one folder, the data folder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use polybus_model::{LogReply, LogRequest, Name, WhichLogs};
 
@@ -16,10 +16,10 @@ const FOLDER: &str = "data";
 
 /// Tells sizes, of all partitions or of those asked for.
 pub(super) fn describe(_core: &mut Core, request: DescribeLogDirsRequest, _version: i16) -> Step {
-    let wanted: Option<HashMap<String, Vec<i32>>> = request.topics.map(|topics| {
+    let wanted: Option<HashMap<String, HashSet<i32>>> = request.topics.map(|topics| {
         let topics = topics.into_iter();
         topics
-            .map(|topic| (topic.topic, topic.partitions))
+            .map(|topic| (topic.topic, topic.partitions.into_iter().collect()))
             .collect()
     });
     let which = match &wanted {

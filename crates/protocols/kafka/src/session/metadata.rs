@@ -3,7 +3,7 @@
 use polybus_model::{LogError, LogReply, LogRequest, LogSummary, Name, WhichLogs};
 
 use super::cluster::{cluster_id, operations};
-use super::core::{Core, wire_index};
+use super::core::{Core, keep_first, wire_index};
 use super::known::NO_ID;
 use super::pending::Step;
 use crate::codec::Uuid;
@@ -59,7 +59,7 @@ pub(super) fn metadata(core: &mut Core, request: MetadataRequest, version: i16) 
         }
     };
     let may_make = core.settings.auto_create && request.allow_auto_topic_creation;
-    let wanted: Vec<(Option<String>, Uuid)> = topics
+    let mut wanted: Vec<(Option<String>, Uuid)> = topics
         .into_iter()
         // Java's admin client sends an empty name beside an id.
         .map(|topic| {
@@ -69,6 +69,7 @@ pub(super) fn metadata(core: &mut Core, request: MetadataRequest, version: i16) 
             )
         })
         .collect();
+    keep_first(&mut wanted, Clone::clone);
     if wanted.is_empty() {
         return answer(core, asked, Vec::new());
     }

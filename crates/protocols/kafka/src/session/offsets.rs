@@ -26,6 +26,8 @@ const EARLIEST_LOCAL: i64 = -4;
 const READ_COMMITTED: i8 = 1;
 /// A run is decompressed up to so many bytes to find a record in it; in a larger one the first is told.
 const DECOMPRESSED_MAX: usize = 64 << 20;
+/// All runs of one request together are decompressed up to so many bytes; in the others the first record is told.
+const DECOMPRESSED_ALL_MAX: usize = 256 << 20;
 
 /// One partition of the request.
 struct Part {
@@ -76,10 +78,14 @@ pub(super) fn list_offsets(core: &mut Core, request: ListOffsetsRequest, _versio
         })
         .collect();
     find(core, asked, move |found| {
+        let mut left = DECOMPRESSED_ALL_MAX;
         let topics = topics
             .into_iter()
             .map(|(name, parts)| ListOffsetsTopicResponse {
-                partitions: parts.into_iter().map(|part| told(&part, found)).collect(),
+                partitions: parts
+                    .into_iter()
+                    .map(|part| told(&part, found, &mut left))
+                    .collect(),
                 name,
             });
         Step::answer(ListOffsetsResponse {
@@ -114,7 +120,11 @@ fn find(
     })
 }
 
-fn told(part: &Part, found: &mut dyn Iterator<Item = Found>) -> ListOffsetsPartitionResponse {
+fn told(
+    part: &Part,
+    found: &mut dyn Iterator<Item = Found>,
+    left: &mut usize,
+) -> ListOffsetsPartitionResponse {
     let mut response = ListOffsetsPartitionResponse {
         partition_index: part.index,
         ..ListOffsetsPartitionResponse::default()
@@ -128,7 +138,7 @@ fn told(part: &Part, found: &mut dyn Iterator<Item = Found>) -> ListOffsetsParti
         Ok(None) => {}
         Ok(Some(found)) => {
             let (offset, time) = match &found.run {
-                Some(run) => within(run, part.time),
+                Some(run) => within(run, part.time, left),
                 None => (wire_offset(found.offset), -1),
             };
             response.offset = offset;
@@ -144,7 +154,7 @@ fn told(part: &Part, found: &mut dyn Iterator<Item = Found>) -> ListOffsetsParti
 }
 
 /// The record in a run that is meant: the first whose time is this or later, or for the latest time the first that has it.
-fn within(run: &Run, time: i64) -> (i64, i64) {
+fn within(run: &Run, time: i64, left: &mut usize) -> (i64, i64) {
     let run_time = run.time_max.map_or(-1, wire_time);
     let first = (wire_offset(run.offset), run_time);
     if let Some(stamped) = run.stamped {
@@ -157,13 +167,17 @@ fn within(run: &Run, time: i64) -> (i64, i64) {
         return first;
     }
     let wanted = if time == LATEST_TIME { run_time } else { time };
-    record_at(bytes, run.offset, wanted).unwrap_or(first)
+    record_at(bytes, run.offset, wanted, left).unwrap_or(first)
 }
 
-fn record_at(bytes: &Bytes, offset: u64, wanted: i64) -> Option<(i64, i64)> {
+fn record_at(bytes: &Bytes, offset: u64, wanted: i64, left: &mut usize) -> Option<(i64, i64)> {
     let mut header = BatchHeader::parse(bytes).ok()?;
     header.base_offset = wire_offset(offset);
-    let records = read_records(&header, bytes, DECOMPRESSED_MAX).ok()?;
+    let limit = DECOMPRESSED_MAX.min(*left);
+    let records = read_records(&header, bytes, limit);
+    // What turns out to be too large has cost as much as what is not.
+    *left -= records.as_ref().map_or(limit, Bytes::len).min(*left);
+    let records = records.ok()?;
     Records::new(&header, &records)
         .map_while(Result::ok)
         .find(|record| record.timestamp >= wanted)

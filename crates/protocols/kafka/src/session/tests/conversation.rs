@@ -302,3 +302,16 @@ fn groups_are_told_in_kafkas_words() {
         (4, -1, -1)
     );
 }
+
+/// Otherwise a short request would have an answer without end.
+#[test]
+fn what_is_named_again_is_told_once() {
+    let mut world = World::with_topic("t", 50);
+    let mut request = named("t");
+    if let Some(topics) = &mut request.topics {
+        *topics = vec![topics[0].clone(); 100_000];
+    }
+    let response = world.metadata(12, &request);
+    assert_eq!(response.topics.len(), 1);
+    assert_eq!(response.topics[0].partitions.len(), 50);
+}
