@@ -12,7 +12,7 @@ use polybus_model::{
     Millis, Name, PartitionName, SharedMemberSummary, SharedSummary, Standing, WhichLogs,
 };
 
-use super::core::{Core, wire_index};
+use super::core::{Core, keep_first, wire_index};
 use super::groups::{GROUP_OPERATIONS, state_name};
 use super::known::with_names;
 use super::pending::Step;
@@ -213,7 +213,8 @@ pub(super) fn describe(
     } else {
         i32::MIN
     };
-    let names = request.group_ids;
+    let mut names = request.group_ids;
+    keep_first(&mut names, Clone::clone);
     let asked = names.iter().cloned().map(Ok).collect();
     Step::group(GroupRequest::DescribeShared(asked), move |core, reply| {
         let GroupReply::SharedDescribed(groups) = reply else {
