@@ -323,6 +323,7 @@ impl Engine {
         }
         self.release_delayed(&mut turn);
         self.handle_group_timeouts(&mut turn);
+        self.abort_overdue(&mut turn);
         self.answer_overdue(&mut turn);
         self.sweep_logs(&mut turn);
         self.finish(&mut turn);

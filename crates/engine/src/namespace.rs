@@ -102,6 +102,7 @@ impl Engine {
         }
         self.delayed.drop_namespace(slot, turn.store);
         self.groups.drop_namespace(slot);
+        self.logs.transactions.drop_namespace(slot);
         self.drop_estates(slot, turn);
         self.namespaces.remove(slot);
         // Whoever is still in it must not find itself in the next one that gets this slot.

@@ -32,6 +32,8 @@ pub struct Options {
     pub log_waiters_max: usize,
     /// At most so many writers of one partition are remembered; the longest idle are forgotten first.
     pub log_producers_max: usize,
+    /// At most so many producers with transactions are remembered; the longest idle are forgotten first.
+    pub transactional_producers_max: usize,
     /// How often logs are looked after for what is too old or too much, in milliseconds.
     pub log_sweep_ms: Millis,
     /// How long a consumer may hold a message where neither it nor the queue says; none: for ever.
@@ -61,6 +63,7 @@ impl Default for Options {
             log_resident_bytes_max: 32 << 20,
             log_waiters_max: 100_000,
             log_producers_max: 1_000,
+            transactional_producers_max: 10_000,
             log_sweep_ms: 30_000,
             consumer_timeout: Some(30 * 60 * 1_000),
             groups: GroupOptions::default(),

@@ -15,6 +15,7 @@
 //! | 10 queue deleted | incarnation u64 |
 //! | 11, 12 bound, unbound | namespace name, binding |
 //! | 13 to 18 | of logs: see `logs/record.rs` |
+//! | 19 to 22 | of transactions: see `logs/transaction_record.rs` |
 //! | 32 offsets committed | namespace name, group text, offsets u32, each: log name, partition u32, offset u64, epoch option, time u64, remark text |
 //! | 33 offsets forgotten | namespace name, group text, partitions u32, each: log name, partition u32 |
 //! | 34 group changed | namespace name, group text, generation u32, flag u8 and, if 1, protocol type text, empty since option |
@@ -58,6 +59,11 @@ pub(crate) mod kind {
     pub(crate) const RUN_APPENDED: u8 = 16;
     pub(crate) const LOG_TRIMMED: u8 = 17;
     pub(crate) const PRODUCERS_RESERVED: u8 = 18;
+    // 19 to 22: transactions, see `logs/transaction_record.rs`.
+    pub(crate) const TRANSACTIONAL_PRODUCER: u8 = 19;
+    pub(crate) const TRANSACTION_PARTITIONS: u8 = 20;
+    pub(crate) const TRANSACTION_OFFSETS: u8 = 21;
+    pub(crate) const PRODUCER_FORGOTTEN: u8 = 22;
     pub(crate) const OFFSETS_COMMITTED: u8 = 32;
     pub(crate) const OFFSETS_FORGOTTEN: u8 = 33;
     pub(crate) const GROUP_CHANGED: u8 = 34;

@@ -89,6 +89,9 @@ impl Engine {
         if let Some(logs) = snapshot.logs {
             recovery.logs = LogRecovery::of_snapshot(logs)?;
         }
+        if let Some(transactions) = snapshot.transactions {
+            recovery.logs.with_transactions(transactions)?;
+        }
         Ok(recovery)
     }
 }

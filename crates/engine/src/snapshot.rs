@@ -6,7 +6,8 @@
 //! definitions: (length u32, record)*, then a length of 0
 //! queues u32, each: incarnation u64 | next sequence u64 | live ranges | redelivered ranges | attempts
 //! delayed: live ranges
-//! sections (from version 2 on), to the end: tag u8 | length u32 | bytes; tag 1: logs (logs/recovery.rs)
+//! sections (from version 2 on), to the end: tag u8 | length u32 | bytes;
+//!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs)
 //! ```
 
 use polybus_model::{Attempts, Binding, Destination};
@@ -25,6 +26,7 @@ const VERSION: u8 = 2;
 /// Without sections.
 const VERSION_1: u8 = 1;
 const LOGS: u8 = 1;
+const TRANSACTIONS: u8 = 2;
 
 /// What a snapshot says of one queue.
 #[derive(Debug, Default)]
@@ -45,6 +47,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) queues: Vec<QueueState>,
     pub(crate) delayed: Vec<Range>,
     pub(crate) logs: Option<&'a [u8]>,
+    pub(crate) transactions: Option<&'a [u8]>,
 }
 
 impl Engine {
@@ -73,6 +76,7 @@ impl Engine {
         merge_ranges(&mut delayed);
         record::put_ranges(out, &delayed);
         put_section(out, LOGS, |out| self.put_logs(out));
+        put_section(out, TRANSACTIONS, |out| self.put_transactions(out));
     }
 
     fn put_definitions(&self, out: &mut Vec<u8>) {
@@ -241,10 +245,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         });
     }
     let delayed = record::ranges(&mut from)?;
-    let mut logs = None;
+    let (mut logs, mut transactions) = (None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
             (LOGS, section) => logs = Some(section),
+            (TRANSACTIONS, section) => transactions = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
         }
     }
@@ -258,5 +263,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         queues,
         delayed,
         logs,
+        transactions,
     })
 }

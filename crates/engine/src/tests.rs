@@ -13,3 +13,5 @@ mod logs;
 mod memory;
 mod model;
 mod recovering;
+mod transaction_model;
+mod transactions;

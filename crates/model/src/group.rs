@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::{Millis, Name, PartitionName};
+use crate::{Millis, Name, PartitionName, Transactor};
 
 /// A member's way to share the work: the name of an assignor and what it says to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -170,6 +170,16 @@ pub enum GroupRequest {
         /// Where it is.
         offsets: Vec<GroupOffset>,
     },
+    /// Remember offsets when a producer's transaction is committed; the group was added to it. Answers
+    /// [`GroupReply::Committed`] when durable.
+    CommitInTransaction {
+        /// Whose transaction.
+        transactor: Transactor,
+        /// Who.
+        membership: Membership,
+        /// Where it is.
+        offsets: Vec<GroupOffset>,
+    },
     /// The offsets remembered (none: all). Answers [`GroupReply::Offsets`].
     Offsets {
         /// Who asks: the group, and where the protocol says it, the member.
@@ -244,6 +254,12 @@ pub enum GroupError {
     UnknownPartition,
     /// Offsets of a transaction are not yet committed.
     Unstable,
+    /// There is no such producer with transactions.
+    UnknownProducer,
+    /// A newer epoch of the producer is there.
+    FencedProducer,
+    /// The group was not added to the producer's transaction.
+    NoTransaction,
     /// The session may not.
     Forbidden,
     /// It cannot be done now; the text says why.

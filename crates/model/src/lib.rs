@@ -26,7 +26,8 @@ pub use group::{
 pub use log::{
     Append, AppendedRun, Ends, FoundOffset, LogError, LogId, LogReply, LogRequest, LogSettings,
     LogSummary, NewRun, PartitionName, Place, Read, ReadRequest, Run, RunContent, Slice,
-    TransactionalProducer, WhichLogs, Writer,
+    TransactionState, TransactionSummary, TransactionalProducer, Transactor, WhichLogs, Writer,
+    WriterSummary,
 };
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};

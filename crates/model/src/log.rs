@@ -331,6 +331,35 @@ pub enum LogRequest {
         /// The number and epoch that it has, to be renewed.
         current: Option<(u64, u16)>,
     },
+    /// Make partitions part of the producer's transaction, which begins with that. Answers [`LogReply::Added`] when durable.
+    AddPartitions {
+        /// Who.
+        transactor: Transactor,
+        /// Which.
+        partitions: Vec<PartitionName>,
+    },
+    /// Make a group's offsets part of the producer's transaction, which begins with that. Answers [`LogReply::Done`] when
+    /// durable.
+    AddGroup {
+        /// Who.
+        transactor: Transactor,
+        /// The group.
+        group: String,
+    },
+    /// End the producer's transaction: all of it is there from then on, or nothing. Answers [`LogReply::Producer`] when
+    /// durable.
+    End {
+        /// Who.
+        transactor: Transactor,
+        /// Commit it, or abort it.
+        committed: bool,
+        /// The producer goes on in a new epoch, so that nothing late of this transaction gets into the next.
+        renew: bool,
+    },
+    /// Producers with transactions: those of these names, or all. Answers [`LogReply::Transactions`].
+    Transactions(Option<Vec<String>>),
+    /// Who writes to partitions. Answers [`LogReply::Writers`].
+    Writers(Vec<PartitionName>),
     /// The broker puts this around a request of which the session may not do all.
     Partly {
         /// What the session asked.
@@ -349,6 +378,60 @@ pub struct TransactionalProducer {
     pub timeout_ms: Millis,
 }
 
+/// A producer with transactions, as it shows itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transactor {
+    /// The client's name for it.
+    pub name: String,
+    /// Its number.
+    pub producer: u64,
+    /// Its epoch.
+    pub epoch: u16,
+}
+
+/// What a producer's transactions have come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionState {
+    /// It has not begun any.
+    Empty,
+    /// One is open.
+    Open,
+    /// The last one was committed.
+    Committed,
+    /// The last one was aborted.
+    Aborted,
+}
+
+/// A producer with transactions as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TransactionSummary {
+    /// Who it is.
+    pub transactor: Transactor,
+    /// What its transactions have come to.
+    pub state: TransactionState,
+    /// A transaction is aborted when it is open for so long, in milliseconds.
+    pub timeout_ms: Millis,
+    /// When the open one began.
+    pub since: Option<Millis>,
+    /// What is part of the open one.
+    pub partitions: Vec<PartitionName>,
+}
+
+/// One who writes to a partition, as listings show it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WriterSummary {
+    /// Its number.
+    pub producer: u64,
+    /// Its epoch.
+    pub epoch: u16,
+    /// The sequence of its last record.
+    pub sequence: Option<u32>,
+    /// When it wrote that.
+    pub time: Millis,
+    /// The first offset of its open transaction.
+    pub open_since: Option<u64>,
+}
+
 /// What a session is told of logs.
 #[derive(Clone, Debug)]
 pub enum LogReply {
@@ -364,4 +447,12 @@ pub enum LogReply {
     Sizes(Vec<(LogSummary, Vec<u64>)>),
     /// A producer's number and epoch.
     Producer(Result<(u64, u16), LogError>),
+    /// For each partition, in order; or nothing was added.
+    Added(Result<Vec<Result<(), LogError>>, LogError>),
+    /// To what has nothing to tell.
+    Done(Result<(), LogError>),
+    /// For each name, in order.
+    Transactions(Vec<Result<TransactionSummary, LogError>>),
+    /// For each partition, in order.
+    Writers(Vec<Result<Vec<WriterSummary>, LogError>>),
 }

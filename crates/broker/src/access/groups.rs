@@ -21,7 +21,10 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
             GroupReply::Done(Err(Forbidden))
         }
         GroupRequest::Leave { group, .. } if !reads(group) => GroupReply::Left(Err(Forbidden)),
-        GroupRequest::Commit { membership, .. } if !reads(&membership.group) => {
+        GroupRequest::Commit { membership, .. }
+        | GroupRequest::CommitInTransaction { membership, .. }
+            if !reads(&membership.group) =>
+        {
             GroupReply::Committed(Err(Forbidden))
         }
         GroupRequest::Offsets { membership, .. } if !reads(&membership.group) => {
@@ -42,6 +45,7 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         | GroupRequest::Heartbeat(_)
         | GroupRequest::Leave { .. }
         | GroupRequest::Commit { .. }
+        | GroupRequest::CommitInTransaction { .. }
         | GroupRequest::Offsets { .. }
         | GroupRequest::ForgetOffsets { .. }
         | GroupRequest::List

@@ -1,5 +1,6 @@
 //! What of a request about logs a session may do: writing needs `write`, reading and looking offsets up `read`, defining and
-//! trimming `configure`; a listing shows the logs of which it may do any of these. What it may not do is refused partition by
+//! trimming `configure`; whoever brings a group's offsets into a transaction needs to `read` the group, and names of
+//! transactions are no secret within a namespace; a listing shows the logs of which it may do any of these. What it may not do is refused partition by
 //! partition, and the rest is carried out.
 
 use std::collections::HashSet;
@@ -64,7 +65,14 @@ fn forbidden(
         | LogRequest::Delete { name } => refused(std::slice::from_ref(name), |name| {
             may(Action::Configure, name)
         }),
+        LogRequest::AddPartitions { partitions, .. } => refused(partitions, on(Action::Write)),
+        LogRequest::Writers(partitions) => refused(partitions, on(Action::Read)),
+        LogRequest::AddGroup { group, .. } => refused(std::slice::from_ref(group), |group| {
+            permissions.allows(Action::Read, group)
+        }),
         LogRequest::OpenProducer { .. }
+        | LogRequest::End { .. }
+        | LogRequest::Transactions(_)
         | LogRequest::Partly { .. }
         | LogRequest::List(WhichLogs::All)
         | LogRequest::Sizes(WhichLogs::All) => Vec::new(),

@@ -5,6 +5,7 @@
 //! ```text
 //! join, sync -> the group's phase moves (group, join, work) -> answers to all whom it concerns
 //! commit     -> a record, the answer when it is durable     (requests, offset, record)
+//!               or with a producer's transaction            (transactional)
 //! beat       -> the broker decides who does what          (shared, assignors)
 //! deadlines  -> members that are not heard of, phases that take too long, groups and offsets nobody uses   (timers)
 //! snapshot + records -> RecoveredGroups -> groups without members                                  (recovery)
@@ -25,6 +26,7 @@ mod recovery;
 mod requests;
 mod shared;
 mod timers;
+mod transactional;
 mod work;
 
 use std::collections::BTreeMap;
@@ -36,7 +38,9 @@ use crate::turn::Turn;
 use crate::{Engine, Store};
 use group::{Group, Phase, Round};
 use member::Waiter;
+pub(crate) use offset::Offset;
 pub use options::GroupOptions;
+pub(crate) use record::{offsets, put_offset_list, text};
 pub(crate) use recovery::RecoveredGroups;
 use timers::{Of, Timer, Timers};
 

@@ -27,7 +27,7 @@ fn partition(from: &mut Bounded<'_>) -> Result<PartitionName, Corrupt> {
     })
 }
 
-pub(super) fn text(from: &mut Bounded<'_>) -> Result<String, Corrupt> {
+pub(crate) fn text(from: &mut Bounded<'_>) -> Result<String, Corrupt> {
     let text = std::str::from_utf8(from.bytes()?);
     text.map(str::to_owned)
         .map_err(|_| Corrupt::new("a group's text is not UTF-8"))
@@ -41,6 +41,11 @@ pub(super) fn put_offsets(
     offsets: &[(&PartitionName, &Offset)],
 ) {
     put_group(out, kind::OFFSETS_COMMITTED, namespace, group);
+    put_offset_list(out, offsets);
+}
+
+/// Offsets, as [`offsets`] reads them.
+pub(crate) fn put_offset_list(out: &mut Vec<u8>, offsets: &[(&PartitionName, &Offset)]) {
     out.put_u32(offsets.len() as u32);
     for (partition, offset) in offsets {
         put_partition(out, partition);
@@ -51,7 +56,7 @@ pub(super) fn put_offsets(
     }
 }
 
-pub(super) fn offsets(from: &mut Bounded<'_>) -> Result<Vec<(PartitionName, Offset)>, Corrupt> {
+pub(crate) fn offsets(from: &mut Bounded<'_>) -> Result<Vec<(PartitionName, Offset)>, Corrupt> {
     let mut offsets = Vec::new();
     for _ in 0..from.u32()? {
         let (partition, offset) = (partition(from)?, from.u64()?);

@@ -41,6 +41,31 @@ impl Engine {
         request: GroupRequest,
         turn: &mut Turn<'_, impl Store>,
     ) {
+        let request = match request {
+            GroupRequest::CommitInTransaction {
+                transactor,
+                membership,
+                offsets,
+            } => {
+                let who = &transactor;
+                self.commit_in_transaction(asker, number, who, &membership, offsets, turn);
+                return;
+            }
+            GroupRequest::Offsets {
+                membership,
+                partitions,
+                stable: true,
+            } if self.logs.transactions.is_unstable(
+                asker.namespace,
+                &membership.group,
+                partitions.as_deref(),
+            ) =>
+            {
+                let reply = GroupReply::Offsets(Err(GroupError::Unstable));
+                GroupRequest::Refused(Box::new(reply))
+            }
+            request => request,
+        };
         let namespace = self.namespace_name(asker.namespace);
         let waiter = Waiter {
             session: asker.id,
@@ -133,6 +158,8 @@ impl<S: Store> Asking<'_, '_, S> {
                 return self.when_durable(GroupReply::Deleted(results));
             }
             GroupRequest::Refused(reply) => *reply,
+            // It is answered before.
+            GroupRequest::CommitInTransaction { .. } => return,
         };
         tell(self.waiter, reply, self.turn);
     }

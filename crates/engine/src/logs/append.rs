@@ -58,7 +58,7 @@ impl Engine {
         check(&run, run_bytes_max, partition.next)?;
         if let Some(writer) = run.writer {
             if writer.transactional {
-                return Err(LogError::NoTransaction);
+                self.logs.transactions.admit_writer(namespace, writer)?;
             }
             if let Check::Again(offset) = partition.producers.check(writer, run.count)? {
                 return Ok(AppendedRun {
@@ -66,6 +66,9 @@ impl Engine {
                     start: partition.start,
                     stamped: stamps.then_some(turn.now),
                 });
+            }
+            if writer.transactional && !self.logs.transactions.has(writer.producer, at) {
+                return Err(LogError::NoTransaction);
             }
         }
         let head = RunHead {
@@ -137,6 +140,7 @@ impl Engine {
                 len: stored.len,
             },
         });
+        partition.stable.note(head);
         let run = Run {
             offset: head.offset,
             count: head.count,

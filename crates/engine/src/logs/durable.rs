@@ -75,6 +75,10 @@ impl Engine {
             let more = one.bytes.saturating_sub(partition.durable_bytes);
             partition.durable_bytes = one.bytes.max(partition.durable_bytes);
             partition.end = one.end.max(partition.end);
+            if partition.stable.reached(partition.end) {
+                // More can be read than what has just become durable.
+                ready.extend(&partition.waiters);
+            }
             self.logs.count_down(one.at, more, &mut ready);
         }
         self.logs.marks.waiting = reached;

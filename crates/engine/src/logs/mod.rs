@@ -5,6 +5,8 @@
 //!         -> a mark; when all of its turn is durable, handle_durable moves the ends        (durable)
 //! read:   from memory, or a load for what is no longer there; or wait for an end to move   (read, waiting)
 //! publish to a topic with a log: appended; append to a log whose topic has bindings: handed on  (publish)
+//! transaction: partitions and groups are added, runs appended, all of it ended in one turn
+//!         (transactions, transacting, transaction_record; stable says up to where a partition is committed)
 //! trim:   by request, age or size                                                          (offsets, retention)
 //! snapshot + records -> the same logs                                                      (recovery)
 //! ```
@@ -24,6 +26,10 @@ mod recent;
 pub(crate) mod record;
 pub(crate) mod recovery;
 mod retention;
+mod stable;
+mod transacting;
+mod transaction_record;
+mod transactions;
 mod waiting;
 
 use std::collections::BTreeMap;
@@ -40,6 +46,7 @@ use partition::Partition;
 use read::Loadings;
 use recent::Recent;
 use retention::Sweep;
+use transactions::Transactions;
 use waiting::Waiters;
 
 /// Numbers of producers that one record sets aside.
@@ -67,6 +74,7 @@ pub(crate) struct Logs {
     waiters: Waiters,
     loadings: Loadings,
     sweep: Sweep,
+    pub(crate) transactions: Transactions,
 }
 
 impl Default for Logs {
@@ -82,6 +90,7 @@ impl Default for Logs {
             waiters: Waiters::default(),
             loadings: Loadings::default(),
             sweep: Sweep::default(),
+            transactions: Transactions::default(),
         }
     }
 }
@@ -135,7 +144,11 @@ impl Logs {
 
     /// When something is to be looked after.
     pub(crate) fn deadline(&self) -> Option<Millis> {
-        let due = [self.waiters.deadline(), self.sweep.deadline()];
+        let due = [
+            self.waiters.deadline(),
+            self.sweep.deadline(),
+            self.transactions.deadline(),
+        ];
         due.into_iter().flatten().min()
     }
 }
@@ -190,14 +203,43 @@ impl Engine {
                 let event = caller.event(LogReply::Logs(vec![result]));
                 turn.gate(asker.id, event, changed);
             }
-            LogRequest::OpenProducer { transactional, .. } => {
+            LogRequest::OpenProducer {
+                transactional,
+                current,
+            } => {
                 let result = match transactional {
-                    Some(_) => Err(LogError::Unsupported(
-                        "producers with transactions are not there yet".to_owned(),
-                    )),
+                    Some(wanted) => {
+                        self.open_transactional(asker.namespace, &wanted, current, turn)
+                    }
                     None => Ok((self.new_producer(turn), 0)),
                 };
                 turn.gate(asker.id, caller.event(LogReply::Producer(result)), true);
+            }
+            LogRequest::AddPartitions {
+                transactor,
+                partitions,
+            } => self.add_partitions(caller, &transactor, &partitions, forbids, turn),
+            LogRequest::AddGroup { transactor, group } => {
+                self.add_group(caller, &transactor, &group, forbids(0), turn);
+            }
+            LogRequest::End {
+                transactor,
+                committed,
+                renew,
+            } => self.end_transaction(caller, &transactor, committed, renew, turn),
+            LogRequest::Transactions(names) => {
+                let found = self.transaction_summaries(asker.namespace, names.as_deref());
+                turn.tell(asker.id, caller.event(LogReply::Transactions(found)));
+            }
+            LogRequest::Writers(partitions) => {
+                let found = partitions.iter().enumerate().map(|(part, name)| {
+                    if forbids(part) {
+                        return Err(LogError::Forbidden);
+                    }
+                    self.writers(asker.namespace, name)
+                });
+                let event = caller.event(LogReply::Writers(found.collect()));
+                turn.tell(asker.id, event);
             }
             // The broker wraps once.
             LogRequest::Partly { .. } => {}
@@ -265,7 +307,11 @@ impl Engine {
     }
 
     /// The partition of that name.
-    fn partition_at(&self, namespace: u32, name: &PartitionName) -> Result<At, LogError> {
+    pub(crate) fn partition_at(
+        &self,
+        namespace: u32,
+        name: &PartitionName,
+    ) -> Result<At, LogError> {
         let log = self.log_id(namespace, &name.log);
         let at = At {
             log: log.ok_or(LogError::NotFound)?,

@@ -51,7 +51,8 @@ impl Engine {
         let plain = |offset| Some(FoundOffset { offset, run: None });
         let position = match place {
             Place::Start => return Ok(plain(partition.start)),
-            Place::End | Place::StableEnd => return Ok(plain(partition.end)),
+            Place::End => return Ok(plain(partition.end)),
+            Place::StableEnd => return Ok(plain(partition.stable.stable_end(partition.end))),
             Place::Time(time) => partition.at_time(time),
             Place::LatestTime => partition.at_latest_time(),
         };

@@ -14,6 +14,7 @@ use polybus_model::{Millis, Run, RunContent};
 use rustc_hash::FxHashSet;
 
 use super::producers::Producers;
+use super::stable::Stable;
 use crate::record::Stand;
 use crate::{Place, Store};
 
@@ -85,6 +86,8 @@ pub(crate) struct Partition {
     pub(super) appended_bytes: u64,
     pub(super) durable_bytes: u64,
     pub(crate) producers: Producers,
+    /// What of it is committed.
+    pub(crate) stable: Stable,
     /// Reads that wait for more.
     pub(super) waiters: FxHashSet<u32>,
     /// It was appended to in this turn.
@@ -233,6 +236,7 @@ impl Partition {
             Some(run) if run.end() <= start => self.start.max(held),
             _ => self.start.max(start),
         };
+        self.stable.trim(self.start);
         freed
     }
 }

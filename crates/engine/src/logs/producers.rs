@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use polybus_model::{LogError, Millis, Writer};
+use polybus_model::{LogError, Millis, Writer, WriterSummary};
 
 use crate::record::Corrupt;
 use crate::record::codec::{Bounded, Put};
@@ -127,6 +127,21 @@ impl Producers {
             count,
             offset,
         });
+    }
+
+    /// Who is known.
+    pub(super) fn summaries(&self) -> Vec<WriterSummary> {
+        let known = self.known.iter().map(|(number, one)| WriterSummary {
+            producer: *number,
+            epoch: one.epoch,
+            sequence: one
+                .runs()
+                .last()
+                .map(|last| wrapped(last.sequence, last.count.saturating_sub(1))),
+            time: one.used,
+            open_since: None,
+        });
+        known.collect()
     }
 
     fn at_epoch(&mut self, number: u64, epoch: u16) -> &mut Producer {

@@ -173,10 +173,12 @@ impl Engine {
         if offset < start || offset > partition.next {
             return Err(LogError::OutOfRange { start, end });
         }
+        let stable_end = partition.stable.stable_end(end);
+        let limit = if request.committed { stable_end } else { end };
         let mut slice = Slice {
             start,
             end,
-            stable_end: end,
+            stable_end,
             ..Slice::default()
         };
         let all_max = u64::from(request.bytes_max).min(READ_BYTES_MAX);
@@ -185,7 +187,7 @@ impl Engine {
             let len = u64::from(indexed.len);
             let fits = plan.bytes + len <= all_max
                 && (slice.runs.is_empty() || bytes + len <= bytes_max.into());
-            if indexed.end() > end || !(fits || plan.runs == 0) {
+            if indexed.end() > limit || !(fits || plan.runs == 0) {
                 break;
             }
             let run = match found {
@@ -202,6 +204,10 @@ impl Engine {
             bytes += len;
             plan.bytes += len;
             plan.runs += 1;
+        }
+        if let (true, Some(last)) = (request.committed, slice.runs.last()) {
+            let behind = last.offset.saturating_add(last.count.into());
+            slice.aborted = partition.stable.aborted(offset, behind);
         }
         Ok(slice)
     }

@@ -16,6 +16,8 @@ use super::log::Log;
 use super::partition::{Entered, Partition};
 use super::producers::Producers;
 use super::record::{Declared, declared, put_declared, run_head, settings};
+use super::stable::Stable;
+use super::transaction_record::RecoveredTransactions;
 use crate::record::codec::{Bounded, Put};
 use crate::record::{Corrupt, Stand, kind};
 use crate::{Engine, ReplayOrigin, Store};
@@ -29,6 +31,7 @@ pub(crate) struct LogRecovery {
     snapshot_logs: u64,
     next_log: u64,
     reserved: u64,
+    transactions: RecoveredTransactions,
 }
 
 /// What was seen of a partition.
@@ -38,6 +41,7 @@ struct Seen {
     snapshot_next: u64,
     start: u64,
     producers: Producers,
+    stable: Stable,
     runs: Vec<Entered>,
 }
 
@@ -83,6 +87,7 @@ impl LogRecovery {
                     snapshot_next,
                     start,
                     producers: Producers::read(from)?,
+                    stable: Stable::default(),
                     runs: Vec::new(),
                 };
                 recovery.partitions.insert((log.log, partition), seen);
@@ -98,6 +103,17 @@ impl LogRecovery {
         }
     }
 
+    /// Takes the section of a snapshot that is about transactions.
+    pub(crate) fn with_transactions(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        let partitions = &mut self.partitions;
+        self.transactions = RecoveredTransactions::of_snapshot(section, |at, stable| {
+            if let Some(seen) = partitions.get_mut(&(at.log, at.partition)) {
+                seen.stable = stable;
+            }
+        })?;
+        Ok(())
+    }
+
     /// Takes a record; false if it is none of a log.
     pub(crate) fn replay(
         &mut self,
@@ -110,7 +126,7 @@ impl LogRecovery {
             self.replay_run(origin, from, stand)?;
             return Ok(true);
         }
-        if !(kind::LOG_DECLARED..=kind::PRODUCERS_RESERVED).contains(&kind) {
+        if !(kind::LOG_DECLARED..=kind::PRODUCER_FORGOTTEN).contains(&kind) {
             return Ok(false);
         }
         if origin != ReplayOrigin::AfterSnapshot {
@@ -137,7 +153,8 @@ impl LogRecovery {
                     seen.start = seen.start.max(start);
                 }
             }
-            _ => self.reserved = self.reserved.max(from.u64()?),
+            kind::PRODUCERS_RESERVED => self.reserved = self.reserved.max(from.u64()?),
+            _ => self.transactions.replay(kind, from)?,
         }
         if from.is_empty() {
             Ok(true)
@@ -162,11 +179,12 @@ impl LogRecovery {
             .partitions
             .entry((head.log, head.partition))
             .or_default();
-        if origin == ReplayOrigin::AfterSnapshot
-            && let Some(writer) = head.writer
-        {
-            seen.producers
-                .note(writer, head.count, head.offset, head.at);
+        if origin == ReplayOrigin::AfterSnapshot {
+            seen.stable.note(&head);
+            if let Some(writer) = head.writer.filter(|_| head.ends.is_none()) {
+                seen.producers
+                    .note(writer, head.count, head.offset, head.at);
+            }
         }
         seen.runs.push(Entered {
             offset: head.offset,
@@ -195,6 +213,7 @@ impl LogRecovery {
         for log in gone {
             self.forget(log);
         }
+        self.transactions.forget_namespace(namespace);
     }
 
     /// Puts the logs into the engine.
@@ -227,6 +246,7 @@ impl LogRecovery {
         engine.logs.next_id = self.next_log.max(1);
         engine.logs.reserved = self.reserved.max(1);
         engine.logs.next_producer = engine.logs.reserved;
+        self.transactions.finish(engine);
         engine.start_sweeping(now);
         Ok(())
     }
@@ -260,6 +280,9 @@ impl Seen {
         partition.end = next;
         partition.durable_bytes = partition.appended_bytes;
         partition.producers = self.producers;
+        self.stable.reached(next);
+        self.stable.trim(self.start);
+        partition.stable = self.stable;
         Ok(())
     }
 }

@@ -40,6 +40,7 @@ impl Code {
     pub(crate) const DUPLICATE_SEQUENCE_NUMBER: Self = Self(46);
     pub(crate) const INVALID_PRODUCER_EPOCH: Self = Self(47);
     pub(crate) const INVALID_TXN_STATE: Self = Self(48);
+    pub(crate) const INVALID_PRODUCER_ID_MAPPING: Self = Self(49);
     pub(crate) const CONCURRENT_TRANSACTIONS: Self = Self(51);
     pub(crate) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
     pub(crate) const KAFKA_STORAGE_ERROR: Self = Self(56);
@@ -61,6 +62,7 @@ impl Code {
     pub(crate) const INVALID_TRANSACTION_TIMEOUT: Self = Self(50);
     pub(crate) const LEADER_NOT_AVAILABLE: Self = Self(5);
     pub(crate) const UNSUPPORTED_COMPRESSION_TYPE: Self = Self(76);
+    pub(crate) const TRANSACTIONAL_ID_NOT_FOUND: Self = Self(105);
     pub(crate) const FENCED_MEMBER_EPOCH: Self = Self(110);
     pub(crate) const UNRELEASED_INSTANCE_ID: Self = Self(111);
     pub(crate) const UNSUPPORTED_ASSIGNOR: Self = Self(112);
@@ -144,6 +146,9 @@ pub(crate) fn of_group(error: &GroupError) -> Code {
         GroupError::MetadataTooLarge => Code::OFFSET_METADATA_TOO_LARGE,
         GroupError::UnknownPartition => Code::UNKNOWN_TOPIC_OR_PARTITION,
         GroupError::Unstable => Code::UNSTABLE_OFFSET_COMMIT,
+        GroupError::UnknownProducer => Code::INVALID_PRODUCER_ID_MAPPING,
+        GroupError::FencedProducer => Code::INVALID_PRODUCER_EPOCH,
+        GroupError::NoTransaction => Code::INVALID_TXN_STATE,
         GroupError::Forbidden => Code::GROUP_AUTHORIZATION_FAILED,
         GroupError::Unavailable(_) => Code::COORDINATOR_NOT_AVAILABLE,
     }

@@ -1,0 +1,331 @@
+//! Transactions on a disk that loses power at any point: a reader of what is committed sees all of one or nothing, once, and
+//! all of those whose commit was confirmed.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use polybus_broker::{Broker, Connection, Options, Steps};
+use polybus_journal::{CrashMode, MemoryIo};
+use polybus_model::{
+    Append, Batch, Event, Lane, LogReply, LogRequest, LogSettings, Name, NewRun, Origin,
+    PartitionName, Read, ReadRequest, Request, RunContent, Slice, TransactionalProducer,
+    Transactor, Writer,
+};
+use polybus_session::Peer;
+
+const PARTITIONS: u32 = 2;
+const ROUNDS: u64 = 5;
+const TRANSACTIONS: u64 = 8;
+
+/// Numbers without pattern (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let a = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let b = (a ^ (a >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (b ^ (b >> 31)) % below
+    }
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+fn partition(partition: u32) -> PartitionName {
+    PartitionName {
+        log: name("l"),
+        partition,
+    }
+}
+
+fn open(disk: &MemoryIo) -> (Broker, Steps, Connection) {
+    let options = Options {
+        first_user: None,
+        segment_bytes: 16 << 10,
+        resident_bytes_max: 16 << 10,
+        ..Options::new("simulated")
+    };
+    let (broker, steps) = Broker::open_stepwise(options, Arc::new(disk.clone()), 1).unwrap();
+    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let peer = Peer {
+        remote: nowhere,
+        local: nowhere,
+        tls: false,
+        certificate_name: None,
+    };
+    let mut connection = broker.connect("test", &peer).unwrap();
+    steps.enter(&mut connection, &name("/")).unwrap();
+    (broker, steps, connection)
+}
+
+/// What a transaction wrote: its number, and how many runs.
+type Wrote = (u64, u64);
+
+struct World {
+    disk: MemoryIo,
+    broker: Broker,
+    steps: Steps,
+    connection: Connection,
+    dice: Dice,
+    next_transaction: u64,
+    /// Those whose commit was asked for, by the number of the request.
+    asked: BTreeMap<u64, Wrote>,
+    /// Those that may be there: all whose commit was asked for.
+    possible: BTreeMap<u64, u64>,
+    confirmed: BTreeSet<u64>,
+    next_number: u64,
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let disk = MemoryIo::new();
+        let (broker, steps, connection) = open(&disk);
+        let mut world = Self {
+            disk,
+            broker,
+            steps,
+            connection,
+            dice: Dice(seed),
+            next_transaction: 0,
+            asked: BTreeMap::new(),
+            possible: BTreeMap::new(),
+            confirmed: BTreeSet::new(),
+            next_number: 0,
+        };
+        world.ask(LogRequest::Declare {
+            name: name("l"),
+            settings: LogSettings {
+                partitions: PARTITIONS,
+                ..LogSettings::default()
+            },
+            dry_run: false,
+        });
+        while world.steps.commit().unwrap() {}
+        world.take();
+        world
+    }
+
+    fn ask(&mut self, request: LogRequest) -> u64 {
+        self.next_number += 1;
+        let number = self.next_number;
+        let request = Box::new(request);
+        let requests = vec![(Lane(1), Request::Log { number, request })];
+        self.connection.submit(&mut Batch { requests });
+        number
+    }
+
+    /// Asks, and waits for the answer.
+    fn answer(&mut self, request: LogRequest) -> LogReply {
+        let asked = self.ask(request);
+        while self.steps.commit().unwrap() {}
+        while self.steps.load().unwrap() {}
+        let replies = self.take();
+        let reply = replies.into_iter().find(|(number, _)| *number == asked);
+        reply.unwrap().1
+    }
+
+    fn take(&mut self) -> Vec<(u64, LogReply)> {
+        let mut events = Vec::new();
+        self.connection.take_events(&mut events);
+        let mut replies = Vec::new();
+        for event in events {
+            if let Event::Log { number, reply } = event {
+                if let Some((transaction, _)) = self.asked.remove(&number) {
+                    assert!(matches!(*reply, LogReply::Producer(Ok(_))), "{reply:?}");
+                    self.confirmed.insert(transaction);
+                }
+                replies.push((number, *reply));
+            }
+        }
+        replies
+    }
+
+    fn producer(&mut self) -> Transactor {
+        let open = LogRequest::OpenProducer {
+            transactional: Some(TransactionalProducer {
+                name: "t".into(),
+                timeout_ms: 600_000,
+            }),
+            current: None,
+        };
+        match self.answer(open) {
+            LogReply::Producer(Ok((producer, epoch))) => Transactor {
+                name: "t".into(),
+                producer,
+                epoch,
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// One transaction, as its requests come, with commits of the disk at any point of it.
+    fn transact(&mut self, who: &Transactor, sequences: &mut [u32]) {
+        self.next_transaction += 1;
+        let transaction = self.next_transaction;
+        let runs = self.dice.roll(4) + 1;
+        self.ask(LogRequest::AddPartitions {
+            transactor: who.clone(),
+            partitions: (0..PARTITIONS).map(partition).collect(),
+        });
+        for _ in 0..runs {
+            let at = self.dice.roll(PARTITIONS.into()) as usize;
+            let mut bytes = transaction.to_le_bytes().to_vec();
+            bytes.resize(8 + self.dice.roll(2_000) as usize, 1);
+            let run = NewRun {
+                count: 1,
+                time_max: None,
+                writer: Some(Writer {
+                    producer: who.producer,
+                    epoch: who.epoch,
+                    sequence: sequences[at],
+                    transactional: true,
+                }),
+                content: RunContent::Packed {
+                    origin: Origin(9),
+                    bytes: bytes.into(),
+                },
+            };
+            sequences[at] += 1;
+            let partition = partition(at as u32);
+            self.ask(LogRequest::Append(vec![Append {
+                partition,
+                id: None,
+                run,
+            }]));
+            self.maybe();
+        }
+        let committed = self.dice.roll(3) > 0;
+        let number = self.ask(LogRequest::End {
+            transactor: who.clone(),
+            committed,
+            renew: false,
+        });
+        if committed {
+            self.asked.insert(number, (transaction, runs));
+            self.possible.insert(transaction, runs);
+        }
+        self.maybe();
+    }
+
+    fn maybe(&mut self) {
+        match self.dice.roll(4) {
+            0 => drop(self.steps.commit().unwrap()),
+            1 if self.dice.roll(4) == 0 => self.steps.upkeep().unwrap(),
+            _ => {}
+        }
+        self.take();
+    }
+
+    fn restart(&mut self) {
+        let mode = match self.dice.roll(3) {
+            0 => CrashMode::Process,
+            1 => CrashMode::LoseUnsynced,
+            _ => CrashMode::Tear,
+        };
+        let seed = self.dice.roll(u64::MAX);
+        self.disk.crash(mode, seed);
+        (self.broker, self.steps, self.connection) = open(&self.disk);
+        self.asked.clear();
+    }
+
+    /// All that a reader of what is committed makes of a partition.
+    fn committed(&mut self, at: u32) -> Vec<u64> {
+        let mut seen = Vec::new();
+        let mut offset = 0;
+        loop {
+            let slice = self.slice(at, offset);
+            let Some(last) = slice.runs.last() else {
+                assert_eq!(offset, slice.stable_end);
+                return seen;
+            };
+            offset = last.offset + u64::from(last.count);
+            // One producer: an aborted transaction goes from its first offset to its end.
+            let mut aborted = slice.aborted.clone();
+            let mut skips = false;
+            for run in &slice.runs {
+                if aborted.first().is_some_and(|one| one.1 <= run.offset) {
+                    aborted.remove(0);
+                    skips = true;
+                }
+                if run.ends.is_some() {
+                    skips = false;
+                } else if !skips {
+                    seen.push(number(&run.content));
+                }
+            }
+        }
+    }
+
+    fn slice(&mut self, at: u32, offset: u64) -> Slice {
+        let read = Read {
+            partition: partition(at),
+            id: None,
+            offset,
+            bytes_max: 3_000,
+        };
+        let reply = self.answer(LogRequest::Read(ReadRequest {
+            reads: vec![read],
+            bytes_max: 3_000,
+            bytes_min: 0,
+            wait_ms: 0,
+            committed: true,
+        }));
+        match reply {
+            LogReply::Read(mut slices) => slices.remove(0).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn check(&mut self) {
+        // Partitions are read one after the other: nothing must become durable in between.
+        while self.steps.commit().unwrap() {}
+        self.take();
+        let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
+        for at in 0..PARTITIONS {
+            for transaction in self.committed(at) {
+                *seen.entry(transaction).or_default() += 1;
+            }
+        }
+        for (transaction, runs) in &seen {
+            assert_eq!(self.possible.get(transaction), Some(runs), "{transaction}");
+        }
+        for transaction in &self.confirmed {
+            assert!(seen.contains_key(transaction), "{transaction} is lost");
+        }
+        // What was there once is there for good.
+        self.confirmed.extend(seen.into_keys());
+    }
+}
+
+fn number(content: &RunContent) -> u64 {
+    let bytes: &Bytes = match content {
+        RunContent::Packed { bytes, .. } => bytes,
+        RunContent::Message(_) => panic!("no messages were appended"),
+    };
+    let first = bytes.first_chunk::<8>().unwrap();
+    u64::from_le_bytes(*first)
+}
+
+#[test]
+fn readers_see_all_of_a_transaction_or_nothing_whenever_the_power_goes() {
+    for seed in 0..60 {
+        let mut world = World::new(seed);
+        for _ in 0..ROUNDS {
+            let who = world.producer();
+            let mut sequences = [0; PARTITIONS as usize];
+            for _ in 0..world.dice.roll(TRANSACTIONS) {
+                world.transact(&who, &mut sequences);
+                if world.dice.roll(4) == 0 {
+                    world.check();
+                }
+            }
+            world.restart();
+            world.check();
+        }
+    }
+}
