@@ -27,6 +27,7 @@ mod producers;
 mod records;
 mod shared_groups;
 mod topics;
+mod transactions;
 
 use std::sync::Arc;
 

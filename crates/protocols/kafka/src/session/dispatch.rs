@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::pending::Step;
 use super::{cluster, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets};
-use super::{produce, producers, records, shared_groups, topics};
+use super::{produce, producers, records, shared_groups, topics, transactions};
 use crate::codec::messages::api_versions::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -56,6 +56,10 @@ const SPOKEN: &[Spoken] = spoken! {
     DeleteTopics 1..=6 topics::delete;
     DeleteRecords 0..=2 records::delete;
     InitProducerId 0..=5 producers::init;
+    AddPartitionsToTxn 0..=3 transactions::add_partitions;
+    AddOffsetsToTxn 0..=4 transactions::add_group;
+    EndTxn 0..=5 transactions::end;
+    TxnOffsetCommit 0..=5 transactions::commit_offsets;
     OffsetForLeaderEpoch 2..=4 offsets::for_leader_epoch;
     DescribeConfigs 1..=4 configs::describe;
     AlterConfigs 0..=2 configs::alter;
@@ -67,6 +71,9 @@ const SPOKEN: &[Spoken] = spoken! {
     DescribeCluster 0..=2 cluster::describe;
     ConsumerGroupHeartbeat 0..=1 shared_groups::heartbeat;
     ConsumerGroupDescribe 0..=1 shared_groups::describe;
+    DescribeProducers 0..=0 producers::describe;
+    DescribeTransactions 0..=0 transactions::describe;
+    ListTransactions 0..=1 transactions::list;
     DescribeTopicPartitions 0..=0 metadata::describe_partitions;
 };
 
@@ -102,8 +109,9 @@ pub(super) fn dispatch(
     Some((spoken.handle)(core, reader, version))
 }
 
-/// Features that clients look for by name, with their levels: groups whose work the broker shares out.
-const FEATURES: &[(&str, i16)] = &[("group.version", 1)];
+/// Features that clients look for by name, with their levels: groups whose work the broker shares out; transactions
+/// each of which has an epoch of its own, and to which the broker adds the partitions that are written to.
+const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
 
 /// What is spoken, as clients are told.
 pub(super) fn api_versions(code: Code) -> ApiVersionsResponse {

@@ -204,12 +204,18 @@ fn told(wanted: Wanted, result: Result<Vec<GroupOffset>, GroupError>) -> OffsetF
         group_id: wanted.group,
         ..OffsetFetchResponseGroup::default()
     };
+    let mut code = Code::NONE.0;
     let offsets = match result {
         Ok(offsets) => offsets,
         // A group that is not there has no offsets.
         Err(GroupError::NotFound) => Vec::new(),
         Err(error) => {
             response.error_code = of_group(&error).0;
+            code = response.error_code;
+            // Clients wait for this one where it stands beside a partition only.
+            if error == GroupError::Unstable && wanted.topics.is_some() {
+                response.error_code = Code::NONE.0;
+            }
             Vec::new()
         }
     };
@@ -235,7 +241,6 @@ fn told(wanted: Wanted, result: Result<Vec<GroupOffset>, GroupError>) -> OffsetF
         }
         return response;
     };
-    let code = response.error_code;
     response.topics = topics
         .into_iter()
         .map(|(name, indexes)| OffsetFetchResponseTopics {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Append, AppendedRun, LogError, LogReply, LogRequest, NewRun, RunContent, Writer,
+    Append, AppendedRun, LogError, LogReply, LogRequest, NewRun, RunContent, Transactor, Writer,
 };
 
 use super::core::{Core, partition, wire_offset};
@@ -19,6 +19,8 @@ use crate::mapping::wire_time;
 
 /// From this version on topics are named by their ids.
 const IDS_FROM: i16 = 13;
+/// From this version on the broker adds the partitions of a transaction.
+const ADDS_FROM: i16 = 12;
 /// From this version on batches can be compressed with zstd.
 const ZSTD_FROM: i16 = 7;
 
@@ -68,10 +70,16 @@ fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
     if appends.is_empty() {
         return answer(topics, Vec::new(), wants_answer);
     }
-    let ask = LogRequest::Append(appends);
+    let mut asks = Vec::new();
+    if let Some(name) = request.transactional_id
+        && version >= ADDS_FROM
+    {
+        asks.extend(addition(name, &appends));
+    }
+    asks.push(LogRequest::Append(appends));
     // A client that wants no answer is told of a failure by the end of its connection.
-    Step::log(ask, move |core, reply| {
-        let LogReply::Appended(results) = reply else {
+    Step::logs(core, asks, move |core, mut replies| {
+        let Some(LogReply::Appended(results)) = replies.pop() else {
             return Step::misunderstood();
         };
         let is_gone =
@@ -82,6 +90,20 @@ fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
                 .for_each(|topic| core.known.forget(&topic.name));
         }
         answer(topics, results, wants_answer)
+    })
+}
+
+/// Makes the partitions that are written to part of their writer's transaction. If that fails, so does the append.
+fn addition(name: String, appends: &[Append]) -> Option<LogRequest> {
+    let writer = appends.iter().find_map(|one| one.run.writer)?;
+    let partitions = appends.iter().map(|one| one.partition.clone());
+    writer.transactional.then(|| LogRequest::AddPartitions {
+        transactor: Transactor {
+            name,
+            producer: writer.producer,
+            epoch: writer.epoch,
+        },
+        partitions: partitions.collect(),
     })
 }
 

@@ -1,0 +1,381 @@
+//! Transactions: partitions and groups become part of a producer's, and it ends; and what there is to be seen of them.
+//!
+//! Newer clients leave it to the broker to add what they write to: then the session asks for that in the same breath.
+
+use polybus_model::{
+    GroupError, GroupOffset, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Millis,
+    TransactionState as State, TransactionSummary, Transactor,
+};
+
+use super::core::{Core, partition, wire_index, wire_offset};
+use super::groups::membership;
+use super::pending::{Answer, Ask, Step};
+use crate::codec::messages::add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
+use crate::codec::messages::add_partitions_to_txn::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnRequest, AddPartitionsToTxnResponse,
+    AddPartitionsToTxnTopicResult,
+};
+use crate::codec::messages::describe_transactions::{
+    DescribeTransactionsRequest, DescribeTransactionsResponse, TopicData, TransactionState,
+};
+use crate::codec::messages::end_txn::{EndTxnRequest, EndTxnResponse};
+use crate::codec::messages::list_transactions::{
+    ListTransactionsRequest, ListTransactionsResponse, TransactionState as ListedTransaction,
+};
+use crate::codec::messages::txn_offset_commit::{
+    TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
+    TxnOffsetCommitResponseTopic,
+};
+use crate::error::{Code, of_group, of_log};
+use crate::mapping::wire_time;
+
+/// From this version on an end gives the producer its next epoch.
+const RENEWS_FROM: i16 = 5;
+/// From this version on a group need not be added before its offsets come.
+const ADDS_GROUP_FROM: i16 = 5;
+/// From this version on a producer that was fenced is told so in a word of its own.
+const FENCED_FROM: i16 = 2;
+/// The states of transactions by Kafka's names.
+const STATES: [(State, &str); 4] = [
+    (State::Empty, "Empty"),
+    (State::Open, "Ongoing"),
+    (State::Committed, "CompleteCommit"),
+    (State::Aborted, "CompleteAbort"),
+];
+/// The states that a transaction is never seen in here: it ends at once.
+const OTHER_STATES: [&str; 3] = ["PrepareCommit", "PrepareAbort", "PrepareEpochFence"];
+
+fn transactor(name: String, producer: i64, epoch: i16) -> Option<Transactor> {
+    Some(Transactor {
+        name,
+        producer: u64::try_from(producer).ok()?,
+        epoch: u16::try_from(epoch).ok()?,
+    })
+}
+
+/// What a failure with a transaction as a whole is called.
+fn code_of(error: &LogError, version: i16) -> Code {
+    match error {
+        LogError::Fenced if version >= FENCED_FROM => Code::PRODUCER_FENCED,
+        LogError::UnknownProducer => Code::INVALID_PRODUCER_ID_MAPPING,
+        LogError::Unavailable(_) => Code::COORDINATOR_NOT_AVAILABLE,
+        other => of_log(other),
+    }
+}
+
+/// Adds partitions to a transaction.
+pub(super) fn add_partitions(
+    _core: &mut Core,
+    request: AddPartitionsToTxnRequest,
+    version: i16,
+) -> Step {
+    let topics = request.v3_and_below_topics;
+    let topics: Vec<(String, Vec<i32>)> = topics
+        .into_iter()
+        .map(|topic| (topic.name, topic.partitions))
+        .collect();
+    let all = topics.iter().flat_map(|(name, indexes)| {
+        let indexes = indexes.iter();
+        indexes.map(move |index| partition(name, *index))
+    });
+    let all: Vec<_> = all.collect();
+    let transactor = transactor(
+        request.v3_and_below_transactional_id,
+        request.v3_and_below_producer_id,
+        request.v3_and_below_producer_epoch,
+    );
+    let Some(transactor) = transactor else {
+        let refused = std::iter::repeat_n(Code::INVALID_PRODUCER_ID_MAPPING, all.len());
+        return added(topics, refused);
+    };
+    let is_asked: Vec<bool> = all.iter().map(Option::is_some).collect();
+    let ask = LogRequest::AddPartitions {
+        transactor,
+        partitions: all.into_iter().flatten().collect(),
+    };
+    Step::log(ask, move |_, reply| {
+        let LogReply::Added(result) = reply else {
+            return Step::misunderstood();
+        };
+        let (whole, results) = match result {
+            Ok(results) => (None, results),
+            Err(error) => (Some(code_of(&error, version)), Vec::new()),
+        };
+        let mut results = results.into_iter();
+        let codes = is_asked.into_iter().map(move |is_asked| {
+            let code = whole.or_else(|| (!is_asked).then_some(Code::UNKNOWN_TOPIC_OR_PARTITION));
+            code.unwrap_or_else(|| match results.next() {
+                Some(Ok(())) => Code::NONE,
+                Some(Err(error)) => of_log(&error),
+                None => Code::UNKNOWN,
+            })
+        });
+        added(topics, codes)
+    })
+}
+
+fn added(topics: Vec<(String, Vec<i32>)>, mut codes: impl Iterator<Item = Code>) -> Step {
+    let results = topics
+        .into_iter()
+        .map(|(name, indexes)| AddPartitionsToTxnTopicResult {
+            name,
+            results_by_partition: indexes
+                .into_iter()
+                .zip(codes.by_ref())
+                .map(
+                    |(partition_index, code)| AddPartitionsToTxnPartitionResult {
+                        partition_index,
+                        partition_error_code: code.0,
+                    },
+                )
+                .collect(),
+        });
+    Step::answer(AddPartitionsToTxnResponse {
+        results_by_topic_v3_and_below: results.collect(),
+        ..AddPartitionsToTxnResponse::default()
+    })
+}
+
+/// Adds a group's offsets to a transaction.
+pub(super) fn add_group(_core: &mut Core, request: AddOffsetsToTxnRequest, version: i16) -> Step {
+    let answer = |code: Code| {
+        Step::answer(AddOffsetsToTxnResponse {
+            error_code: code.0,
+            ..AddOffsetsToTxnResponse::default()
+        })
+    };
+    let name = request.transactional_id;
+    let Some(transactor) = transactor(name, request.producer_id, request.producer_epoch) else {
+        return answer(Code::INVALID_PRODUCER_ID_MAPPING);
+    };
+    let ask = LogRequest::AddGroup {
+        transactor,
+        group: request.group_id,
+    };
+    Step::log(ask, move |_, reply| match reply {
+        LogReply::Done(Ok(())) => answer(Code::NONE),
+        LogReply::Done(Err(LogError::Forbidden)) => answer(Code::GROUP_AUTHORIZATION_FAILED),
+        LogReply::Done(Err(error)) => answer(code_of(&error, version)),
+        _ => Step::misunderstood(),
+    })
+}
+
+/// Keeps a group's offsets for the end of a transaction.
+pub(super) fn commit_offsets(
+    _core: &mut Core,
+    request: TxnOffsetCommitRequest,
+    version: i16,
+) -> Step {
+    let mut offsets = Vec::new();
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for one in topic.partitions {
+            let offset = partition(&topic.name, one.partition_index)
+                .zip(u64::try_from(one.committed_offset).ok());
+            partitions.push((one.partition_index, offset.is_some()));
+            if let Some((partition, offset)) = offset {
+                offsets.push(GroupOffset {
+                    partition,
+                    offset,
+                    epoch: u32::try_from(one.committed_leader_epoch).ok(),
+                    metadata: one.committed_metadata.unwrap_or_default(),
+                });
+            }
+        }
+        topics.push((topic.name, partitions));
+    }
+    let name = request.transactional_id;
+    let Some(transactor) = transactor(name, request.producer_id, request.producer_epoch) else {
+        return kept(topics, Err(GroupError::UnknownProducer));
+    };
+    let membership = membership(
+        request.group_id,
+        request.generation_id,
+        request.member_id,
+        request.group_instance_id,
+    );
+    let mut asks = Vec::new();
+    if version >= ADDS_GROUP_FROM {
+        asks.push(Ask::Log(LogRequest::AddGroup {
+            transactor: transactor.clone(),
+            group: membership.group.clone(),
+        }));
+    }
+    asks.push(Ask::Group(GroupRequest::CommitInTransaction {
+        transactor,
+        membership,
+        offsets,
+    }));
+    Step::Ask(
+        asks,
+        Box::new(move |_, mut answers| match answers.pop() {
+            Some(Answer::Group(GroupReply::Committed(result))) => kept(topics, result),
+            _ => Step::misunderstood(),
+        }),
+    )
+}
+
+type Kept = Result<Vec<Result<(), GroupError>>, GroupError>;
+
+fn kept(topics: Vec<(String, Vec<(i32, bool)>)>, result: Kept) -> Step {
+    let (whole, each) = match result {
+        Ok(each) => (None, each),
+        Err(error) => (Some(of_group(&error)), Vec::new()),
+    };
+    let mut each = each.into_iter();
+    let mut code = |is_asked: bool| {
+        let code = whole.or_else(|| (!is_asked).then_some(Code::UNKNOWN_TOPIC_OR_PARTITION));
+        code.unwrap_or_else(|| match each.next() {
+            Some(Ok(())) => Code::NONE,
+            Some(Err(error)) => of_group(&error),
+            None => Code::UNKNOWN,
+        })
+    };
+    let topics = topics
+        .into_iter()
+        .map(|(name, partitions)| TxnOffsetCommitResponseTopic {
+            name,
+            partitions: partitions
+                .into_iter()
+                .map(
+                    |(partition_index, is_asked)| TxnOffsetCommitResponsePartition {
+                        partition_index,
+                        error_code: code(is_asked).0,
+                    },
+                )
+                .collect(),
+        });
+    Step::answer(TxnOffsetCommitResponse {
+        topics: topics.collect(),
+        ..TxnOffsetCommitResponse::default()
+    })
+}
+
+/// Commits or aborts.
+pub(super) fn end(_core: &mut Core, request: EndTxnRequest, version: i16) -> Step {
+    let refused = |code: Code| {
+        Step::answer(EndTxnResponse {
+            error_code: code.0,
+            ..EndTxnResponse::default()
+        })
+    };
+    let name = request.transactional_id;
+    let Some(transactor) = transactor(name, request.producer_id, request.producer_epoch) else {
+        return refused(Code::INVALID_PRODUCER_ID_MAPPING);
+    };
+    let ask = LogRequest::End {
+        transactor,
+        committed: request.committed,
+        renew: version >= RENEWS_FROM,
+    };
+    Step::log(ask, move |_, reply| match reply {
+        LogReply::Producer(Ok((number, epoch))) => Step::answer(EndTxnResponse {
+            producer_id: wire_offset(number),
+            producer_epoch: i16::try_from(epoch).unwrap_or(i16::MAX),
+            ..EndTxnResponse::default()
+        }),
+        LogReply::Producer(Err(error)) => refused(code_of(&error, version)),
+        _ => Step::misunderstood(),
+    })
+}
+
+fn state_name(state: State) -> &'static str {
+    let named = STATES.iter().find(|(known, _)| *known == state);
+    named.map_or("", |(_, name)| *name)
+}
+
+/// Lists producers with transactions.
+pub(super) fn list(core: &mut Core, request: ListTransactionsRequest, _version: i16) -> Step {
+    let now = core.now;
+    Step::log(LogRequest::Transactions(None), move |_, reply| {
+        let LogReply::Transactions(found) = reply else {
+            return Step::misunderstood();
+        };
+        let is_known = |name: &String| {
+            let seen = STATES.iter().map(|(_, known)| *known);
+            seen.chain(OTHER_STATES).any(|known| known == name)
+        };
+        let found = found.into_iter().flatten();
+        let listed = found.filter(|one| is_listed(one, &request, now));
+        let states = listed.map(|one| ListedTransaction {
+            transaction_state: state_name(one.state).to_owned(),
+            producer_id: wire_offset(one.transactor.producer),
+            transactional_id: one.transactor.name,
+        });
+        let transaction_states = states.collect();
+        let mut unknown_state_filters = request.state_filters;
+        unknown_state_filters.retain(|name| !is_known(name));
+        Step::answer(ListTransactionsResponse {
+            unknown_state_filters,
+            transaction_states,
+            ..ListTransactionsResponse::default()
+        })
+    })
+}
+
+fn is_listed(one: &TransactionSummary, request: &ListTransactionsRequest, now: Millis) -> bool {
+    let states = &request.state_filters;
+    let numbers = &request.producer_id_filters;
+    let lasts = |least: u64| {
+        let since = one.since.unwrap_or(now);
+        now.saturating_sub(since) > least
+    };
+    (states.is_empty() || states.iter().any(|name| name == state_name(one.state)))
+        && (numbers.is_empty() || numbers.contains(&wire_offset(one.transactor.producer)))
+        && u64::try_from(request.duration_filter).map_or(true, lasts)
+}
+
+/// Describes producers with transactions.
+pub(super) fn describe(
+    _core: &mut Core,
+    request: DescribeTransactionsRequest,
+    _version: i16,
+) -> Step {
+    let names = request.transactional_ids;
+    let ask = LogRequest::Transactions(Some(names.clone()));
+    Step::log(ask, move |_, reply| {
+        let LogReply::Transactions(found) = reply else {
+            return Step::misunderstood();
+        };
+        let states = names
+            .into_iter()
+            .zip(found)
+            .map(|(name, found)| match found {
+                Ok(one) => described(one),
+                Err(_) => TransactionState {
+                    error_code: Code::TRANSACTIONAL_ID_NOT_FOUND.0,
+                    transactional_id: name,
+                    ..TransactionState::default()
+                },
+            });
+        Step::answer(DescribeTransactionsResponse {
+            transaction_states: states.collect(),
+            ..DescribeTransactionsResponse::default()
+        })
+    })
+}
+
+fn described(one: TransactionSummary) -> TransactionState {
+    let mut topics: Vec<TopicData> = Vec::new();
+    for at in one.partitions {
+        let index = wire_index(at.partition);
+        match topics.last_mut() {
+            Some(last) if last.topic == at.log.as_str() => last.partitions.push(index),
+            _ => topics.push(TopicData {
+                topic: at.log.as_str().to_owned(),
+                partitions: vec![index],
+            }),
+        }
+    }
+    TransactionState {
+        transactional_id: one.transactor.name,
+        transaction_state: state_name(one.state).to_owned(),
+        transaction_timeout_ms: i32::try_from(one.timeout_ms).unwrap_or(i32::MAX),
+        transaction_start_time_ms: one.since.map_or(-1, wire_time),
+        producer_id: wire_offset(one.transactor.producer),
+        producer_epoch: i16::try_from(one.transactor.epoch).unwrap_or(i16::MAX),
+        topics,
+        ..TransactionState::default()
+    }
+}
