@@ -31,7 +31,7 @@ impl Broker {
         seed: u64,
     ) -> Result<(Self, Steps), OpenError> {
         let opened = open_on(&options, io, Some(seed))?;
-        let upkeep = Upkeep::new(options.segment_bytes);
+        let upkeep = Upkeep::new(options.segment_bytes, options.durability);
         let (inner, logins) = Inner::assemble(options, opened);
         Ok((
             Self(Arc::clone(&inner)),

@@ -94,7 +94,7 @@ fn sync(inner: &Inner) -> Result<(), String> {
 }
 
 fn upkeep(inner: &Inner) -> Result<(), String> {
-    let mut upkeep = Upkeep::new(inner.options.segment_bytes);
+    let mut upkeep = Upkeep::new(inner.options.segment_bytes, inner.options.durability);
     // Soon: writes to a fresh folder's first segment take longer than to one that was zeroed.
     if inner.shard.sleep(UPKEEP_FIRST) {
         return Ok(());

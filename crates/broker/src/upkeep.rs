@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use polybus_journal::{Lsn, Position, SegmentInfo, SegmentKind};
+use polybus_journal::{Durability, Lsn, Position, SegmentInfo, SegmentKind};
 use tracing::{debug, warn};
 
 use crate::broker::{CATALOG_RECORD, START_RECORD};
@@ -26,6 +26,10 @@ const YOUNG_SEGMENTS: usize = 3;
 const IDLE_STEPS: u32 = 10;
 /// The largest cold segment that is written.
 const COLD_BYTES_MAX: u64 = 256 << 20;
+/// Frames at least this long on average are bulk: the disk's speed counts for them, not how long one write takes.
+const BULK_FRAME_BYTES: u64 = 64 << 10;
+/// So much of a segment says how long its frames are.
+const BULK_SAMPLE_BYTES: u64 = 1 << 20;
 /// Records looked up under the shard's lock at a time, and the bytes of them past which it is fewer.
 const LOOKUP_BATCH: usize = 256;
 const LOOKUP_BYTES: usize = 4 << 20;
@@ -33,15 +37,18 @@ const LOOKUP_BYTES: usize = 4 << 20;
 /// The state of the upkeep between its steps.
 pub(crate) struct Upkeep {
     segment_bytes: u64,
+    /// Each write waits until the disk has it.
+    syncs_writes: bool,
     snapshot_lsn: Lsn,
     last_seen: Lsn,
     idle_steps: u32,
 }
 
 impl Upkeep {
-    pub(crate) fn new(segment_bytes: u32) -> Self {
+    pub(crate) fn new(segment_bytes: u32, durability: Durability) -> Self {
         Self {
             segment_bytes: u64::from(segment_bytes),
+            syncs_writes: durability == Durability::Fsync,
             snapshot_lsn: Lsn::NONE,
             last_seen: Lsn::NONE,
             idle_steps: 0,
@@ -76,9 +83,13 @@ impl Upkeep {
         self.prepare(shard, free)
     }
 
-    /// Zeroes a file for a later segment, if one is missing and there is room.
+    /// Zeroes a file for a later segment, if one is missing, there is room and it pays: a synced write to a zeroed file changes no
+    /// metadata, which is most of a short write's time. Bulk would only be slowed by writing each byte twice.
     pub(crate) fn prepare(&self, shard: &Shard, free: Free) -> Result<(), String> {
-        if free.spare > self.segment_bytes {
+        if self.syncs_writes
+            && free.spare > self.segment_bytes
+            && !is_bulk(&shard.writer.segments())
+        {
             let prepared = shard.writer.prepare_spare_while(|| !shard.is_stopping());
             forgive_full_disk(prepared.map(|_| ()))?;
         }
@@ -171,6 +182,14 @@ impl Upkeep {
             .flatten()
             .filter(fits)
     }
+}
+
+/// Whether what is written lately comes in long frames.
+fn is_bulk(segments: &[SegmentInfo]) -> bool {
+    segments
+        .iter()
+        .rfind(|segment| segment.kind == SegmentKind::Journal && segment.bytes >= BULK_SAMPLE_BYTES)
+        .is_some_and(|segment| segment.bytes / segment.frames.max(1) >= BULK_FRAME_BYTES)
 }
 
 fn complete_journal(shard: &Shard) -> Vec<SegmentInfo> {
@@ -344,5 +363,33 @@ fn forgive_full_disk(result: polybus_journal::Result<()>) -> Result<(), String> 
     match result {
         Err(error) if !error.is_no_space() => Err(error.to_string()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segment(number: u32, bytes: u64, frames: u64) -> SegmentInfo {
+        SegmentInfo {
+            number,
+            kind: SegmentKind::Journal,
+            bytes,
+            frames,
+            first_lsn: Lsn(1),
+            last_lsn: Lsn(1),
+            complete: false,
+        }
+    }
+
+    #[test]
+    fn bulk_is_told_by_the_youngest_segment_that_has_enough_in_it() {
+        let short = segment(1, 64 << 20, 8_192);
+        let long = segment(2, 64 << 20, 64);
+        let young = segment(3, 8_192, 2);
+        assert!(!is_bulk(&[]));
+        assert!(!is_bulk(&[long, short]));
+        assert!(is_bulk(&[short, long]));
+        assert!(is_bulk(&[short, long, young]));
     }
 }

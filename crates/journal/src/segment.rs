@@ -45,6 +45,8 @@ pub struct SegmentInfo {
     pub kind: SegmentKind,
     /// The bytes that are readable in it.
     pub bytes: u64,
+    /// In so many frames, for a journal segment.
+    pub frames: u64,
     /// Its first record, for a journal segment.
     pub first_lsn: Lsn,
     /// Its last readable record, for a journal segment; below `first_lsn` while it is empty.
@@ -162,10 +164,15 @@ impl Segment {
             SegmentKind::Journal => (Lsn(self.first_lsn), Lsn(tail.last_lsn)),
             SegmentKind::Cold => (Lsn::NONE, Lsn::NONE),
         };
+        let frames = match self.kind {
+            SegmentKind::Journal => (tail.last_frame + 1).saturating_sub(self.first_frame),
+            SegmentKind::Cold => 0,
+        };
         SegmentInfo {
             number: self.number,
             kind: self.kind,
             bytes: u64::from(self.readable()),
+            frames,
             first_lsn,
             last_lsn,
             complete: tail.complete,
