@@ -8,6 +8,7 @@
 //! words for ends the connection with a line in the log, as Kafka does it.
 
 mod cluster;
+mod config_resources;
 mod configs;
 mod core;
 mod dispatch;

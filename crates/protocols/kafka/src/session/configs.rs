@@ -22,8 +22,8 @@ use crate::error::{Code, of_log as code_of_log, text_of_log};
 use crate::mapping::{SETTINGS, Sort, apply, setting};
 
 /// Sorts of resources, by Kafka's numbers.
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub(super) const TOPIC: i8 = 2;
+pub(super) const BROKER: i8 = 4;
 
 /// Where a value comes from, by Kafka's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -2,7 +2,9 @@
 
 use super::core::Core;
 use super::pending::Step;
-use super::{cluster, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets};
+use super::{
+    cluster, config_resources, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets,
+};
 use super::{produce, producers, records, shared_groups, topics, transactions};
 use crate::codec::messages::api_versions::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
@@ -74,6 +76,7 @@ const SPOKEN: &[Spoken] = spoken! {
     DescribeProducers 0..=0 producers::describe;
     DescribeTransactions 0..=0 transactions::describe;
     ListTransactions 0..=1 transactions::list;
+    ListConfigResources 0..=1 config_resources::list;
     DescribeTopicPartitions 0..=0 metadata::describe_partitions;
 };
 

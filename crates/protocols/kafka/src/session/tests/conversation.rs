@@ -5,6 +5,9 @@ use polybus_model::{GroupError, GroupReply, Joined};
 
 use super::world::{World, batch, fetch, produce, settings};
 use crate::Settings;
+use crate::codec::messages::list_config_resources::{
+    ListConfigResourcesRequest, ListConfigResourcesResponse,
+};
 use crate::codec::messages::metadata::MetadataRequestTopic;
 use crate::codec::messages::offset_commit::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
@@ -233,6 +236,25 @@ fn this_broker_coordinates() {
     assert_eq!(new.coordinators.len(), 2);
     let told: MetadataResponse = world.metadata(12, &MetadataRequest::default());
     assert_eq!(told.cluster_id.unwrap().len(), 22);
+}
+
+#[test]
+fn what_has_settings_is_listed() {
+    let mut world = World::with_topic("t", 1);
+    let mut names = |version, resource_types: &[i8]| {
+        let request = ListConfigResourcesRequest {
+            resource_types: resource_types.to_vec(),
+        };
+        let told: ListConfigResourcesResponse = world.ask(version, &request);
+        let resources = told.config_resources.into_iter();
+        let names: Vec<String> = resources.map(|one| one.resource_name).collect();
+        (told.error_code, names.join(" "))
+    };
+    assert_eq!(names(1, &[]), (0, "1 t".to_owned()));
+    assert_eq!(names(1, &[2]), (0, "t".to_owned()));
+    assert_eq!(names(1, &[16, 32]), (0, String::new()));
+    assert_eq!(names(1, &[3]), (35, String::new()));
+    assert_eq!(names(0, &[]), (0, String::new()));
 }
 
 #[test]
