@@ -1,6 +1,6 @@
 #!/bin/bash
 # Debian's amqp-tools (rabbitmq-c): amqp-tools.sh HOST PORT
-. "$(dirname "$0")/fetch.sh"
+. "$(dirname "$0")/../../fetch.sh"
 command -v amqp-publish >/dev/null || { echo "amqp-tools is not installed"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 passed=0 failed=0 skipped=0
 at=(--server="$HOST" --port="$PORT")

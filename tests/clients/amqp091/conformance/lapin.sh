@@ -1,6 +1,6 @@
 #!/bin/bash
 # lapin's integration tests, from crates.io: lapin.sh HOST PORT
-. "$(dirname "$0")/fetch.sh"
+. "$(dirname "$0")/../../fetch.sh"
 version=4.12.3 source=$WORK/lapin-4.12.3 log=$WORK/lapin.log
 if [ ! -d "$source" ]; then
   # Our own lapin suite locks the same version: cargo fetches and unpacks it.
