@@ -31,7 +31,7 @@ mod work;
 
 use std::collections::BTreeMap;
 
-use polybus_model::{Event, GroupReply, Millis, Name, PartitionName};
+use polybus_model::{Event, GroupReply, LogId, Millis, Name, PartitionName};
 use rustc_hash::FxHashMap;
 
 use crate::turn::Turn;
@@ -52,6 +52,9 @@ const BLANK_KEEP_MS: Millis = 10 * 60_000;
 
 /// Answers on their way.
 type Told = Vec<(Waiter, GroupReply)>;
+
+/// The namespace's logs by their names: which one it is, and how many partitions it has.
+type Logs<'a> = dyn Fn(&Name) -> Option<(LogId, u32)> + 'a;
 
 /// The groups of all namespaces.
 #[derive(Debug, Default)]

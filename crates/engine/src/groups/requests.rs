@@ -8,7 +8,7 @@ use polybus_model::{
 use super::member::{Waiter, weight_of_join};
 use super::offset::{Offset, weight};
 use super::work::{Assigned, Sync};
-use super::{GroupOptions, Groups, Phase, record, tell};
+use super::{GroupOptions, Groups, Logs, Phase, record, tell};
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Store};
 
@@ -26,8 +26,7 @@ struct Asking<'a, 't, S> {
     slot: u32,
     /// and name.
     namespace: &'a Name,
-    /// How many partitions a log has.
-    partitions: &'a dyn Fn(&Name) -> Option<u32>,
+    logs: &'a Logs<'a>,
     waiter: Waiter,
     turn: &'a mut Turn<'t, S>,
 }
@@ -73,16 +72,16 @@ impl Engine {
         };
         let logs = &self.logs.all;
         let ids = self.namespaces.get(asker.namespace).map(|one| &one.logs);
-        let partitions = |log: &Name| {
+        let logs = |log: &Name| {
             let log = logs.get(ids?.get(log.as_str())?)?;
-            Some(log.partitions.len() as u32)
+            Some((log.id, log.partitions.len() as u32))
         };
         let mut asking = Asking {
             groups: &mut self.groups,
             options: &self.options.groups,
             slot: asker.namespace,
             namespace: &namespace,
-            partitions: &partitions,
+            logs: &logs,
             waiter,
             turn,
         };
@@ -273,10 +272,10 @@ impl<S: Store> Asking<'_, '_, S> {
             None if beat.standing == Standing::Joins => self.create(&beat.group)?,
             None => return Err(GroupError::UnknownMember),
         };
-        let partitions = self.partitions;
+        let logs = self.logs;
         self.act(number, |group, round| match group.phase {
             Phase::Empty | Phase::Shared => group.with_shared(round, |shared, number, round| {
-                shared.beat(beat, number, partitions, round)
+                shared.beat(beat, number, logs, round)
             }),
             // Its members share the work out themselves.
             _ => Err(GroupError::NotFound),
@@ -315,14 +314,14 @@ impl<S: Store> Asking<'_, '_, S> {
             None if who.generation.is_none() => self.create(&who.group)?,
             None => return Err(GroupError::OldGeneration),
         };
-        let (now, namespace, partitions) = (self.turn.now, self.namespace, self.partitions);
+        let (now, namespace, logs) = (self.turn.now, self.namespace, self.logs);
         let mut record = Vec::new();
         let results = self.act(number, |group, round| {
             group.admit_commit(who, round)?;
             let (mut results, mut written) = (Vec::new(), Vec::new());
             for one in offsets {
-                let has = partitions(&one.partition.log);
-                if has.is_none_or(|count| one.partition.partition >= count) {
+                let has = logs(&one.partition.log);
+                if has.is_none_or(|(_, count)| one.partition.partition >= count) {
                     results.push(Err(GroupError::UnknownPartition));
                     continue;
                 }

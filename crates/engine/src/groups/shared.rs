@@ -14,10 +14,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polybus_model::{
-    Beat, BeatAnswer, GroupError, GroupState, Millis, Name, PartitionName, SharedMemberSummary,
-    SharedSummary, Standing,
+    Beat, BeatAnswer, GroupError, GroupState, LogId, Millis, Name, PartitionName,
+    SharedMemberSummary, SharedSummary, Standing,
 };
 
+use super::Logs;
 use super::assignors::{Assignor, Shares, Work};
 use super::group::Round;
 use super::timers::{Of, Timer};
@@ -74,6 +75,7 @@ pub(super) struct Shared {
     readers: BTreeMap<Name, usize>,
     /// Those of them that exist, and their partitions, as they were last looked at.
     logs: BTreeMap<Name, u32>,
+    ids_of_logs: BTreeMap<Name, LogId>,
     /// About how much memory members take.
     members_weight: usize,
 }
@@ -136,7 +138,7 @@ impl Shared {
         &mut self,
         beat: &Beat,
         number: u64,
-        partitions: &dyn Fn(&Name) -> Option<u32>,
+        logs: &Logs<'_>,
         round: &mut Round<'_>,
     ) -> Result<BeatAnswer, GroupError> {
         let assignor = check(beat)?;
@@ -164,7 +166,7 @@ impl Shared {
         self.count(at, false);
         self.hear(at, beat, assignor);
         self.count(at, true);
-        self.look_at_logs(partitions);
+        self.look_at_logs(logs);
         if std::mem::take(&mut self.changed) {
             self.epoch = self.epoch.saturating_add(1);
         }
@@ -299,15 +301,27 @@ impl Shared {
         self.changed |= changed;
     }
 
-    /// Logs may have come, gone, or grown.
-    fn look_at_logs(&mut self, partitions: &dyn Fn(&Name) -> Option<u32>) {
-        let logs: BTreeMap<Name, u32> = self
+    /// Logs may have come, gone, or grown. One that was made anew is gone until the next look: members give back what they have
+    /// of the old one before they are given the new one.
+    fn look_at_logs(&mut self, logs: &Logs<'_>) {
+        let found: Vec<_> = self
             .readers
             .keys()
-            .filter_map(|log| Some((log.clone(), partitions(log)?)))
+            .filter_map(|name| Some((name.clone(), logs(name)?)))
             .collect();
-        if logs != self.logs {
-            self.logs = logs;
+        let is_as_it_was =
+            |name: &Name, id: LogId| self.ids_of_logs.get(name).is_none_or(|old| *old == id);
+        let there = found
+            .iter()
+            .filter(|(name, (id, _))| is_as_it_was(name, *id))
+            .map(|(name, (_, partitions))| (name.clone(), *partitions))
+            .collect();
+        self.ids_of_logs = found
+            .into_iter()
+            .map(|(name, (id, _))| (name, id))
+            .collect();
+        if self.logs != there {
+            self.logs = there;
             self.changed = true;
         }
     }

@@ -97,6 +97,23 @@ fn what_one_gives_back_another_takes() {
 }
 
 #[test]
+fn a_log_made_anew_is_given_back_and_handed_out_again() {
+    let mut club = Club::new();
+    let one = beat(&mut club, joins("a")).unwrap().epoch.unwrap();
+    club.ask_of_log(LogRequest::Delete { name: name("l") });
+    club.declare("l", 8);
+    let answer = beat(&mut club, works("a", one, None)).unwrap();
+    assert_eq!((answer.epoch, answer.assignment), (Some(one), Some(vec![])));
+    let answer = beat(&mut club, works("a", one, Some(&[]))).unwrap();
+    assert_eq!(answer.assignment, Some(l(0..8)));
+    let last = answer.epoch.unwrap();
+    assert!(last > one);
+    let answer = beat(&mut club, works("a", last, Some(&l(0..8)))).unwrap();
+    assert_eq!((answer.epoch, answer.assignment), (Some(last), None));
+    assert_eq!(look(&mut club).unwrap().state, GroupState::Stable);
+}
+
+#[test]
 fn who_does_not_give_back_is_out() {
     let mut club = Club::new();
     let one = beat(&mut club, joins("a")).unwrap().epoch.unwrap();
