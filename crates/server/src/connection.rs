@@ -220,12 +220,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
 
     /// Reads once, if there is room for what comes of it. True if there was something.
     fn read(&mut self, context: &mut Context<'_>, now: Millis) -> io::Result<bool> {
-        let session = &mut self.session;
         let may_read = !self.flags.is_eof
             && !self.flags.has_unparsed
-            && !session.is_waiting()
-            && !session.is_done()
-            && session.outbound().len() < OUTBOUND_BYTES_MAX;
+            && !self.session.is_waiting()
+            && !self.session.is_done()
+            && self.has_room();
+        let session = &mut self.session;
         if !may_read {
             return Ok(false);
         }
@@ -250,11 +250,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         }
     }
 
+    /// Whether there is room for what comes of more input.
+    fn has_room(&mut self) -> bool {
+        self.session.outbound().len() < OUTBOUND_BYTES_MAX
+    }
+
     /// Session and broker talk until both are quiet. True if something that had been read before was parsed.
     fn converse(&mut self, now: Millis) -> bool {
         let mut has_parsed = false;
         loop {
-            if self.flags.has_unparsed && !self.session.is_waiting() {
+            // A peer that does not read its answers is not asked for more: nor is what it sent ahead.
+            if self.flags.has_unparsed && !self.session.is_waiting() && self.has_room() {
                 self.flags.has_unparsed = false;
                 has_parsed = true;
                 if !self.session.is_done() {
@@ -270,7 +276,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             }
             if self.batch.requests.is_empty() {
                 // What stands before the end of the input counts; so the end is told last.
-                if self.flags.is_eof && !self.flags.eof_told && !self.session.is_waiting() {
+                let is_all_heard = !self.flags.has_unparsed && !self.session.is_waiting();
+                if self.flags.is_eof && !self.flags.eof_told && is_all_heard {
                     self.flags.eof_told = true;
                     self.session.handle_eof(now);
                     continue;
