@@ -77,7 +77,7 @@ impl Settings {
             first_request_bytes_max: 64 << 10,
             fetch_bytes_max: 55 << 20,
             pending_max: 256,
-            pending_bytes_max: 32 << 20,
+            pending_bytes_max: 64 << 20,
             fetch_sessions_max: 16,
             fetch_session_partitions_max: 10_000,
             handshake_timeout_ms: 10_000,
