@@ -11,7 +11,7 @@ for protocol in "$here"/*/run.sh; do
   done
   [ $# != 0 ] && [ ${#languages[@]} = 0 ] && continue
   echo "== $(basename "$folder")"
-  output=$("$protocol" "${languages[@]+"${languages[@]}"}" | tee /dev/stderr | tail -1)
+  output=$("$protocol" "${languages[@]+"${languages[@]}"}" | tee >(cat >&2) | tail -1)
   if read -r p f s < <(sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p' <<<"$output"); then
     passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
   else
