@@ -3,65 +3,23 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod power;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use bytes::Bytes;
-use polybus_broker::{Broker, Connection, Options, Steps};
+use polybus_broker::{Broker, Connection, Steps};
 use polybus_journal::{CrashMode, MemoryIo};
 use polybus_model::{
-    Append, Batch, Event, Lane, LogReply, LogRequest, LogSettings, Name, NewRun, Origin,
-    PartitionName, Read, ReadRequest, Request, RunContent, Slice, TransactionalProducer,
-    Transactor, Writer,
+    Append, Batch, Event, Lane, LogReply, LogRequest, LogSettings, NewRun, Origin, Read,
+    ReadRequest, Request, RunContent, Slice, TransactionalProducer, Transactor, Writer,
 };
-use polybus_session::Peer;
+
+use power::{Dice, name, open, partition};
 
 const PARTITIONS: u32 = 2;
 const ROUNDS: u64 = 5;
 const TRANSACTIONS: u64 = 8;
-
-/// Numbers without pattern (splitmix64).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let a = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let b = (a ^ (a >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (b ^ (b >> 31)) % below
-    }
-}
-
-fn name(text: &str) -> Name {
-    Name::new(text).unwrap()
-}
-
-fn partition(partition: u32) -> PartitionName {
-    PartitionName {
-        log: name("l"),
-        partition,
-    }
-}
-
-fn open(disk: &MemoryIo) -> (Broker, Steps, Connection) {
-    let options = Options {
-        first_user: None,
-        segment_bytes: 16 << 10,
-        resident_bytes_max: 16 << 10,
-        ..Options::new("simulated")
-    };
-    let (broker, steps) = Broker::open_stepwise(options, Arc::new(disk.clone()), 1).unwrap();
-    let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let peer = Peer {
-        remote: nowhere,
-        local: nowhere,
-        tls: false,
-        certificate_name: None,
-    };
-    let mut connection = broker.connect("test", &peer).unwrap();
-    steps.enter(&mut connection, &name("/")).unwrap();
-    (broker, steps, connection)
-}
 
 /// What a transaction wrote: its number, and how many runs.
 type Wrote = (u64, u64);

@@ -151,6 +151,27 @@ struct Running {
     desks: BTreeMap<usize, Connection>,
 }
 
+impl Running {
+    /// A session of its own, in the namespace that there is.
+    fn connect(&self, protocol: &'static str) -> Result<Connection, Violation> {
+        let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let peer = Peer {
+            remote: nowhere,
+            local: nowhere,
+            tls: false,
+            certificate_name: None,
+        };
+        let mut connection = self
+            .broker
+            .connect(protocol, &peer)
+            .map_err(|error| healthy::failed("connecting", &error.to_string()))?;
+        self.steps
+            .enter(&mut connection, &name("/"))
+            .map_err(|error| healthy::failed("entering", &error.to_string()))?;
+        Ok(connection)
+    }
+}
+
 /// A run.
 struct Simulation {
     plan: Plan,
@@ -279,21 +300,7 @@ impl Simulation {
     }
 
     fn connect(&mut self, running: &mut Running) -> Result<Client, Violation> {
-        let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let peer = Peer {
-            remote: nowhere,
-            local: nowhere,
-            tls: false,
-            certificate_name: None,
-        };
-        let mut connection = running
-            .broker
-            .connect("simulation", &peer)
-            .map_err(|error| healthy::failed("connecting", &error.to_string()))?;
-        running
-            .steps
-            .enter(&mut connection, &name("/"))
-            .map_err(|error| healthy::failed("entering", &error.to_string()))?;
+        let connection = running.connect("simulation")?;
         let client = Client::new(connection, &mut self.random);
         self.ledger.session_came(client.id);
         Ok(client)

@@ -1,13 +1,11 @@
 //! The steps of the clients of logs, and what is looked at after a restart.
 
-use polybus_broker::{Clock as _, Connection};
+use polybus_broker::Clock as _;
 use polybus_model::{Batch, Event, Lane, Request};
-use polybus_session::Peer;
 
 use super::{Fault, Running, Simulation};
 use crate::invariants::{healthy, log_answers, log_dense, log_kept};
 use crate::logs::{ACTORS, AUDITOR, LogWorld, tamper_requests};
-use crate::shape::name;
 use crate::trace::{ShownLogEvent, ShownRequest};
 use crate::violation::{Verdict, Violation};
 
@@ -58,7 +56,7 @@ impl Simulation {
         }
         self.begin();
         if !running.desks.contains_key(&actor) {
-            let desk = self.log_connection(running)?;
+            let desk = running.connect("logs")?;
             running.desks.insert(actor, desk);
         }
         for request in &requests {
@@ -72,25 +70,6 @@ impl Simulation {
             desk.submit(&mut Batch { requests });
         }
         self.collect(running)
-    }
-
-    fn log_connection(&self, running: &Running) -> Result<Connection, Violation> {
-        let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let peer = Peer {
-            remote: nowhere,
-            local: nowhere,
-            tls: false,
-            certificate_name: None,
-        };
-        let mut connection = running
-            .broker
-            .connect("logs", &peer)
-            .map_err(|error| healthy::failed("connecting", &error.to_string()))?;
-        running
-            .steps
-            .enter(&mut connection, &name("/"))
-            .map_err(|error| healthy::failed("entering", &error.to_string()))?;
-        Ok(connection)
     }
 
     /// Takes what clients of logs were told, and holds it against what they know.

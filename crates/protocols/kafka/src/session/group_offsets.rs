@@ -23,13 +23,13 @@ use crate::codec::messages::offset_fetch::{
 use crate::error::{Code, of_group};
 
 /// What became of the partitions of a request: the code of those that were asked for, in order.
-struct Codes {
+pub(super) struct Codes {
     each: std::vec::IntoIter<Code>,
     whole: Option<Code>,
 }
 
 impl Codes {
-    fn new(result: Result<Vec<Result<(), GroupError>>, GroupError>) -> Self {
+    pub(super) fn new(result: Result<Vec<Result<(), GroupError>>, GroupError>) -> Self {
         let (each, whole) = match result {
             Ok(each) => (each, None),
             Err(error) => (Vec::new(), Some(of_group(&error))),
@@ -44,13 +44,49 @@ impl Codes {
     }
 
     /// The code of the next partition; `refused` was not asked for at all.
-    fn next(&mut self, refused: Option<Code>) -> i16 {
+    pub(super) fn next(&mut self, refused: Option<Code>) -> i16 {
         let code = refused
             .or(self.whole)
             .or_else(|| self.each.next())
             .unwrap_or(Code::UNKNOWN);
         code.0
     }
+}
+
+/// An offset as a client says it.
+pub(super) struct Said {
+    pub(super) partition: i32,
+    pub(super) offset: i64,
+    pub(super) epoch: i32,
+    pub(super) metadata: Option<String>,
+}
+
+/// Topics with their partitions, and of each whether its offset is one that can be asked for.
+pub(super) type Sorted = Vec<(String, Vec<(i32, bool)>)>;
+
+/// Sorts out which offsets can be asked for.
+pub(super) fn sort_out<S>(said: impl Iterator<Item = (String, S)>) -> (Sorted, Vec<GroupOffset>)
+where
+    S: Iterator<Item = Said>,
+{
+    let mut offsets = Vec::new();
+    let mut sort = |(name, partitions): (String, S)| {
+        let partitions = partitions.map(|one| {
+            let offset = partition(&name, one.partition).zip(u64::try_from(one.offset).ok());
+            let is_asked = offset.is_some();
+            offsets.extend(offset.map(|(partition, offset)| GroupOffset {
+                partition,
+                offset,
+                epoch: u32::try_from(one.epoch).ok(),
+                metadata: one.metadata.unwrap_or_default(),
+            }));
+            (one.partition, is_asked)
+        });
+        let partitions = partitions.collect();
+        (name, partitions)
+    };
+    let topics = said.map(&mut sort).collect();
+    (topics, offsets)
 }
 
 /// Remembers offsets.
@@ -61,25 +97,15 @@ pub(super) fn commit(_core: &mut Core, request: OffsetCommitRequest, _version: i
         request.member_id,
         request.group_instance_id,
     );
-    let mut offsets = Vec::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for one in topic.partitions {
-            let offset = partition(&topic.name, one.partition_index)
-                .zip(u64::try_from(one.committed_offset).ok());
-            partitions.push((one.partition_index, offset.is_some()));
-            if let Some((partition, offset)) = offset {
-                offsets.push(GroupOffset {
-                    partition,
-                    offset,
-                    epoch: u32::try_from(one.committed_leader_epoch).ok(),
-                    metadata: one.committed_metadata.unwrap_or_default(),
-                });
-            }
-        }
-        topics.push((topic.name, partitions));
-    }
+    let (topics, offsets) = sort_out(request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|one| Said {
+            partition: one.partition_index,
+            offset: one.committed_offset,
+            epoch: one.committed_leader_epoch,
+            metadata: one.committed_metadata,
+        });
+        (topic.name, partitions)
+    }));
     let ask = GroupRequest::Commit {
         membership,
         offsets,

@@ -3,11 +3,12 @@
 //! Newer clients leave it to the broker to add what they write to: then the session asks for that in the same breath.
 
 use polybus_model::{
-    GroupError, GroupOffset, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Millis,
+    GroupError, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Millis,
     TransactionState as State, TransactionSummary, Transactor,
 };
 
 use super::core::{Core, partition, wire_index, wire_offset};
+use super::group_offsets::{Codes, Said, Sorted, sort_out};
 use super::groups::membership;
 use super::pending::{Answer, Ask, Step};
 use crate::codec::messages::add_offsets_to_txn::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
@@ -26,7 +27,7 @@ use crate::codec::messages::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
     TxnOffsetCommitResponseTopic,
 };
-use crate::error::{Code, of_group, of_log};
+use crate::error::{Code, of_log};
 use crate::mapping::wire_time;
 
 /// From this version on an end gives the producer its next epoch.
@@ -166,25 +167,15 @@ pub(super) fn commit_offsets(
     request: TxnOffsetCommitRequest,
     version: i16,
 ) -> Step {
-    let mut offsets = Vec::new();
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for one in topic.partitions {
-            let offset = partition(&topic.name, one.partition_index)
-                .zip(u64::try_from(one.committed_offset).ok());
-            partitions.push((one.partition_index, offset.is_some()));
-            if let Some((partition, offset)) = offset {
-                offsets.push(GroupOffset {
-                    partition,
-                    offset,
-                    epoch: u32::try_from(one.committed_leader_epoch).ok(),
-                    metadata: one.committed_metadata.unwrap_or_default(),
-                });
-            }
-        }
-        topics.push((topic.name, partitions));
-    }
+    let (topics, offsets) = sort_out(request.topics.into_iter().map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|one| Said {
+            partition: one.partition_index,
+            offset: one.committed_offset,
+            epoch: one.committed_leader_epoch,
+            metadata: one.committed_metadata,
+        });
+        (topic.name, partitions)
+    }));
     let name = request.transactional_id;
     let Some(transactor) = transactor(name, request.producer_id, request.producer_epoch) else {
         return kept(topics, Err(GroupError::UnknownProducer));
@@ -216,22 +207,8 @@ pub(super) fn commit_offsets(
     )
 }
 
-type Kept = Result<Vec<Result<(), GroupError>>, GroupError>;
-
-fn kept(topics: Vec<(String, Vec<(i32, bool)>)>, result: Kept) -> Step {
-    let (whole, each) = match result {
-        Ok(each) => (None, each),
-        Err(error) => (Some(of_group(&error)), Vec::new()),
-    };
-    let mut each = each.into_iter();
-    let mut code = |is_asked: bool| {
-        let code = whole.or_else(|| (!is_asked).then_some(Code::UNKNOWN_TOPIC_OR_PARTITION));
-        code.unwrap_or_else(|| match each.next() {
-            Some(Ok(())) => Code::NONE,
-            Some(Err(error)) => of_group(&error),
-            None => Code::UNKNOWN,
-        })
-    };
+fn kept(topics: Sorted, result: Result<Vec<Result<(), GroupError>>, GroupError>) -> Step {
+    let mut codes = Codes::new(result);
     let topics = topics
         .into_iter()
         .map(|(name, partitions)| TxnOffsetCommitResponseTopic {
@@ -241,7 +218,8 @@ fn kept(topics: Vec<(String, Vec<(i32, bool)>)>, result: Kept) -> Step {
                 .map(
                     |(partition_index, is_asked)| TxnOffsetCommitResponsePartition {
                         partition_index,
-                        error_code: code(is_asked).0,
+                        error_code: codes
+                            .next((!is_asked).then_some(Code::UNKNOWN_TOPIC_OR_PARTITION)),
                     },
                 )
                 .collect(),
