@@ -10,7 +10,9 @@ use polybus_model::{
 };
 use polybus_session::{Peer, PeerSummary};
 
-use crate::access::{Patterns, Permissions, refuse_forbidden, refuse_parts};
+use crate::access::{
+    Patterns, Permissions, live_refused, refuse_forbidden, refuse_live, refuse_parts,
+};
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
 
@@ -72,6 +74,9 @@ impl Connection {
         self.refresh_permissions();
         if let Some(open) = &self.open {
             refuse_forbidden(batch, &open.permissions, &open.name);
+            for event in refuse_live(batch, &open.permissions, &open.name) {
+                self.entry.mailbox.push(event);
+            }
             for (_, request) in &mut batch.requests {
                 if let Request::Log { request, .. } = request {
                     let logs = || self.broker.shard.look().engine.log_names(&open.name);
@@ -293,6 +298,10 @@ fn refuse_publishes(batch: &mut Batch, namespace: &Name, mailbox: &Mailbox) {
                     });
                     return false;
                 }
+            }
+            Request::PublishLive(block) => {
+                mailbox.push(live_refused(block, *error()));
+                return false;
             }
             Request::Transaction(transaction) if !transaction.publishes.is_empty() => {
                 *request = Request::Refused {

@@ -239,6 +239,20 @@ impl Engine {
                 self.log_request(asker, number, *request, turn);
                 Ok(Answer::Silent)
             }
+            Request::PublishLive(block) => {
+                let items = (0..).take(block.items().len()).collect();
+                turn.tell(asker.id, Event::Unheard { block, items });
+                Ok(Answer::Silent)
+            }
+            Request::SubscribeLive(subscribe) => {
+                let kind = Kind::Unsupported("live subscribers are not there yet");
+                let error = self.failure(kind, Resource::Topic, &subscribe.topic, asker.namespace);
+                let subscriber = subscribe.subscriber;
+                let error = Box::new(error);
+                turn.tell(asker.id, Event::LiveNotSubscribed { subscriber, error });
+                Ok(Answer::Silent)
+            }
+            Request::UnsubscribeLive { .. } => Ok(Answer::Silent),
             Request::Group { number, request } => {
                 self.handle_group(asker, number, *request, turn);
                 Ok(Answer::Silent)

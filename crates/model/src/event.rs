@@ -1,6 +1,8 @@
 //! What the broker tells a session.
 
-use crate::{Error, GroupReply, Lane, LeaseId, LogReply, Message, Name, SubscriberId};
+use std::sync::Arc;
+
+use crate::{Error, GroupReply, Lane, LeaseId, LiveBlock, LogReply, Message, Name, SubscriberId};
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
 const _: () = assert!(size_of::<Event>() <= 64 && size_of::<Delivery>() <= 48);
@@ -62,7 +64,51 @@ pub enum Event {
         /// What it came to.
         reply: Box<GroupReply>,
     },
-    /// The subscription was ended by the broker (its queue is gone).
+    /// Messages for live subscribers of the session: which of the block's go to which. Hot.
+    Live {
+        /// The messages.
+        block: Arc<LiveBlock>,
+        /// The number of a message in the block and whom it is for, in the order of the messages.
+        targets: Vec<(u32, SubscriberId)>,
+        /// What they are together, in bytes.
+        bytes: usize,
+    },
+    /// A message for a live subscriber that did not come in a block.
+    LiveMessage {
+        /// The subscriber.
+        subscriber: SubscriberId,
+        /// The message.
+        message: Message,
+    },
+    /// Nobody took these messages of a block of the session's own, which wanted that to be told.
+    Unheard {
+        /// The block.
+        block: Arc<LiveBlock>,
+        /// Which of its messages.
+        items: Vec<u32>,
+    },
+    /// These messages of a block of the session's own went nowhere: it may not publish them, or cannot now.
+    LiveRefused {
+        /// The block.
+        block: Arc<LiveBlock>,
+        /// Which of its messages.
+        items: Vec<u32>,
+        /// Why.
+        error: Box<Error>,
+    },
+    /// A live subscription was not made.
+    LiveNotSubscribed {
+        /// Which.
+        subscriber: SubscriberId,
+        /// Why.
+        error: Box<Error>,
+    },
+    /// The session is to end: its live subscribers get more than its peer reads. Nothing more is delivered to them.
+    TooSlow {
+        /// Bytes that waited for it.
+        pending: usize,
+    },
+    /// The subscription was ended by the broker: its queue or topic is gone, or it had as many messages as it was to get.
     SubscriptionEnded {
         /// The lane.
         lane: Lane,

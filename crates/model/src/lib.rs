@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod group;
 mod joined;
+mod live;
 mod log;
 mod message;
 mod name;
@@ -23,6 +24,7 @@ pub use group::{
     GroupSummary, Join, Joined, Leaver, MemberSummary, Membership, SharedMemberSummary,
     SharedSummary, Standing,
 };
+pub use live::{FilterWord, LiveBlock, LiveFilter, LiveItem, LiveProperties, SubscribeLive};
 pub use log::{
     Append, AppendedRun, Ends, FoundOffset, LogError, LogId, LogReply, LogRequest, LogSettings,
     LogSummary, NewRun, PartitionName, Place, Read, ReadRequest, Run, RunContent, Slice,

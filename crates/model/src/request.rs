@@ -1,12 +1,13 @@
 //! What a session asks of the broker.
 
 use std::fmt;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::{
-    Binding, Error, GroupRequest, Lane, LeaseId, LogRequest, Message, Millis, Name, QueueSettings,
-    SubscriberId, Table, TopicSettings,
+    Binding, Error, GroupRequest, Lane, LeaseId, LiveBlock, LogRequest, Message, Millis, Name,
+    QueueSettings, SubscribeLive, SubscriberId, Table, TopicSettings,
 };
 
 /// All that one read held: requests in order, each on its lane. A request that fails stops its lane: the lane's later
@@ -25,6 +26,18 @@ pub enum Request {
     Publish(Publish),
     /// Settle leases. Hot; no reply.
     Settle(Settle),
+    /// Publish what a read held for live subscribers (and for whatever else its topic leads to). Hot; no reply, and it never
+    /// fails its lane.
+    PublishLive(Arc<LiveBlock>),
+    /// Listen to a topic. No reply; [`crate::Event::LiveNotSubscribed`] if it fails, which does not stop its lane.
+    SubscribeLive(Box<SubscribeLive>),
+    /// Listen no more (one that is not there is fine). No reply; what was on its way may still come.
+    UnsubscribeLive {
+        /// Which.
+        subscriber: SubscriberId,
+        /// Only once it has had so many messages, counted from its beginning; then [`crate::Event::SubscriptionEnded`] says so.
+        after: Option<u64>,
+    },
     /// Who the peer is. Answers; the session must be open to nothing else before it succeeded.
     Authenticate(Credentials),
     /// Enter a namespace. Answers.
@@ -134,6 +147,9 @@ impl Request {
         match self {
             Self::Publish(_)
             | Self::Settle(_)
+            | Self::PublishLive(_)
+            | Self::SubscribeLive(_)
+            | Self::UnsubscribeLive { .. }
             | Self::Drained { .. }
             | Self::Log { .. }
             | Self::Group { .. } => false,

@@ -17,7 +17,7 @@ pub(crate) use catalog::{Catalog, Change, User};
 pub(crate) use logs::refuse_parts;
 pub(crate) use passwords::Passwords;
 pub(crate) use permissions::{Patterns, Permissions};
-pub(crate) use rules::refuse_forbidden;
+pub(crate) use rules::{live_refused, refuse_forbidden, refuse_live};
 
 /// What a request needs of a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

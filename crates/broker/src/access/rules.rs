@@ -2,7 +2,11 @@
 //! "How permissions work"). A request that is not allowed is replaced by its refusal, which the engine then reports in
 //! the order of the batch.
 
-use polybus_model::{Batch, Destination, Error, Kind, Name, Publish, Request, Resource};
+use std::sync::Arc;
+
+use polybus_model::{
+    Batch, Destination, Error, Event, Kind, LiveBlock, Name, Publish, Request, Resource,
+};
 
 use super::{Action, Permissions, groups};
 
@@ -24,6 +28,51 @@ pub(crate) fn refuse_forbidden(batch: &mut Batch, permissions: &Permissions, nam
                 error: Box::new(error),
             };
         }
+    }
+}
+
+/// Takes out the live requests that the session may not make, and gives what it is to be told of them.
+pub(crate) fn refuse_live(
+    batch: &mut Batch,
+    permissions: &Permissions,
+    namespace: &Name,
+) -> Vec<Event> {
+    let mut told = Vec::new();
+    if permissions.allows_all() {
+        return told;
+    }
+    let gate = Gate {
+        permissions,
+        namespace,
+    };
+    batch.requests.retain(|(_, request)| {
+        let refusal = match request {
+            Request::PublishLive(block) => {
+                let refused = gate.topic(Action::Write, block.topic().as_str());
+                refused.err().map(|error| live_refused(block, error))
+            }
+            Request::SubscribeLive(subscribe) => {
+                let refused = gate.topic(Action::Read, subscribe.topic.as_str());
+                refused.err().map(|error| Event::LiveNotSubscribed {
+                    subscriber: subscribe.subscriber,
+                    error: Box::new(error),
+                })
+            }
+            _ => None,
+        };
+        let is_allowed = refusal.is_none();
+        told.extend(refusal);
+        is_allowed
+    });
+    told
+}
+
+/// Says that none of a block is published.
+pub(crate) fn live_refused(block: &Arc<LiveBlock>, error: Error) -> Event {
+    Event::LiveRefused {
+        block: Arc::clone(block),
+        items: (0..).take(block.items().len()).collect(),
+        error: Box::new(error),
     }
 }
 
@@ -89,6 +138,9 @@ impl Gate<'_> {
             | Request::Refused { .. }
             | Request::Log { .. }
             | Request::Group { .. }
+            | Request::PublishLive(_)
+            | Request::SubscribeLive(_)
+            | Request::UnsubscribeLive { .. }
             | Request::Drained { .. } => Ok(()),
         }
     }

@@ -398,7 +398,14 @@ impl Session for Connection {
                 self.fail_connection(&fault, now);
             }
             // It asks for none.
-            Event::Log { .. } | Event::Group { .. } => {}
+            Event::Log { .. }
+            | Event::Group { .. }
+            | Event::Live { .. }
+            | Event::LiveMessage { .. }
+            | Event::Unheard { .. }
+            | Event::LiveRefused { .. }
+            | Event::LiveNotSubscribed { .. }
+            | Event::TooSlow { .. } => {}
         }
         self.note_sent(staged_before, now);
     }

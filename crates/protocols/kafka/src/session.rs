@@ -277,7 +277,13 @@ impl Session for Connection {
             | Event::SubscriptionEnded { .. }
             | Event::ConsumerTimeout { .. }
             | Event::Blocked { .. }
-            | Event::Unblocked => {}
+            | Event::Unblocked
+            | Event::Live { .. }
+            | Event::LiveMessage { .. }
+            | Event::Unheard { .. }
+            | Event::LiveRefused { .. }
+            | Event::LiveNotSubscribed { .. }
+            | Event::TooSlow { .. } => {}
         }
     }
 

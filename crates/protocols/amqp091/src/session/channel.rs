@@ -230,6 +230,12 @@ impl Channel {
             | Event::Unblocked
             | Event::Log { .. }
             | Event::Group { .. }
+            | Event::Live { .. }
+            | Event::LiveMessage { .. }
+            | Event::Unheard { .. }
+            | Event::LiveRefused { .. }
+            | Event::LiveNotSubscribed { .. }
+            | Event::TooSlow { .. }
             | Event::Shutdown { .. } => {}
         }
     }
