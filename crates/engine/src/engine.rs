@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
 use crate::estate::Estates;
-use crate::groups::Groups;
+use crate::groups::{Groups, Windows};
 use crate::logs::Logs;
 use crate::namespace::Namespace;
 use crate::queue::Queue;
@@ -40,6 +40,8 @@ pub struct Engine {
     pub(crate) lanes: Slab<LaneState>,
     pub(crate) delayed: DelayedMessages,
     pub(crate) groups: Groups,
+    /// What groups lease of logs.
+    pub(crate) windows: Windows,
     /// What deleted queues have left.
     pub(crate) estates: Estates,
     /// Queues by their next deadline.
@@ -77,6 +79,7 @@ impl Engine {
             lanes: Slab::default(),
             delayed: DelayedMessages::default(),
             groups: Groups::default(),
+            windows: Windows::default(),
             estates: Estates::default(),
             timers: BTreeSet::new(),
             next_incarnation: 1,
@@ -337,6 +340,7 @@ impl Engine {
         }
         self.release_delayed(&mut turn);
         self.handle_group_timeouts(&mut turn);
+        self.handle_window_timeouts(&mut turn);
         self.abort_overdue(&mut turn);
         self.answer_overdue(&mut turn);
         self.sweep_logs(&mut turn);
@@ -352,6 +356,7 @@ impl Engine {
             queues,
             delayed,
             self.groups.deadline(),
+            self.windows.deadline(),
             self.logs.deadline(),
         ]
         .into_iter()
@@ -412,6 +417,7 @@ impl Engine {
         }
         self.work.touched = touched;
         self.delayed.journal_ended(&mut self.work.buffer, turn);
+        self.windows.journal(turn);
         self.mark_appended(turn);
     }
 

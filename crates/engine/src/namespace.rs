@@ -102,6 +102,7 @@ impl Engine {
         }
         self.delayed.drop_namespace(slot, turn.store);
         self.groups.drop_namespace(slot);
+        self.windows.drop_namespace(slot);
         self.logs.transactions.drop_namespace(slot);
         self.drop_estates(slot, turn);
         self.namespaces.remove(slot);

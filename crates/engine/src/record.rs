@@ -20,6 +20,9 @@
 //! | 33 offsets forgotten | namespace name, group text, partitions u32, each: log name, partition u32 |
 //! | 34 group changed | namespace name, group text, generation u32, flag u8 and, if 1, protocol type text, empty since option |
 //! | 35 group deleted | namespace name, group text |
+//! | 36 window opened, or closed | window u64, flag u8 and, if 1 (opened), namespace name, group text, log u64, partition u32, floor u64 |
+//! | 37 window settled | window u64, ranges u32, each: first u64, end u64 |
+//! | 38 window returned | window u64, spans u32, each: first u64, end u64, attempts u32, state u8 (0 ready, 1 waiting, 2 attempts used up, 3 rejected), if waiting due u64 |
 //!
 //! The message is written as in `record/message.rs`, settings and bindings as in `record/settings.rs`. A transient target
 //! is in the journal only to be out of memory: recovery passes it over.
@@ -68,6 +71,10 @@ pub(crate) mod kind {
     pub(crate) const OFFSETS_FORGOTTEN: u8 = 33;
     pub(crate) const GROUP_CHANGED: u8 = 34;
     pub(crate) const GROUP_DELETED: u8 = 35;
+    // Of groups that lease, see `groups/leased/record.rs`.
+    pub(crate) const WINDOW_OPENED: u8 = 36;
+    pub(crate) const WINDOW_SETTLED: u8 = 37;
+    pub(crate) const WINDOW_RETURNED: u8 = 38;
 }
 
 const VERSION: u8 = 1;

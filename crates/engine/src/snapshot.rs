@@ -106,6 +106,8 @@ impl Engine {
             }
             self.groups
                 .put_definitions(slot, &namespace.name, &mut buffer, &mut put);
+            self.windows
+                .put_definitions(slot, &namespace.name, &mut buffer, &mut put);
         }
         put(&[]);
     }

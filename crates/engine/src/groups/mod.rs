@@ -9,6 +9,7 @@
 //! beat       -> the broker decides who does what          (shared, assignors)
 //! deadlines  -> members that are not heard of, phases that take too long, groups and offsets nobody uses   (timers)
 //! snapshot + records -> RecoveredGroups -> groups without members                                  (recovery)
+//! lease      -> single records of a partition, each under a lease of its own                        (leased)
 //! ```
 //! What always holds: an answer that waits is given once, or its client is gone; every deadline is in `timers` once; the
 //! sum of the groups' weights is `weight`; a group that is in no snapshot and no record is one without offsets.
@@ -18,6 +19,8 @@ mod assignors;
 mod check;
 mod group;
 mod join;
+#[expect(dead_code, unused_imports, reason = "what leases by it is yet to come")]
+mod leased;
 mod member;
 mod offset;
 mod options;
@@ -37,6 +40,7 @@ use rustc_hash::FxHashMap;
 use crate::turn::Turn;
 use crate::{Engine, Store};
 use group::{Group, Phase, Round};
+pub(crate) use leased::Windows;
 use member::Waiter;
 pub(crate) use offset::Offset;
 pub use options::GroupOptions;
@@ -261,6 +265,15 @@ impl Engine {
                             group.ring(of, round);
                         });
                 }
+            }
+        }
+    }
+
+    /// Leases that broke off come back.
+    pub(crate) fn handle_window_timeouts(&mut self, turn: &mut Turn<'_, impl Store>) {
+        for _ in 0..TIMERS_PER_TURN {
+            if self.windows.tick(turn.now).is_none() {
+                break;
             }
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use polybus_model::{Millis, Name, PartitionName};
 
+use super::leased::RecoveredWindows;
 use super::offset::Offset;
 use super::record::{self, Past};
 use super::{BLANK_KEEP_MS, Groups};
@@ -22,13 +23,14 @@ struct Found {
 #[derive(Debug, Default)]
 pub(crate) struct RecoveredGroups {
     found: BTreeMap<(Name, String), Found>,
+    windows: RecoveredWindows,
 }
 
 impl RecoveredGroups {
     /// Applies a record; false if it is none of a group.
     pub(crate) fn apply(&mut self, kind: u8, from: &mut Bounded<'_>) -> Result<bool, Corrupt> {
         if !(kind::OFFSETS_COMMITTED..=kind::GROUP_DELETED).contains(&kind) {
-            return Ok(false);
+            return self.windows.apply(kind, from);
         }
         let at = (from.name()?, record::text(from)?);
         match kind {
@@ -61,6 +63,7 @@ impl RecoveredGroups {
     /// A namespace is gone, and its groups with it.
     pub(crate) fn drop_namespace(&mut self, name: &Name) {
         self.found.retain(|(namespace, _), _| namespace != name);
+        self.windows.drop_namespace(name);
     }
 
     /// Gives the groups to an engine. Those that had members have been without them since now: they could not join.
@@ -98,6 +101,7 @@ impl RecoveredGroups {
             timers.arm(&mut group.idle_armed, due, timer);
             engine.groups.account(number);
         }
+        self.windows.finish(engine);
     }
 }
 

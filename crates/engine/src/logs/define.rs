@@ -188,6 +188,7 @@ impl Engine {
     ) -> Option<LogSummary> {
         let log = self.drop_log(id, turn)?;
         self.forget_offsets_of(log.namespace, &log.name, turn);
+        self.windows.forget_log(log.id.0);
         if log.settings.durable {
             let buffer = &mut self.work.buffer;
             record::begin(buffer, kind::LOG_DELETED);
