@@ -223,7 +223,7 @@ impl Engine {
 
     /// Routes what is due.
     pub(crate) fn release_delayed(&mut self, turn: &mut Turn<'_, impl Store>) {
-        let mut slots = Vec::new();
+        let (mut slots, mut logs) = (Vec::new(), Vec::new());
         let mut found = Vec::new();
         for _ in 0..RELEASED_PER_TURN {
             let Some(((due, sequence), held)) = self.delayed.by_due.first_key_value() else {
@@ -244,16 +244,18 @@ impl Engine {
                 return;
             };
             slots.clear();
+            logs.clear();
             for topic in &held.topics {
-                self.route_released(&held, topic, message, &mut found);
-                let topic = topic.as_str().as_bytes();
-                self.log_published(held.namespace, topic, message, turn);
+                self.route_released(&held, topic, message, &mut found, &mut logs);
                 slots.extend(
                     found
                         .drain(..)
                         .filter(|slot| !slots.contains(slot))
                         .collect::<Vec<_>>(),
                 );
+            }
+            if !logs.is_empty() {
+                self.append_to_logs(&logs, message, turn);
             }
             self.enqueue(message, &slots, turn);
         }
@@ -265,6 +267,7 @@ impl Engine {
         topic: &Name,
         message: &Message,
         found: &mut Vec<u32>,
+        logs: &mut Vec<u64>,
     ) {
         found.clear();
         let mode = RouteMode {
@@ -274,10 +277,15 @@ impl Engine {
         let readers = &self.options.header_readers;
         if let Some(namespace) = self.namespaces.get_mut(held.namespace) {
             let topic = topic.as_str().as_bytes();
+            let router = &mut namespace.router;
             // A topic that is gone takes its messages with it.
-            let _ = namespace
-                .router
-                .route(topic, message, &held.more_keys, mode, readers, found);
+            let routed = router.route(topic, message, &held.more_keys, mode, readers, found);
+            if routed.is_ok_and(|routed| routed.logged) {
+                let reached = router.logs_reached().iter();
+                let new = reached.filter(|log| !logs.contains(log)).copied();
+                let new: Vec<u64> = new.collect();
+                logs.extend(new);
+            }
         }
     }
 }

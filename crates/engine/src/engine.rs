@@ -206,8 +206,8 @@ impl Engine {
             Request::DeleteTopic { name, if_unused } => {
                 self.delete_topic(asker, &name, if_unused, turn)
             }
-            Request::Bind(binding) => self.bind(asker, &binding, turn),
-            Request::Unbind(binding) => self.unbind(asker, &binding, turn),
+            Request::Bind(binding) => self.bind(asker, *binding, turn),
+            Request::Unbind(binding) => self.unbind(asker, *binding, turn),
             Request::DeclareQueue { name, settings } => {
                 self.declare_queue(asker, &name, settings.map(|settings| *settings), turn)
             }

@@ -65,14 +65,16 @@ impl Engine {
                 )
                 .ok()
         });
-        if routed.is_some() {
+        if let Some(routed) = routed {
             if let Some(deaths) = message.deaths() {
                 slots.retain(|slot| {
                     let queue = self.queues.get(*slot);
                     queue.is_some_and(|queue| !is_cycle(deaths, &queue.name))
                 });
             }
-            self.log_published(namespace, message.topic(), message, turn);
+            if routed.logged {
+                self.append_routed(namespace, message, turn);
+            }
             self.enqueue(message, &slots, turn);
         }
         self.work.slots = slots;

@@ -4,7 +4,6 @@ use polybus_model::{Error, Kind, Millis, Name, Resource, TopicKind, TopicSetting
 
 use crate::record::{self, codec::Put, kind};
 use crate::routing::Router;
-use crate::routing::hash::{KeyedMap, keyed};
 use crate::turn::{Turn, fail};
 use crate::{Effects, Engine, Store};
 
@@ -28,8 +27,6 @@ pub(crate) struct Namespace {
     pub(crate) router: Router,
     pub(crate) topic_count: usize,
     pub(crate) binding_count: usize,
-    /// The ids of its logs.
-    pub(crate) logs: KeyedMap<Name, u64>,
 }
 
 impl Engine {
@@ -151,7 +148,6 @@ impl Engine {
             router,
             topic_count: PREDECLARED.len(),
             binding_count: 0,
-            logs: KeyedMap::with_hasher(keyed(self.options.seed)),
         })
     }
 

@@ -1,4 +1,4 @@
-//! From a publish to the queues: one lookup, one record for all durable targets, one entry in each.
+//! From a publish to the queues: one lookup, one record for all durable targets, one entry in each. (To logs: `logs/publish`.)
 
 use polybus_model::{
     DeathReason, Error, Event, Kind, Message, Name, Overflow, Publish, Reserved, Resource,
@@ -8,7 +8,6 @@ use polybus_model::{
 use crate::Engine;
 use crate::Store;
 use crate::deliver::Offer;
-use crate::logs::publish::Logged;
 use crate::queue::entry::{DURABLE, Entry, NEVER};
 use crate::record::{self, Stand, Target, kind};
 use crate::routing::{RouteError, RouteMode};
@@ -17,7 +16,7 @@ use crate::turn::{Asker, Confirm, Planned, Turn};
 /// What became of a message.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Placed {
-    /// A full queue refused it.
+    /// A full queue refused it, or a log that does not take it.
     pub(crate) refused: bool,
     /// Something of it was journaled.
     pub(crate) journaled: bool,
@@ -55,17 +54,14 @@ impl Engine {
             }
         };
         let mut placed = Placed::default();
-        let mut logged = Logged::NoLog;
+        if routed.logged {
+            placed = self.append_routed(asker.namespace, &publish.message, turn);
+        }
         if routed.delayed {
             placed.journaled |= self.delay(asker.namespace, &publish, turn);
-        } else {
-            let message = &publish.message;
-            logged = self.log_published(asker.namespace, message.topic(), message, turn);
-            placed.journaled |= logged == Logged::Appended;
-            placed.refused |= logged == Logged::Refused;
         }
         // What is delayed comes back too: nothing was routed yet.
-        if slots.is_empty() && publish.mandatory && logged == Logged::NoLog {
+        if slots.is_empty() && publish.mandatory && !routed.logged {
             let event = Event::Returned {
                 lane: asker.lane,
                 message: publish.message.clone(),

@@ -10,7 +10,7 @@
 mod definitions;
 mod sequences;
 
-use polybus_model::{Millis, Name};
+use polybus_model::{Destination, Millis, Name};
 use rustc_hash::FxHashMap;
 
 use crate::delayed::Held;
@@ -140,6 +140,13 @@ impl Recovery {
             place,
             len: payload.len() as u32,
         };
+        if kind == kind::LOG_DELETED && origin == ReplayOrigin::AfterSnapshot {
+            let log = from.clone().u64()?;
+            if let Some((namespace, name)) = self.logs.name_of(log) {
+                let end = Destination::Log(name);
+                self.definitions.delete_bindings(namespace, end);
+            }
+        }
         if self.logs.replay(origin, kind, &mut from, stand)? {
             return Ok(());
         }
@@ -273,6 +280,7 @@ impl Recovery {
             }
         }
         self.finish_queues(&mut engine, now, clean, store)?;
+        std::mem::take(&mut self.logs).finish(&mut engine, now, store)?;
         for (namespace, binding) in self.definitions.bindings.values() {
             if let Some(slot) = engine.namespace_slot(namespace.as_str())
                 && let Some(namespace) = engine.namespaces.get_mut(slot)
@@ -282,7 +290,6 @@ impl Recovery {
             }
         }
         self.finish_delayed(&mut engine, store)?;
-        self.logs.finish(&mut engine, now, store)?;
         self.groups.finish(&mut engine, now);
         engine.next_incarnation = engine.next_incarnation.max(self.next_incarnation);
         Ok(engine)

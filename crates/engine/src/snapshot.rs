@@ -126,6 +126,7 @@ impl Engine {
                     .queue_slot(name.as_str())
                     .and_then(|slot| self.queues.get(slot))
                     .is_some_and(|queue| queue.persistent),
+                Destination::Log(name) => self.is_durable_log(namespace, name),
             }
     }
 }

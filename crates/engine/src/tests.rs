@@ -9,6 +9,7 @@ mod groups;
 mod letters;
 mod log_limits;
 mod log_model;
+mod log_routing;
 mod logs;
 mod memory;
 mod model;

@@ -101,9 +101,10 @@ impl Engine {
     pub(crate) fn bind(
         &mut self,
         asker: Asker,
-        binding: &Binding,
+        binding: Binding,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Answer, Error> {
+        let binding = &self.with_destination_told(asker.namespace, binding);
         self.check_not_default(asker, binding)?;
         let durable = self.check_bind(asker, binding)?;
         let max = self.options.bindings_max;
@@ -133,6 +134,18 @@ impl Engine {
         }
     }
 
+    /// The binding, which leads to a log where it names a queue that is one.
+    fn with_destination_told(&self, namespace: u32, mut binding: Binding) -> Binding {
+        if let Destination::Queue(name) = &binding.destination
+            && let Some(namespace) = self.namespaces.get(namespace)
+            && namespace.router.queue_slot(name.as_str()).is_none()
+            && namespace.router.log_id(name.as_str()).is_some()
+        {
+            binding.destination = Destination::Log(name.clone());
+        }
+        binding
+    }
+
     /// Whether the binding may be made, and whether it survives a restart.
     fn check_bind(&self, asker: Asker, binding: &Binding) -> Result<bool, Error> {
         let Some(namespace) = self.namespaces.get(asker.namespace) else {
@@ -152,6 +165,10 @@ impl Engine {
                     self.check_owner(asker, slot)?;
                     self.queues.get(slot).is_some_and(|queue| queue.persistent)
                 }
+                None => return Err(self.bind_error(asker, binding, BindError::NoDestination)),
+            },
+            Destination::Log(name) => match router.log_id(name.as_str()) {
+                Some(_) => self.is_durable_log(namespace, name),
                 None => return Err(self.bind_error(asker, binding, BindError::NoDestination)),
             },
         };
@@ -184,7 +201,9 @@ impl Engine {
         let (resource, name) = match (error, &binding.destination) {
             (BindError::NoSource, _) => (Resource::Topic, &binding.source),
             (BindError::NoDestination, Destination::Topic(name)) => (Resource::Topic, name),
-            (BindError::NoDestination, Destination::Queue(name)) => (Resource::Queue, name),
+            (BindError::NoDestination, Destination::Queue(name) | Destination::Log(name)) => {
+                (Resource::Queue, name)
+            }
         };
         self.failure(Kind::NotFound, resource, name, asker.namespace)
     }
@@ -192,9 +211,10 @@ impl Engine {
     pub(crate) fn unbind(
         &mut self,
         asker: Asker,
-        binding: &Binding,
+        binding: Binding,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Answer, Error> {
+        let binding = &self.with_destination_told(asker.namespace, binding);
         self.check_not_default(asker, binding)?;
         let Some(namespace) = self.namespaces.get(asker.namespace) else {
             return Ok(Answer::Silent);

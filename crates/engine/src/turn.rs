@@ -88,6 +88,8 @@ pub(crate) struct Work {
     pub(crate) done: usize,
     pub(crate) buffer: Vec<u8>,
     pub(crate) slots: Vec<u32>,
+    /// The logs that the message being published reached.
+    pub(crate) logs: Vec<u64>,
     pub(crate) plan: Vec<Planned>,
     pub(crate) targets: Vec<Target>,
     pub(crate) confirms: Vec<Confirm>,

@@ -238,6 +238,8 @@ pub enum Destination {
     Queue(Name),
     /// Another topic.
     Topic(Name),
+    /// A log. Requests may call it a queue, where no queue has its name.
+    Log(Name),
 }
 
 /// How a peer proves who it is. Never printed.

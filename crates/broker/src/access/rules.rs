@@ -103,7 +103,9 @@ impl Gate<'_> {
             Request::DeleteTopic { name, .. } => self.topic(Action::Configure, name.as_str()),
             Request::Bind(binding) | Request::Unbind(binding) => {
                 match &binding.destination {
-                    Destination::Queue(name) => self.queue(Action::Write, name)?,
+                    Destination::Queue(name) | Destination::Log(name) => {
+                        self.queue(Action::Write, name)?
+                    }
                     Destination::Topic(name) => self.topic(Action::Write, name.as_str())?,
                 }
                 self.topic(Action::Read, binding.source.as_str())

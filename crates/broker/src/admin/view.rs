@@ -247,6 +247,7 @@ impl From<polybus_model::Binding> for Binding {
     fn from(binding: polybus_model::Binding) -> Self {
         let (destination_kind, destination) = match binding.destination {
             Destination::Queue(name) => ("queue", name),
+            Destination::Log(name) => ("log", name),
             Destination::Topic(name) => ("topic", name),
         };
         Self {

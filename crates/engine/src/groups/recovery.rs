@@ -73,7 +73,7 @@ impl RecoveredGroups {
                 continue;
             };
             let number = engine.groups.create(namespace, &name);
-            let logs = engine.namespaces.get(namespace).map(|one| &one.logs);
+            let router = engine.namespaces.get(namespace).map(|one| &one.router);
             let retention = engine.options.groups.retention_ms;
             let Groups { all, timers, .. } = &mut engine.groups;
             let Some(group) = all.get_mut(&number) else {
@@ -85,7 +85,8 @@ impl RecoveredGroups {
             }
             group.protocol_type = found.past.protocol_type;
             // Of a log that does not survive a restart, neither do its offsets.
-            let is_there = |log: &Name| logs.is_some_and(|logs| logs.contains_key(log.as_str()));
+            let is_there =
+                |log: &Name| router.is_some_and(|router| router.log_id(log.as_str()).is_some());
             let offsets = found.offsets.into_iter();
             for (partition, offset) in offsets.filter(|(at, _)| is_there(&at.log)) {
                 group.set_offset(partition, offset);

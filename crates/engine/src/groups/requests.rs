@@ -71,9 +71,9 @@ impl Engine {
             number,
         };
         let logs = &self.logs.all;
-        let ids = self.namespaces.get(asker.namespace).map(|one| &one.logs);
+        let router = self.namespaces.get(asker.namespace).map(|one| &one.router);
         let logs = |log: &Name| {
-            let log = logs.get(ids?.get(log.as_str())?)?;
+            let log = logs.get(&router?.log_id(log.as_str())?)?;
             Some((log.id, log.partitions.len() as u32))
         };
         let mut asking = Asking {

@@ -90,7 +90,7 @@ impl Engine {
             producers.bound(self.options.log_producers_max);
         }
         if self.has_readers_by_topic(namespace, &name.log) {
-            self.hand_to_bindings(namespace, &name.log, &run.content, turn);
+            self.hand_to_bindings(namespace, (at.log, &name.log), &run.content, turn);
         }
         self.append_run(&head, run.content, turn);
         self.trim_by_size(at, turn);

@@ -87,7 +87,7 @@ impl Engine {
         let summary = log.summary();
         self.logs.all.insert(id, log);
         if let Some(namespace) = self.namespaces.get_mut(asker.namespace) {
-            namespace.logs.insert(name, id);
+            namespace.router.log_declared(&name, id);
         }
         self.start_sweeping(turn.now);
         Ok(summary)
@@ -206,8 +206,12 @@ impl Engine {
     pub(crate) fn drop_log(&mut self, id: u64, turn: &mut Turn<'_, impl Store>) -> Option<Log> {
         let mut log = self.logs.all.remove(&id)?;
         self.logs.partition_count -= log.partitions.len();
-        if let Some(namespace) = self.namespaces.get_mut(log.namespace) {
-            namespace.logs.remove(log.name.as_str());
+        let removed = self
+            .namespaces
+            .get_mut(log.namespace)
+            .map(|namespace| namespace.router.remove_log(log.name.as_str()));
+        if let Some(removed) = removed {
+            self.removed(log.namespace, &removed, turn);
         }
         let mut waiting = Vec::new();
         for partition in &mut log.partitions {

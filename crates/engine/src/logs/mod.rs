@@ -38,6 +38,7 @@ use polybus_model::{
     Event, LogError, LogId, LogReply, LogRequest, Millis, Name, PartitionName, SessionId, WhichLogs,
 };
 
+use crate::namespace::Namespace;
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Place, Store};
 use durable::Marks;
@@ -303,7 +304,14 @@ impl Engine {
     /// The id of a namespace's log.
     pub(crate) fn log_id(&self, namespace: u32, name: &Name) -> Option<u64> {
         let namespace = self.namespaces.get(namespace)?;
-        namespace.logs.get(name.as_str()).copied()
+        namespace.router.log_id(name.as_str())
+    }
+
+    /// Whether a log of that name survives a restart.
+    pub(crate) fn is_durable_log(&self, namespace: &Namespace, name: &Name) -> bool {
+        let id = namespace.router.log_id(name.as_str());
+        let log = id.and_then(|id| self.logs.all.get(&id));
+        log.is_some_and(|log| log.settings.durable)
     }
 
     /// The partition of that name.

@@ -1,17 +1,18 @@
-//! Between topics and logs: what is published to a topic that has a log is appended to it, and what is appended to a log whose
-//! topic has bindings goes where they lead.
+//! Between topics and logs: what reaches a log by any way is appended to it, and what is appended to a log whose topic has
+//! bindings goes where they lead.
 //!
 //! ```text
-//! publish to topic `orders` -> appended to log `orders`, one message a run -> the bindings, as ever
+//! publish -> routing: queues, and logs (bound, or behind a topic on the way) -> appended to each, one message a run
 //! append to log `orders`    -> opaque; only if topic `orders` has bindings: RunReaders -> messages -> the bindings
 //! ```
 //! What always holds: a message is in the log once, whichever way it came.
 
 use bytes::Bytes;
-use polybus_model::{Message, Name, NewRun, Origin, RunContent};
+use polybus_model::{AppendedRun, LogError, Message, Name, NewRun, Origin, RunContent};
 
 use super::At;
 use super::record::RunHead;
+use crate::publish::Placed;
 use crate::routing::RouteMode;
 use crate::turn::Turn;
 use crate::{Engine, Store};
@@ -58,54 +59,65 @@ impl std::fmt::Debug for RunReaders {
     }
 }
 
-/// What became of a message in the log of its topic.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Logged {
-    /// Its topic has no log.
-    NoLog,
-    /// It was appended.
-    Appended,
-    /// The log does not take it.
-    Refused,
-}
-
 impl Engine {
-    /// A message was published to a topic: appends it to the topic's log, if it has one.
-    pub(crate) fn log_published(
+    /// A message was routed, and reached logs: appends it to each.
+    pub(crate) fn append_routed(
         &mut self,
         namespace: u32,
-        topic: &[u8],
         message: &Message,
         turn: &mut Turn<'_, impl Store>,
-    ) -> Logged {
-        let Some(found) = self.namespaces.get(namespace) else {
-            return Logged::NoLog;
-        };
-        if found.logs.is_empty() {
-            return Logged::NoLog;
+    ) -> Placed {
+        let mut logs = std::mem::take(&mut self.work.logs);
+        logs.clear();
+        if let Some(found) = self.namespaces.get(namespace) {
+            logs.extend_from_slice(found.router.logs_reached());
         }
-        let name = std::str::from_utf8(topic).unwrap_or_default();
-        let Some(id) = found.logs.get(name).copied() else {
-            return Logged::NoLog;
-        };
-        let Some(log) = self.logs.all.get_mut(&id) else {
-            return Logged::NoLog;
-        };
+        let placed = self.append_to_logs(&logs, message, turn);
+        self.work.logs = logs;
+        placed
+    }
+
+    /// Appends a message to logs, by their ids.
+    pub(crate) fn append_to_logs(
+        &mut self,
+        logs: &[u64],
+        message: &Message,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Placed {
+        let mut placed = Placed::default();
+        for log in logs {
+            let result = self.append_message(*log, message, turn);
+            placed.journaled |= result.is_ok();
+            placed.refused |= result.is_err();
+        }
+        self.logs.bound_recent(self.options.log_resident_bytes_max);
+        placed
+    }
+
+    /// Appends a message to a log, as a run of its own.
+    fn append_message(
+        &mut self,
+        id: u64,
+        message: &Message,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<AppendedRun, LogError> {
+        let log = self.logs.all.get_mut(&id).ok_or(LogError::NotFound)?;
         let number = log.partition_for(message.key());
-        let Some(partition) = log.partitions.get(number as usize) else {
-            return Logged::NoLog;
-        };
+        let partition = log.partitions.get(number as usize);
+        let partition = partition.ok_or(LogError::NotFound)?;
         let run = NewRun {
             count: 1,
             time_max: Some(turn.now),
             writer: None,
             content: RunContent::Message(message.clone()),
         };
-        let (next, settings) = (partition.next, &log.settings);
-        let keyless = settings.compacts && message.key().is_empty();
-        if keyless || super::append::check(&run, settings.run_bytes_max, next).is_err() {
-            return Logged::Refused;
+        let (next, start, settings) = (partition.next, partition.start, &log.settings);
+        let stamps = settings.stamps;
+        if settings.compacts && message.key().is_empty() {
+            let text = "a log that compacts takes no record without a key";
+            return Err(LogError::Unsupported(text.to_owned()));
         }
+        super::append::check(&run, settings.run_bytes_max, next)?;
         let head = RunHead {
             log: id,
             partition: number,
@@ -113,7 +125,7 @@ impl Engine {
             count: 1,
             at: turn.now,
             time: run.time_max,
-            stamped: settings.stamps,
+            stamped: stamps,
             writer: None,
             ends: None,
             message: true,
@@ -124,8 +136,11 @@ impl Engine {
             partition: number,
         };
         self.trim_by_size(at, turn);
-        self.logs.bound_recent(self.options.log_resident_bytes_max);
-        Logged::Appended
+        Ok(AppendedRun {
+            offset: next,
+            start,
+            stamped: stamps.then_some(turn.now),
+        })
     }
 
     /// Whether anything is bound to the topic in front of a log.
@@ -135,11 +150,11 @@ impl Engine {
             .is_some_and(|one| one.router.has_bindings_as_source(log.as_str()))
     }
 
-    /// Hands what was appended to a log to the bindings of its topic.
+    /// Hands what was appended to a log to the bindings of its topic: to queues, and to other logs.
     pub(super) fn hand_to_bindings(
         &mut self,
         namespace: u32,
-        log: &Name,
+        (id, log): (u64, &Name),
         content: &RunContent,
         turn: &mut Turn<'_, impl Store>,
     ) {
@@ -157,11 +172,26 @@ impl Engine {
                 one.router
                     .route(topic, message, &[], mode, readers, &mut slots)
             });
-            if matches!(routed, Some(Ok(_))) && !slots.is_empty() {
+            let Some(Ok(routed)) = routed else {
+                continue;
+            };
+            if routed.logged {
+                let others = self.other_logs_reached(namespace, id);
+                self.append_to_logs(&others, message, turn);
+            }
+            if !slots.is_empty() {
                 self.enqueue(message, &slots, turn);
             }
         }
         self.work.slots = slots;
+    }
+
+    /// The logs that the last routed message reached, but for the one that it comes from.
+    fn other_logs_reached(&self, namespace: u32, from: u64) -> Vec<u64> {
+        let reached = self.namespaces.get(namespace);
+        let reached = reached.map(|one| one.router.logs_reached());
+        let others = reached.into_iter().flatten().filter(|log| **log != from);
+        others.copied().collect()
     }
 }
 

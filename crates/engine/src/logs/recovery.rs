@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use polybus_model::Millis;
+use polybus_model::{Millis, Name};
 
 use super::log::Log;
 use super::partition::{Entered, Partition};
@@ -196,6 +196,12 @@ impl LogRecovery {
         Ok(())
     }
 
+    /// A log's namespace and name.
+    pub(crate) fn name_of(&self, log: u64) -> Option<(Name, Name)> {
+        let log = self.logs.get(&log)?;
+        Some((log.namespace.clone(), log.name.clone()))
+    }
+
     fn forget(&mut self, log: u64) {
         self.logs.remove(&log);
         let partitions = self.partitions.range((log, 0)..=(log, u32::MAX));
@@ -239,7 +245,7 @@ impl LogRecovery {
             }
             engine.logs.partition_count += log.partitions.len();
             if let Some(namespace) = engine.namespaces.get_mut(slot) {
-                namespace.logs.insert(log.name.clone(), id);
+                namespace.router.log_declared(&log.name, id);
             }
             engine.logs.all.insert(id, log);
         }

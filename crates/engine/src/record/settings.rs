@@ -176,6 +176,10 @@ pub(crate) fn put_binding(out: &mut Vec<u8>, binding: &Binding) {
             out.put_u8(1);
             out.put_name(name);
         }
+        Destination::Log(name) => {
+            out.put_u8(2);
+            out.put_name(name);
+        }
     }
     out.put_bytes(&binding.key);
     put_table(out, &binding.arguments, 0);
@@ -187,6 +191,7 @@ pub(crate) fn binding(from: &mut Bounded<'_>) -> Result<Binding, Corrupt> {
         destination: match from.u8()? {
             0 => Destination::Queue(from.name()?),
             1 => Destination::Topic(from.name()?),
+            2 => Destination::Log(from.name()?),
             other => return Err(Corrupt::new(&format!("{other} is no kind of destination"))),
         },
         key: from.shared()?,

@@ -134,7 +134,8 @@ impl Definitions {
         }
     }
 
-    fn delete_bindings(&mut self, namespace: Name, of: Destination) {
+    /// Forgets the bindings that begin or end there.
+    pub(crate) fn delete_bindings(&mut self, namespace: Name, of: Destination) {
         let end = End { namespace, of };
         for number in self.by_end.get(&end).cloned().unwrap_or_default() {
             self.forget(number);

@@ -81,6 +81,7 @@ impl Shares {
         let hash = match &binding.destination {
             Destination::Queue(name) => stable_hash(name.as_str().as_bytes()),
             Destination::Topic(name) => mixed(!stable_hash(name.as_str().as_bytes())),
+            Destination::Log(name) => mixed(stable_hash(name.as_str().as_bytes())),
         };
         let share = Share {
             rank: hit.rank,

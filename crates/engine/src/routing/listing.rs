@@ -19,9 +19,14 @@ impl Router {
         topics.flat_map(|(_, topic)| topic.in_order().into_iter().map(|bound| &bound.binding))
     }
 
-    /// The implicit bindings: from the default topic to every queue under its name.
+    /// The implicit bindings: from the default topic to every queue under its name, and to every log whose name no queue has.
     pub(crate) fn default_bindings(&self) -> impl Iterator<Item = Binding> {
-        self.queues.iter().map(|(_, queue)| implicit(&queue.name))
+        let queues = self.queues.iter().map(|(_, queue)| &queue.name);
+        let logs = self.logs.iter().map(|(_, log)| &log.name);
+        let logs = logs.filter(|name| self.queue_slot(name.as_str()).is_none());
+        let to_queues = queues.cloned().map(Destination::Queue);
+        let to_logs = logs.cloned().map(Destination::Log);
+        to_queues.chain(to_logs).map(implicit)
     }
 
     /// The bindings that start at a topic (the empty name: the implicit ones), in the order in which they were made.
@@ -41,11 +46,15 @@ impl Router {
     pub(crate) fn bindings_to(&self, destination: &Destination) -> Vec<Binding> {
         let (implicit, incoming) = match destination {
             Destination::Queue(name) => match self.queue_numbered(name.as_str()) {
-                Some((_, queue)) => (Some(implicit(&queue.name)), &*queue.incoming),
+                Some((_, queue)) => (Some(implicit(destination.clone())), &*queue.incoming),
                 None => (None, &[][..]),
             },
             Destination::Topic(name) => match self.topic_numbered(name.as_str()) {
                 Some((_, topic)) => (None, &*topic.incoming),
+                None => (None, &[][..]),
+            },
+            Destination::Log(name) => match self.log_numbered(name.as_str()) {
+                Some((_, log)) => (Some(implicit(destination.clone())), &*log.incoming),
                 None => (None, &[][..]),
             },
         };
@@ -59,12 +68,14 @@ impl Router {
     }
 }
 
-/// The default topic's binding to a queue.
-fn implicit(queue: &Name) -> Binding {
+/// The default topic's binding to a queue or a log.
+fn implicit(destination: Destination) -> Binding {
+    let (Destination::Queue(name) | Destination::Topic(name) | Destination::Log(name)) =
+        &destination;
     Binding {
         source: Name::empty(),
-        destination: Destination::Queue(queue.clone()),
-        key: Bytes::copy_from_slice(queue.as_str().as_bytes()),
+        key: Bytes::copy_from_slice(name.as_str().as_bytes()),
+        destination,
         arguments: Table::new(),
     }
 }

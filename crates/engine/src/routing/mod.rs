@@ -1,7 +1,7 @@
-//! Where a message goes: one namespace's topics and bindings, and the names of its queues.
+//! Where a message goes: one namespace's topics and bindings, and the names of its queues and logs.
 //!
 //! ```text
-//! topic -> matcher (of its kind) -> targets -> reach -> slots of queues
+//! topic -> matcher (of its kind) -> targets -> reach -> slots of queues, ids of logs
 //!             direct      a map of keys                    (each at most once)
 //!             fanout      a list
 //!             pattern     a trie of words, before it a cache of hot keys
@@ -17,6 +17,7 @@ mod consistent;
 pub(crate) mod hash;
 mod headers;
 mod listing;
+mod logs;
 mod pattern;
 mod plain;
 mod readers;
@@ -69,7 +70,16 @@ struct Queue {
     incoming: Vec<BindingRef>,
 }
 
-/// One namespace's topics, bindings and queue names.
+/// A log, as bindings lead to it.
+#[derive(Debug)]
+struct Log {
+    name: Name,
+    id: u64,
+    /// The bindings that lead here.
+    incoming: Vec<BindingRef>,
+}
+
+/// One namespace's topics and bindings, and the names of its queues and logs.
 #[derive(Debug)]
 pub(crate) struct Router {
     hasher: RandomState,
@@ -81,6 +91,8 @@ pub(crate) struct Router {
     queue_numbers: KeyedMap<NameKey, u32>,
     /// The queues' numbers by their slots. The engine numbers slots itself: no peer can make them collide.
     slots: FxHashMap<u32, u32>,
+    logs: Slab<Log>,
+    log_numbers: KeyedMap<NameKey, u32>,
     reach: Reach,
     cache: KeyCache,
     hits: Vec<Hit>,
@@ -128,6 +140,8 @@ pub(crate) struct RouteMode {
 pub(crate) struct Routed {
     /// It stopped at one or more delayed topics: [`Router::delayed_at`] names them until the next call.
     pub(crate) delayed: bool,
+    /// It reached logs: [`Router::logs_reached`] names them until the next call.
+    pub(crate) logged: bool,
 }
 
 impl Router {
@@ -141,6 +155,8 @@ impl Router {
             queues: Slab::default(),
             queue_numbers: KeyedMap::with_hasher(hasher.clone()),
             slots: FxHashMap::default(),
+            logs: Slab::default(),
+            log_numbers: KeyedMap::with_hasher(hasher.clone()),
             reach: Reach::default(),
             cache: KeyCache::new(&hasher),
             hits: Vec::new(),
@@ -219,6 +235,7 @@ impl Router {
         let number = self.topics.insert(topic);
         self.topic_numbers.insert(NameKey(name.clone()), number);
         self.reach.note_topic(number);
+        self.put_in_front(name, Some(number));
         true
     }
 
@@ -258,6 +275,10 @@ impl Router {
                     Destination::Topic(topic.name.clone()),
                 )
             }
+            Destination::Log(name) => {
+                let (number, log) = self.log_numbered(name.as_str())?;
+                (Target::log(number), Destination::Log(log.name.clone()))
+            }
         })
     }
 
@@ -265,6 +286,7 @@ impl Router {
         match target.kind() {
             Kind::Queue(number) => Some(&mut self.queues.get_mut(number)?.incoming),
             Kind::Topic(number) => Some(&mut self.topics.get_mut(number)?.incoming),
+            Kind::Log(number) => Some(&mut self.logs.get_mut(number)?.incoming),
         }
     }
 
@@ -392,6 +414,7 @@ impl Router {
         }
         if let Some(topic) = self.topics.remove(number) {
             self.topic_numbers.remove(topic.name.as_str().as_bytes());
+            self.put_in_front(&topic.name, None);
         }
     }
 

@@ -1,4 +1,6 @@
-//! The way of one message: from topic to topic, through bindings and alternates, to queues.
+//! The way of one message: from topic to topic, through bindings and alternates, to queues and logs.
+//!
+//! A topic in front of a log leads to the log as well, and whatever reaches the log reaches the topic.
 //!
 //! Topics are taken in the order in which they are reached, each once, so cycles end. A topic whose bindings match nothing
 //! hands the message to its alternate; a binding that matches counts even if nothing lies behind it.
@@ -10,7 +12,7 @@ use super::cache::KeyCache;
 use super::consistent::HashOn;
 use super::plain::Fields;
 use super::readers::HeaderReaders;
-use super::targets::{Hit, Reach};
+use super::targets::{Hit, Reach, Target};
 use super::topic::{Matcher, Topic};
 use super::{RouteError, RouteMode, Routed, Router};
 
@@ -36,7 +38,8 @@ impl Ask<'_> {
 
 impl Router {
     /// Finds the queues that a message goes to: `out` is cleared and gets each queue's slot at most once, in the order of
-    /// the bindings. Nothing in `out` and not `delayed` means unroutable.
+    /// the bindings. The logs are in [`Router::logs_reached`]. Nothing in `out` and neither `delayed` nor `logged` means
+    /// unroutable.
     pub(crate) fn route(
         &mut self,
         topic: &[u8],
@@ -58,18 +61,20 @@ impl Router {
         if topic.is_empty() {
             for key in ask.keys() {
                 if let Some(queue) = self.queue_numbers.get(key) {
-                    self.reach.add(super::Target::queue(*queue), out);
+                    self.reach.add(Target::queue(*queue), out);
+                } else if let Some(log) = self.log_numbers.get(key) {
+                    self.reach.reach_log(*log);
                 }
             }
-            return Ok(Routed::default());
+        } else {
+            let Some(&start) = self.topic_numbers.get(topic) else {
+                return Err(RouteError::NotFound);
+            };
+            if mode.by_client && self.topics.get(start).is_some_and(|t| t.settings.internal) {
+                return Err(RouteError::Internal);
+            }
+            self.reach.visit(start);
         }
-        let Some(&start) = self.topic_numbers.get(topic) else {
-            return Err(RouteError::NotFound);
-        };
-        if mode.by_client && self.topics.get(start).is_some_and(|t| t.settings.internal) {
-            return Err(RouteError::Internal);
-        }
-        self.reach.visit(start);
         while let Some(number) = self.reach.next_topic() {
             let Some(topic) = self.topics.get_mut(number) else {
                 continue;
@@ -77,6 +82,9 @@ impl Router {
             if topic.settings.delayed && mode.delay {
                 self.delayed_at.push(topic.name.clone());
                 continue;
+            }
+            if let Some(log) = topic.log {
+                self.reach.reach_log(log);
             }
             let mut walk = Walk {
                 reach: &mut self.reach,
@@ -94,6 +102,7 @@ impl Router {
         }
         Ok(Routed {
             delayed: !self.delayed_at.is_empty(),
+            logged: !self.reach.logs_reached().is_empty(),
         })
     }
 

@@ -1,9 +1,10 @@
 //! Destinations in the order of their bindings, and the gathering of a message's queues, each at most once.
 //!
-//! Within a router a queue is its *number*, dense from zero, and a topic its own; a [`Target`] is either in four bytes.
+//! Within a router a queue is its *number*, dense from zero, a topic its own and a log its own; a [`Target`] is one of them in
+//! four bytes.
 //! [`Reach`] stamps what a message has reached with the message's stamp, so that nothing is hashed or cleared per message.
 
-/// A destination: a queue's or a topic's number in the router.
+/// A destination: a queue's, a topic's or a log's number in the router.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Target(u32);
 
@@ -12,27 +13,38 @@ pub(super) struct Target(u32);
 pub(super) enum Kind {
     Queue(u32),
     Topic(u32),
+    Log(u32),
 }
 
-const TOPIC_BIT: u32 = 1 << 31;
+/// Set for all but queues, which are looked at first.
+const OTHER_BIT: u32 = 1 << 31;
+/// Set for logs besides.
+const LOG_BIT: u32 = 1 << 30;
 
 impl Target {
     /// Stands where a removed target stood.
     const GONE: Self = Self(u32::MAX);
 
     pub(super) const fn queue(number: u32) -> Self {
-        Self(number & !TOPIC_BIT)
+        Self(number & !OTHER_BIT)
     }
 
     pub(super) const fn topic(number: u32) -> Self {
-        Self(number | TOPIC_BIT)
+        Self(number & !LOG_BIT | OTHER_BIT)
+    }
+
+    pub(super) const fn log(number: u32) -> Self {
+        Self(number | LOG_BIT | OTHER_BIT)
     }
 
     pub(super) const fn kind(self) -> Kind {
-        if self.0 & TOPIC_BIT == 0 {
+        let number = self.0 & !(OTHER_BIT | LOG_BIT);
+        if self.0 & OTHER_BIT == 0 {
             Kind::Queue(self.0)
+        } else if self.0 & LOG_BIT == 0 {
+            Kind::Topic(number)
         } else {
-            Kind::Topic(self.0 & !TOPIC_BIT)
+            Kind::Log(number)
         }
     }
 }
@@ -106,12 +118,23 @@ struct Mark {
     slot: u32,
 }
 
+#[derive(Clone, Copy, Debug, Default)]
+struct LogMark {
+    stamp: u32,
+    id: u64,
+    /// The number of the topic in front of it.
+    front: Option<u32>,
+}
+
 /// What the message being routed has reached.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
     stamp: u32,
     queues: Vec<Mark>,
     topics: Vec<u32>,
+    logs: Vec<LogMark>,
+    /// The ids of the logs reached, in order.
+    logs_reached: Vec<u64>,
     /// The topics reached, in order; those before `next` have been routed through.
     path: Vec<u32>,
     next: usize,
@@ -137,15 +160,30 @@ impl Reach {
         }
     }
 
+    /// Says which id a log's number stands for, and which topic is in front of it.
+    pub(super) fn note_log(&mut self, number: u32, id: u64, front: Option<u32>) {
+        let at = number as usize;
+        if at >= self.logs.len() {
+            self.logs.resize(at + 1, LogMark::default());
+        }
+        if let Some(mark) = self.logs.get_mut(at) {
+            (mark.id, mark.front) = (id, front);
+        }
+    }
+
     /// Begins with another message.
     pub(super) fn begin(&mut self) {
         self.path.clear();
+        self.logs_reached.clear();
         self.next = 0;
         self.stamp = self.stamp.wrapping_add(1);
         if self.stamp == 0 {
             self.stamp = 1;
             self.topics.fill(0);
             for mark in &mut self.queues {
+                mark.stamp = 0;
+            }
+            for mark in &mut self.logs {
                 mark.stamp = 0;
             }
         }
@@ -164,7 +202,26 @@ impl Reach {
                 }
             }
             Kind::Topic(number) => self.visit(number),
+            Kind::Log(number) => self.reach_log(number),
         }
+    }
+
+    /// The message reaches a log, once, and the topic in front of it.
+    pub(super) fn reach_log(&mut self, number: u32) {
+        if let Some(mark) = self.logs.get_mut(number as usize)
+            && mark.stamp != self.stamp
+        {
+            mark.stamp = self.stamp;
+            self.logs_reached.push(mark.id);
+            if let Some(front) = mark.front {
+                self.visit(front);
+            }
+        }
+    }
+
+    /// The ids of the logs reached, in order.
+    pub(super) fn logs_reached(&self) -> &[u64] {
+        &self.logs_reached
     }
 
     /// The message reaches destinations; true if there was any.

@@ -59,6 +59,8 @@ pub(super) struct Topic {
     /// The bindings that lead here.
     pub(super) incoming: Vec<BindingRef>,
     pub(super) matcher: Matcher,
+    /// The number of the log that it is in front of.
+    pub(super) log: Option<u32>,
 }
 
 impl Topic {
@@ -85,6 +87,7 @@ impl Topic {
             places: KeyedMap::with_hasher(hasher.clone()),
             incoming: Vec::new(),
             matcher,
+            log: None,
         }
     }
 

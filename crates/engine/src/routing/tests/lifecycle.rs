@@ -295,7 +295,9 @@ proptest! {
             prop_assert_eq!(topics, expected);
             let bindings: BTreeSet<_> = r.bindings().map(|b| {
                 let end = match &b.destination {
-                    Destination::Queue(name) | Destination::Topic(name) => name.to_string(),
+                    Destination::Queue(name)
+                    | Destination::Topic(name)
+                    | Destination::Log(name) => name.to_string(),
                 };
                 (b.source.to_string(), end, b.key.to_vec())
             }).collect();

@@ -155,6 +155,7 @@ impl Router {
                 let list = match bound.hit.target.kind() {
                     super::Kind::Queue(queue) => &self.queues.get(queue).unwrap().incoming,
                     super::Kind::Topic(topic) => &self.topics.get(topic).unwrap().incoming,
+                    super::Kind::Log(log) => &self.logs.get(log).unwrap().incoming,
                 };
                 let at = list[bound.incoming_at as usize];
                 assert_eq!((at.topic, at.place), (number, place));
@@ -163,7 +164,9 @@ impl Router {
         }
         let topics = self.topics.iter().map(|(_, topic)| topic.incoming.len());
         let queues = self.queues.iter().map(|(_, queue)| queue.incoming.len());
-        assert_eq!(incoming, topics.sum::<usize>() + queues.sum::<usize>());
+        let logs = self.logs.iter().map(|(_, log)| log.incoming.len());
+        let counted = topics.sum::<usize>() + queues.sum::<usize>() + logs.sum::<usize>();
+        assert_eq!(incoming, counted);
         assert_eq!(self.topics.len(), self.topic_numbers.len());
         assert_eq!(self.queues.len(), self.queue_numbers.len());
         assert_eq!(self.queues.len(), self.slots.len());

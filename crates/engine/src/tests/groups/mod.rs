@@ -129,7 +129,7 @@ impl Club {
         let dry_run = false;
         let namespace = self.desk.engine.namespace_slot("/");
         let namespace = self.desk.engine.namespaces.get(namespace.unwrap());
-        let request = if namespace.unwrap().logs.contains_key(log) {
+        let request = if namespace.unwrap().router.log_id(log).is_some() {
             LogRequest::Alter {
                 name,
                 settings,
