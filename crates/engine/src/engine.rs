@@ -418,6 +418,7 @@ impl Engine {
         self.work.touched = touched;
         self.delayed.journal_ended(&mut self.work.buffer, turn);
         self.windows.journal(turn);
+        self.journal_removed(turn);
         self.mark_appended(turn);
     }
 

@@ -16,6 +16,7 @@
 //! | 11, 12 bound, unbound | namespace name, binding |
 //! | 13 to 18 | of logs: see `logs/record.rs` |
 //! | 19 to 22 | of transactions: see `logs/transaction_record.rs` |
+//! | 23, 24 | of single runs of logs: see `logs/record.rs` |
 //! | 32 offsets committed | namespace name, group text, offsets u32, each: log name, partition u32, offset u64, epoch option, time u64, remark text |
 //! | 33 offsets forgotten | namespace name, group text, partitions u32, each: log name, partition u32 |
 //! | 34 group changed | namespace name, group text, generation u32, flag u8 and, if 1, protocol type text, empty since option |
@@ -37,7 +38,10 @@ use std::fmt;
 use polybus_model::{Attempts, Message, Millis};
 
 use crate::Place;
-use crate::logs::{At, record::run_head};
+use crate::logs::{
+    At,
+    record::{revision, run_head},
+};
 use codec::{Bounded, Put};
 use message::Glance;
 
@@ -67,6 +71,9 @@ pub(crate) mod kind {
     pub(crate) const TRANSACTION_PARTITIONS: u8 = 20;
     pub(crate) const TRANSACTION_OFFSETS: u8 = 21;
     pub(crate) const PRODUCER_FORGOTTEN: u8 = 22;
+    // 23 to 25: what becomes of single runs, see `logs/record.rs`.
+    pub(crate) const RUNS_REMOVED: u8 = 23;
+    pub(crate) const RUN_REPLACED: u8 = 24;
     pub(crate) const OFFSETS_COMMITTED: u8 = 32;
     pub(crate) const OFFSETS_FORGOTTEN: u8 = 33;
     pub(crate) const GROUP_CHANGED: u8 = 34;
@@ -340,7 +347,8 @@ pub(crate) fn holder(payload: &[u8]) -> Option<Holder> {
             Some(Holder::Targets(list))
         }
         kind::DELAYED => from.u64().ok().map(Holder::Delayed),
-        kind::RUN_APPENDED => {
+        kind::RUN_APPENDED | kind::RUN_REPLACED => {
+            revision(kind, &mut from).ok()?;
             let head = run_head(&mut from).ok()?;
             let at = At {
                 log: head.log,

@@ -92,6 +92,9 @@ impl Engine {
         if let Some(transactions) = snapshot.transactions {
             recovery.logs.with_transactions(transactions)?;
         }
+        if let Some(holes) = snapshot.holes {
+            recovery.logs.with_holes(holes)?;
+        }
         Ok(recovery)
     }
 }

@@ -7,7 +7,7 @@
 //! queues u32, each: incarnation u64 | next sequence u64 | live ranges | redelivered ranges | attempts
 //! delayed: live ranges
 //! sections (from version 2 on), to the end: tag u8 | length u32 | bytes;
-//!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs)
+//!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs), 23: holes of logs (logs/holes.rs)
 //! ```
 
 use polybus_model::{Attempts, Binding, Destination};
@@ -27,6 +27,7 @@ const VERSION: u8 = 2;
 const VERSION_1: u8 = 1;
 const LOGS: u8 = 1;
 const TRANSACTIONS: u8 = 2;
+const HOLES: u8 = 23;
 
 /// What a snapshot says of one queue.
 #[derive(Debug, Default)]
@@ -48,6 +49,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) delayed: Vec<Range>,
     pub(crate) logs: Option<&'a [u8]>,
     pub(crate) transactions: Option<&'a [u8]>,
+    pub(crate) holes: Option<&'a [u8]>,
 }
 
 impl Engine {
@@ -77,6 +79,7 @@ impl Engine {
         record::put_ranges(out, &delayed);
         put_section(out, LOGS, |out| self.put_logs(out));
         put_section(out, TRANSACTIONS, |out| self.put_transactions(out));
+        put_section(out, HOLES, |out| self.put_holes(out));
     }
 
     fn put_definitions(&self, out: &mut Vec<u8>) {
@@ -131,12 +134,14 @@ impl Engine {
     }
 }
 
-/// Writes a section.
+/// Writes a section, if there is anything in it.
 fn put_section(out: &mut Vec<u8>, tag: u8, put: impl FnOnce(&mut Vec<u8>)) {
-    out.put_u8(tag);
     let mut section = Vec::new();
     put(&mut section);
-    out.put_bytes(&section);
+    if !section.is_empty() {
+        out.put_u8(tag);
+        out.put_bytes(&section);
+    }
 }
 
 /// Adds a sequence to the end of a list of ranges.
@@ -248,11 +253,12 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         });
     }
     let delayed = record::ranges(&mut from)?;
-    let (mut logs, mut transactions) = (None, None);
+    let (mut logs, mut transactions, mut holes) = (None, None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
             (LOGS, section) => logs = Some(section),
             (TRANSACTIONS, section) => transactions = Some(section),
+            (HOLES, section) => holes = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
         }
     }
@@ -267,5 +273,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         delayed,
         logs,
         transactions,
+        holes,
     })
 }

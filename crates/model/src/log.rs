@@ -203,7 +203,7 @@ pub struct Read {
     pub partition: PartitionName,
     /// Only if this is the log of that name; one that was made anew is another log.
     pub id: Option<LogId>,
-    /// The first offset wanted; the run that holds it is given whole.
+    /// The first offset wanted; the run that holds it is given whole, or the next one if it was removed.
     pub offset: u64,
     /// At most so many bytes; the first run comes even if it is larger.
     pub bytes_max: u32,
@@ -233,7 +233,8 @@ pub struct Slice {
     pub end: u64,
     /// The first offset that belongs to an open transaction, or `end`.
     pub stable_end: u64,
-    /// The runs, in order.
+    /// The runs, in order. The first may begin behind the offset asked for, and each behind the end of the one before it,
+    /// where others were removed.
     pub runs: Vec<Run>,
     /// Aborted transactions that have records among the runs (for reads of what is committed): the producer and the
     /// offset of its first record in that transaction.

@@ -115,10 +115,7 @@ impl Engine {
         let content = owned(content);
         let buffer = &mut self.work.buffer;
         put_run(buffer, head, &content);
-        let (inline, shared) = match &content {
-            RunContent::Packed { bytes, .. } => (&[][..], Some(bytes)),
-            RunContent::Message(message) => (message.inline_bytes(), message.shared_body()),
-        };
+        let (inline, shared) = record_parts(&content);
         let stored = turn.store.append(
             kind::RUN_APPENDED,
             head.log,
@@ -177,8 +174,16 @@ pub(super) fn check(run: &NewRun, run_bytes_max: u32, next: u64) -> Result<(), L
     Ok(())
 }
 
+/// What follows the head of a run's record: what is copied, and what is shared.
+pub(super) fn record_parts(content: &RunContent) -> (&[u8], Option<&Bytes>) {
+    match content {
+        RunContent::Packed { bytes, .. } => (&[], Some(bytes)),
+        RunContent::Message(message) => (message.inline_bytes(), message.shared_body()),
+    }
+}
+
 /// Few bytes on their own.
-fn owned(content: RunContent) -> RunContent {
+pub(super) fn owned(content: RunContent) -> RunContent {
     match content {
         RunContent::Packed { origin, bytes } if bytes.len() < COPIED_BYTES_MAX => {
             let bytes = Bytes::copy_from_slice(&bytes);

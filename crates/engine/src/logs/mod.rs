@@ -8,6 +8,7 @@
 //! transaction: partitions and groups are added, runs appended, all of it ended in one turn
 //!         (transactions, transacting, transaction_record; stable says up to where a partition is committed)
 //! trim:   by request, age or size                                                          (offsets, retention)
+//! remove: single runs go, or give way to others with fewer records                         (remove, holes)
 //! snapshot + records -> the same logs                                                      (recovery)
 //! ```
 //! What always holds: readers see only what is durable; a run's bytes are written once, and the index points to them; a log's
@@ -16,6 +17,7 @@
 mod append;
 mod define;
 mod durable;
+mod holes;
 mod log;
 mod offsets;
 mod partition;
@@ -25,6 +27,7 @@ mod read;
 mod recent;
 pub(crate) mod record;
 pub(crate) mod recovery;
+pub(crate) mod remove;
 mod retention;
 mod stable;
 mod transacting;
@@ -46,6 +49,7 @@ use log::Log;
 use partition::Partition;
 use read::Loadings;
 use recent::Recent;
+use remove::Removed;
 use retention::Sweep;
 use transactions::Transactions;
 use waiting::Waiters;
@@ -72,6 +76,7 @@ pub(crate) struct Logs {
     reserved: u64,
     marks: Marks,
     recent: Recent,
+    removed: Removed,
     waiters: Waiters,
     loadings: Loadings,
     sweep: Sweep,
@@ -88,6 +93,7 @@ impl Default for Logs {
             reserved: 1,
             marks: Marks::default(),
             recent: Recent::default(),
+            removed: Removed::default(),
             waiters: Waiters::default(),
             loadings: Loadings::default(),
             sweep: Sweep::default(),

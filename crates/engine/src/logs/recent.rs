@@ -26,6 +26,11 @@ impl Recent {
         self.bytes += bytes;
     }
 
+    /// A run takes more or less than before.
+    pub(super) fn resized(&mut self, before: usize, now: usize) {
+        self.bytes = self.bytes.saturating_sub(before) + now;
+    }
+
     /// Runs were given up by their partition.
     pub(super) fn freed(&mut self, runs: usize, bytes: usize) {
         self.runs = self.runs.saturating_sub(runs);
@@ -38,6 +43,14 @@ impl Logs {
     #[cfg(test)]
     pub(crate) fn recent_bytes(&self) -> usize {
         self.recent.bytes
+    }
+
+    /// Whether what is counted is what the partitions have.
+    #[cfg(test)]
+    pub(crate) fn recent_is_right(&self) -> bool {
+        let partitions = self.all.values().flat_map(|log| &log.partitions);
+        let held: Vec<usize> = partitions.flat_map(|one| one.recent_sizes()).collect();
+        (held.len(), held.iter().sum()) == (self.recent.runs, self.recent.bytes)
     }
 
     /// Lets go of the oldest runs in memory until no more than `max` bytes are left.

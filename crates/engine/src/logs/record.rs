@@ -8,6 +8,8 @@
 //! | 16 run appended | log u64, partition u32, offset u64, count u32, appended at u64, flags u8, [time u64], [writer], content |
 //! | 17 log trimmed | log u64, partition u32, start u64 |
 //! | 18 producers reserved | the first number that is free u64 |
+//! | 23 runs removed | log u64, partition u32, ranges u32, each: first u64, length u32 |
+//! | 24 run replaced | revision u64, then as in 16: of the records of a run the one with the highest revision counts |
 //!
 //! ```text
 //! flags of a run: 1 it has a time, 2 stamped, 4 it has a writer, 8 the writer's transaction, 16 a message,
@@ -21,9 +23,10 @@
 use bytes::Bytes;
 use polybus_model::{Ends, LogSettings, Millis, Name, Origin, Run, RunContent, Writer};
 
+use super::At;
 use crate::record::codec::{Bounded, Put};
 use crate::record::settings::{flags, put_flags};
-use crate::record::{Corrupt, begin, kind, message, open};
+use crate::record::{Corrupt, Range, begin, kind, message, open, put_ranges};
 
 /// No log has more partitions.
 pub(super) const PARTITIONS_MAX: u32 = 1_000_000;
@@ -75,6 +78,17 @@ impl RunHead {
 /// Writes a run's record up to where the content's bytes follow.
 pub(crate) fn put_run(out: &mut Vec<u8>, head: &RunHead, content: &RunContent) {
     begin(out, kind::RUN_APPENDED);
+    put_run_head(out, head, content);
+}
+
+/// Writes the record of a run that takes the place of another, up to where the content's bytes follow.
+pub(super) fn put_replaced(out: &mut Vec<u8>, revision: u64, head: &RunHead, content: &RunContent) {
+    begin(out, kind::RUN_REPLACED);
+    out.put_u64(revision);
+    put_run_head(out, head, content);
+}
+
+fn put_run_head(out: &mut Vec<u8>, head: &RunHead, content: &RunContent) {
     out.put_u64(head.log);
     out.put_u32(head.partition);
     out.put_u64(head.offset);
@@ -107,7 +121,16 @@ pub(crate) fn put_run(out: &mut Vec<u8>, head: &RunHead, content: &RunContent) {
     }
 }
 
-/// Reads a run's record up to its content.
+/// Reads the revision of a run's record of that kind; none if it is no such record.
+pub(crate) fn revision(kind: u8, from: &mut Bounded<'_>) -> Result<Option<u64>, Corrupt> {
+    match kind {
+        kind::RUN_APPENDED => Ok(Some(0)),
+        kind::RUN_REPLACED => from.u64().map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Reads a run's record up to its content, behind its revision.
 pub(crate) fn run_head(from: &mut Bounded<'_>) -> Result<RunHead, Corrupt> {
     let (log, partition, offset) = (from.u64()?, from.u32()?, from.u64()?);
     let (count, at, flags) = (from.u32()?, from.u64()?, from.u8()?);
@@ -146,7 +169,7 @@ pub(crate) fn run_head(from: &mut Bounded<'_>) -> Result<RunHead, Corrupt> {
 /// The payload is no such record.
 pub fn decode_run(payload: &Bytes) -> Result<Run, Corrupt> {
     let (found, mut from) = open(payload)?;
-    if found != kind::RUN_APPENDED {
+    if revision(found, &mut from)?.is_none() {
         return Err(Corrupt(format!("a record of kind {found} holds no run")));
     }
     let head = run_head(&mut from)?;
@@ -260,6 +283,14 @@ pub(crate) fn put_trimmed(out: &mut Vec<u8>, log: u64, partition: u32, start: u6
     out.put_u64(log);
     out.put_u32(partition);
     out.put_u64(start);
+}
+
+/// Writes that runs of a partition were removed.
+pub(super) fn put_removed(out: &mut Vec<u8>, at: At, ranges: &[Range]) {
+    begin(out, kind::RUNS_REMOVED);
+    out.put_u64(at.log);
+    out.put_u32(at.partition);
+    put_ranges(out, ranges);
 }
 
 /// Writes that numbers of producers below this may be in use.

@@ -5,21 +5,24 @@
 //!           start u64 | next u64 | producers
 //! ```
 //! Where runs stand is in their own records only. What always holds: of a recovered partition every run between start and
-//! next is there, or the data is corrupt. A run that is seen twice (copied, and the original not yet released) counts once,
-//! where it was seen first; cold copies are seen before what the journal says of their log.
+//! next is there, or it was removed, or the data is corrupt. A run that is seen more than once counts once: in its highest
+//! revision, and of that (copied, and the original not yet released) where it was seen first; cold copies are seen before
+//! what the journal says of their log.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use polybus_model::{Millis, Name};
 
+use super::holes::{Holes, read_holes};
 use super::log::Log;
 use super::partition::{Entered, Partition};
 use super::producers::Producers;
-use super::record::{Declared, declared, put_declared, run_head, settings};
+use super::record::{Declared, declared, put_declared, revision, run_head, settings};
 use super::stable::Stable;
 use super::transaction_record::RecoveredTransactions;
 use crate::record::codec::{Bounded, Put};
-use crate::record::{Corrupt, Stand, kind};
+use crate::record::{Corrupt, Stand, kind, ranges};
 use crate::{Engine, ReplayOrigin, Store};
 
 /// Logs under recovery.
@@ -42,7 +45,10 @@ struct Seen {
     start: u64,
     producers: Producers,
     stable: Stable,
-    runs: Vec<Entered>,
+    /// With their revisions.
+    runs: Vec<(u64, Entered)>,
+    /// What was removed.
+    holes: Holes,
 }
 
 impl Engine {
@@ -87,8 +93,7 @@ impl LogRecovery {
                     snapshot_next,
                     start,
                     producers: Producers::read(from)?,
-                    stable: Stable::default(),
-                    runs: Vec::new(),
+                    ..Seen::default()
                 };
                 recovery.partitions.insert((log.log, partition), seen);
             }
@@ -114,6 +119,16 @@ impl LogRecovery {
         Ok(())
     }
 
+    /// Takes the section of a snapshot that is about holes.
+    pub(crate) fn with_holes(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        let partitions = &mut self.partitions;
+        read_holes(section, |at, hole| {
+            if let Some(seen) = partitions.get_mut(&(at.log, at.partition)) {
+                seen.holes.add(hole);
+            }
+        })
+    }
+
     /// Takes a record; false if it is none of a log.
     pub(crate) fn replay(
         &mut self,
@@ -122,11 +137,11 @@ impl LogRecovery {
         from: &mut Bounded<'_>,
         stand: Stand,
     ) -> Result<bool, Corrupt> {
-        if kind == kind::RUN_APPENDED {
-            self.replay_run(origin, from, stand)?;
+        if let Some(revision) = revision(kind, from)? {
+            self.replay_run(origin, revision, from, stand)?;
             return Ok(true);
         }
-        if !(kind::LOG_DECLARED..=kind::PRODUCER_FORGOTTEN).contains(&kind) {
+        if !(kind::LOG_DECLARED..=kind::RUNS_REMOVED).contains(&kind) {
             return Ok(false);
         }
         if origin != ReplayOrigin::AfterSnapshot {
@@ -153,6 +168,15 @@ impl LogRecovery {
                     seen.start = seen.start.max(start);
                 }
             }
+            kind::RUNS_REMOVED => {
+                let (log, partition) = (from.u64()?, from.u32()?);
+                let removed = ranges(from)?;
+                if self.logs.contains_key(&log) {
+                    let seen = self.partitions.entry((log, partition)).or_default();
+                    let spans = removed.iter().map(|one| one.first..one.end());
+                    spans.for_each(|span| seen.holes.add(span));
+                }
+            }
             kind::PRODUCERS_RESERVED => self.reserved = self.reserved.max(from.u64()?),
             _ => self.transactions.replay(kind, from)?,
         }
@@ -166,6 +190,7 @@ impl LogRecovery {
     fn replay_run(
         &mut self,
         origin: ReplayOrigin,
+        revision: u64,
         from: &mut Bounded<'_>,
         stand: Stand,
     ) -> Result<(), Corrupt> {
@@ -186,13 +211,14 @@ impl LogRecovery {
                     .note(writer, head.count, head.offset, head.at);
             }
         }
-        seen.runs.push(Entered {
+        let run = Entered {
             offset: head.offset,
             count: head.count,
             time: head.time_max(),
             at: head.at,
             stand,
-        });
+        };
+        seen.runs.push((revision, run));
         Ok(())
     }
 
@@ -261,25 +287,37 @@ impl LogRecovery {
 impl Seen {
     /// Enters the runs that are alive into a partition.
     fn fill(mut self, partition: &mut Partition, store: &mut impl Store) -> Result<(), Corrupt> {
-        if !self.runs.is_sorted_by_key(|run| run.offset) {
+        let order = |(revision, run): &(u64, Entered)| (run.offset, Reverse(*revision));
+        if !self.runs.is_sorted_by_key(order) {
             // Stable: of copies of one record, the first seen counts.
-            self.runs.sort_by_key(|run| run.offset);
+            self.runs.sort_by_key(order);
         }
-        self.runs.dedup_by_key(|run| run.offset);
+        let revisions = self.runs.iter().map(|(revision, _)| *revision);
+        partition.revision = revisions.max().unwrap_or(0);
+        self.runs.dedup_by_key(|(_, run)| run.offset);
+        self.holes.merge();
         let end = |run: &Entered| run.offset.saturating_add(run.count.into());
+        let last = self.runs.last().map_or(0, |(_, run)| end(run));
+        let reached = self.snapshot_next.max(last).max(self.holes.end());
         let mut next = self.start;
-        let living = self.runs.iter().filter(|run| end(run) > self.start);
-        for run in living {
+        let living = self.runs.iter().map(|(_, run)| run);
+        // Of a run that reaches over the start, a snapshot says only that what is behind it is gone.
+        let shown = |run: &Entered| run.offset.max(self.start)..end(run);
+        let living = living.filter(|run| end(run) > self.start);
+        for run in living.filter(|run| !self.holes.cover(&shown(run))) {
             let first = partition.runs.is_empty() && run.offset <= self.start;
-            if !first && run.offset != next {
+            if !first && run.offset != next && !self.holes.cover(&(next..run.offset)) {
                 return Err(missing(next, run.offset));
             }
             next = end(run);
             store.adopt(run.stand.place, run.stand.len);
             partition.enter(*run);
         }
-        if next < self.snapshot_next {
-            return Err(missing(next, self.snapshot_next));
+        if next < reached {
+            if !self.holes.cover(&(next..reached)) {
+                return Err(missing(next, reached));
+            }
+            next = reached;
         }
         partition.start = self.start;
         partition.next = next;

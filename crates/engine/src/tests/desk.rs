@@ -180,7 +180,7 @@ impl Desk {
         desk
     }
 
-    fn told(&mut self, mut effects: Effects) -> Told {
+    pub(super) fn told(&mut self, mut effects: Effects) -> Told {
         let mut told = std::mem::take(&mut effects.events);
         told.extend(
             effects

@@ -1,13 +1,15 @@
-//! Random turns with logs, against a list of what each partition holds: always what was appended, dense, in order, without
-//! what was given up, also after an end at any point and with copies in cold places.
+//! Random turns with logs, against a list of what each partition holds: always what was appended, in order, without what was
+//! given up and removed, replaced where it was, also after an end at any point and with copies in cold places.
 
 use polybus_model::{LogReply, LogRequest, LogSettings, NewRun, SessionId};
 use proptest::prelude::*;
 
-use super::desk::{Desk, name};
+use super::desk::{Desk, Shelf, name};
 use super::logs::{at, bytes, read_of, run, written};
 use super::recovering::{History, live};
-use crate::Options;
+use crate::logs::remove::Rewritten;
+use crate::record::Range;
+use crate::{Engine, Options};
 
 const PARTITIONS: u32 = 2;
 /// Older ones go, so that retention has something to do.
@@ -25,6 +27,9 @@ enum Step {
     },
     Again(u32),
     Trim(u32, u64),
+    /// From so far behind the start, so many offsets; and so often.
+    Remove(u32, u64, u32, u32),
+    Replace(u32, prop::sample::Index, usize),
     Wait(u64),
     Snapshot,
     Compact,
@@ -39,6 +44,10 @@ fn steps() -> impl Strategy<Value = Step> {
         12 => (partition.clone(), 1..5_u32, 1..6_000_usize, any::<bool>())
             .prop_map(|(partition, count, len, numbered)| Step::Append { partition, count, len, numbered }),
         2 => partition.clone().prop_map(Step::Again),
+        4 => (partition.clone(), 0..60_u64, 1..9_u32, 1..4_u32)
+            .prop_map(|(partition, from, len, times)| Step::Remove(partition, from, len, times)),
+        3 => (partition.clone(), any::<prop::sample::Index>(), 1..6_000_usize)
+            .prop_map(|(partition, which, len)| Step::Replace(partition, which, len)),
         2 => (partition, 0..6_u64).prop_map(|(partition, by)| Step::Trim(partition, by)),
         2 => (1..40_000_u64).prop_map(Step::Wait),
         1 => Just(Step::Snapshot),
@@ -116,6 +125,10 @@ impl World {
             } => self.append(*partition, *count, *len, *numbered),
             Step::Again(partition) => self.again(*partition),
             Step::Trim(partition, by) => self.trim(*partition, *by),
+            Step::Remove(partition, from, len, times) => {
+                self.remove(*partition, *from, *len, *times);
+            }
+            Step::Replace(partition, which, len) => self.replace(*partition, *which, *len),
             Step::Declare => {}
         }
     }
@@ -158,6 +171,53 @@ impl World {
         assert_eq!(held.start, to);
     }
 
+    /// Removes ranges that may cut through runs, whose offsets stay then.
+    fn remove(&mut self, partition: u32, from: u64, len: u32, times: u32) {
+        let Some(held) = &mut self.held else { return };
+        let held = &mut held[partition as usize];
+        let ranges: Vec<Range> = (0..u64::from(times))
+            .map(|at| Range {
+                first: held.start + from + at * (u64::from(len) + 3),
+                len,
+            })
+            .collect();
+        let before = held.living().len();
+        held.runs.retain(|(offset, count, ..)| {
+            let end = offset + u64::from(*count);
+            let goes = |range: &Range| range.first <= *offset && end <= range.end();
+            !ranges.iter().any(goes)
+        });
+        let gone = before - held.living().len();
+        let removed = self.desk.change_log("l", partition, |engine, at, turn| {
+            engine.remove_runs(at, &ranges, turn)
+        });
+        assert!(removed == gone || held.start > 0 && removed >= gone);
+    }
+
+    fn replace(&mut self, partition: u32, which: prop::sample::Index, len: usize) {
+        let Some(held) = &mut self.held else { return };
+        let held = &mut held[partition as usize];
+        let start = held.start;
+        let is_alive = |one: &&mut (u64, u32, String, u64)| one.0 + u64::from(one.1) > start;
+        let mut living: Vec<_> = held.runs.iter_mut().filter(is_alive).collect();
+        if living.is_empty() {
+            return;
+        }
+        let one = which.index(living.len());
+        let one = &mut living[one];
+        one.2 = format!("{}:{}", self.number, "y".repeat(len));
+        let with = Rewritten {
+            time_max: None,
+            stamped: None,
+            content: run(&one.2, 1).content,
+        };
+        let offset = one.0;
+        let replaced = self.desk.change_log("l", partition, |engine, at, turn| {
+            engine.replace_run(at, offset, with, turn)
+        });
+        assert!(replaced);
+    }
+
     /// Retention gives up a prefix, and only what is old enough.
     fn follow_retention(&mut self) {
         for partition in 0..PARTITIONS {
@@ -187,15 +247,22 @@ impl World {
         }
     }
 
-    fn restart(&mut self) {
+    /// What is there after an end at this moment: always the same as before.
+    fn recovered(&self) -> (Engine, Shelf) {
         let mut expected = Vec::new();
         self.desk.engine.put_logs(&mut expected);
+        self.desk.engine.put_holes(&mut expected);
         let (engine, shelf) = self.history.recover_with(&self.desk, false, options());
         let mut recovered = Vec::new();
         engine.put_logs(&mut recovered);
+        engine.put_holes(&mut recovered);
         assert_eq!(recovered, expected);
         assert_eq!(live(&shelf), live(&self.desk.shelf));
-        (self.desk.engine, self.desk.shelf) = (engine, shelf);
+        (engine, shelf)
+    }
+
+    fn restart(&mut self) {
+        (self.desk.engine, self.desk.shelf) = self.recovered();
         for session in 1..=4 {
             let session = SessionId(session);
             self.desk.engine.attach(session, &name("/")).unwrap();
@@ -216,9 +283,17 @@ impl World {
                 next = last.offset + u64::from(last.count);
                 got.extend(slice.runs.iter().map(|run| bytes(&run.content)));
             }
-            assert_eq!(next, held.next);
+            let living = held
+                .runs
+                .iter()
+                .filter(|one| one.0 + u64::from(one.1) > held.start);
+            let last = living
+                .last()
+                .map_or(held.start, |one| one.0 + u64::from(one.1));
+            assert_eq!(next, last);
             assert_eq!(got, held.living());
         }
+        assert!(self.desk.engine.logs.recent_is_right());
     }
 }
 
@@ -237,6 +312,7 @@ proptest! {
         for step in &steps {
             world.step(step);
             world.check();
+            world.recovered();
         }
         world.step(&Step::Restart);
         world.check();

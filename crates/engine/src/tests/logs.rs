@@ -7,9 +7,11 @@ use polybus_model::{
     TopicKind, TopicSettings, WhichLogs, Writer,
 };
 
-use super::desk::{Desk, Told, durable, message, name, publish};
+use super::desk::{Desk, Shelf, Told, durable, message, name, publish};
 use super::recovering::History;
-use crate::Options;
+use crate::logs::At;
+use crate::turn::Turn;
+use crate::{Effects, Engine, Options};
 
 pub(super) const ORIGIN: Origin = Origin(9);
 
@@ -104,6 +106,22 @@ impl Desk {
             LogReply::Logs(mut logs) => logs.remove(0),
             other => panic!("{other:?}"),
         }
+    }
+
+    /// One turn that changes a partition from within the engine.
+    pub(super) fn change_log<R>(
+        &mut self,
+        log: &str,
+        partition: u32,
+        change: impl FnOnce(&mut Engine, At, &mut Turn<'_, Shelf>) -> R,
+    ) -> R {
+        let mut out = Effects::default();
+        let at = self.engine.partition_at(0, &at(log, partition)).unwrap();
+        let mut turn = self.engine.begin(self.now, &mut self.shelf, &mut out);
+        let result = change(&mut self.engine, at, &mut turn);
+        self.engine.finish(&mut turn);
+        self.told(out);
+        result
     }
 
     pub(super) fn append(
@@ -271,7 +289,7 @@ fn what_is_no_longer_in_memory_is_read_back() {
         desk.ask(2, 9, LogRequest::Read(read_of("l", 0, 0)))
             .is_empty()
     );
-    let mut out = crate::Effects::default();
+    let mut out = Effects::default();
     desk.engine
         .handle_log_loaded(2, Vec::new(), desk.now, &mut desk.shelf, &mut out);
     assert_eq!(out.log_loads.len(), 1, "asked again");
