@@ -175,7 +175,7 @@ fn rates(comparison: &Comparison) -> Option<Bars> {
         })
     };
     Some(Bars {
-        title: "Records a second".into(),
+        title: "Messages a second".into(),
         note: "Medians; log axis. More is better.".into(),
         legend: legend(comparison),
         base: None,

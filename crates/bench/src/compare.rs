@@ -134,6 +134,33 @@ pub struct Comparison {
     pub recovery: Vec<Recovery>,
 }
 
+impl Comparison {
+    /// Nothing is found yet.
+    pub(crate) fn begin(
+        brokers: &[Broker],
+        folder: &Path,
+        rounds: usize,
+        duration: Duration,
+    ) -> Self {
+        let side = |broker: &Broker| Side {
+            name: broker.name().into(),
+            version: broker.version(),
+            durability: broker.durability().into(),
+        };
+        Self {
+            machine: Machine::look(folder),
+            load_before: load(),
+            load_after: 0.0,
+            sides: brokers.iter().map(side).collect(),
+            rounds,
+            seconds: duration.as_secs_f64(),
+            rows: Vec::new(),
+            startup: Vec::new(),
+            recovery: Vec::new(),
+        }
+    }
+}
+
 /// Tells what is being done, and how far a run is.
 pub type Tell<'a> = dyn FnMut(&str, Option<&Progress>) + 'a;
 
@@ -159,24 +186,7 @@ pub fn compare(
     } else {
         tell("no RabbitMQ: measuring polybus alone", None);
     }
-    let mut comparison = Comparison {
-        machine: Machine::look(&plan.folder),
-        load_before: load(),
-        load_after: 0.0,
-        sides: brokers
-            .iter()
-            .map(|broker| Side {
-                name: broker.name().into(),
-                version: broker.version(),
-                durability: broker.durability().into(),
-            })
-            .collect(),
-        rounds: plan.rounds,
-        seconds: plan.duration.as_secs_f64(),
-        rows: Vec::new(),
-        startup: Vec::new(),
-        recovery: Vec::new(),
-    };
+    let mut comparison = Comparison::begin(&brokers, &plan.folder, plan.rounds, plan.duration);
     if plan.startup {
         for broker in &brokers {
             tell(&format!("{}: startup", broker.name()), None);

@@ -1,4 +1,4 @@
-//! A load generator that speaks raw AMQP 0-9-1 or Kafka, and the comparison of brokers with it.
+//! A load generator that speaks raw AMQP 0-9-1, Kafka or NATS, and the comparison of brokers with it.
 //!
 //! ```text
 //! Workload (data) -> run: setup -> publishers (threads) ==> broker ==> consumers (threads) -> check -> Figures
@@ -18,17 +18,22 @@ mod clock;
 pub mod compare;
 mod confirms;
 mod consumer;
+mod cost;
 mod error;
+mod frame;
 mod histogram;
 mod idle;
 pub mod kafka;
 mod ledger;
 mod link;
 pub mod machine;
+pub mod nats;
 pub mod page;
 pub mod process;
+mod program;
 mod publisher;
 mod ring;
+mod rounds;
 mod run;
 pub mod server;
 pub mod table;

@@ -7,11 +7,9 @@ use std::path::Path;
 use crate::charts::{self, charts, file_name};
 use crate::compare::{Comparison, Row};
 use crate::error::BenchError;
+use crate::frame::{head, per_side, render_machine, render_startup};
 use crate::run::Figures;
 use crate::table::{latency, maybe, number};
-
-/// With more than this many cores busy with other things, the page warns.
-const BUSY: f64 = 0.25;
 
 /// Writes the page, and its charts beside it.
 ///
@@ -55,44 +53,6 @@ fn render_to(out: &mut String, comparison: &Comparison, stem: Option<&str>) -> s
     render_method(out)
 }
 
-pub(crate) fn render_machine(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
-    let machine = &comparison.machine;
-    writeln!(
-        out,
-        "{}: {} cores of {}, {:.0} GiB, Linux {}, {}. Load of the machine before and after: {:.2}, {:.2}.",
-        machine.day(),
-        machine.cores,
-        machine.processor,
-        machine.memory_gib,
-        machine.kernel,
-        machine.file_system,
-        comparison.load_before,
-        comparison.load_after,
-    )?;
-    if machine.sync.is_some() {
-        writeln!(
-            out,
-            "The disk: 4 KiB overwritten and synced (p50 / p99 / p99.9): {}.",
-            latency(machine.sync)
-        )?;
-    }
-    writeln!(
-        out,
-        "Medians of {} runs of {} s of publishing each, alternating between the brokers; client and brokers share the cores.\n",
-        comparison.rounds,
-        number(comparison.seconds)
-    )?;
-    let others: f64 = comparison.rows.iter().map(|row| row.other_load).sum();
-    let others = others / comparison.rows.len().max(1) as f64;
-    if others > BUSY {
-        writeln!(
-            out,
-            "**Processes that take no part kept {others:.1} cores busy meanwhile: take these as orders of magnitude.**\n"
-        )?;
-    }
-    Ok(())
-}
-
 fn render_sides(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     writeln!(
         out,
@@ -113,26 +73,6 @@ fn render_sides(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
         )?;
     }
     writeln!(out)
-}
-
-/// A table with a column or more for each side.
-pub(crate) fn head(out: &mut String, first: &str, columns: &[String]) -> std::fmt::Result {
-    write!(out, "| {first} |")?;
-    for column in columns {
-        write!(out, " {column} |")?;
-    }
-    write!(out, "\n|---|")?;
-    for _ in columns {
-        write!(out, "--:|")?;
-    }
-    writeln!(out)
-}
-
-pub(crate) fn per_side(comparison: &Comparison, what: &[&str]) -> Vec<String> {
-    let sides = comparison.sides.iter();
-    sides
-        .flat_map(|side| what.iter().map(move |what| format!("{} {what}", side.name)))
-        .collect()
 }
 
 /// The first side's figure over the second's.
@@ -264,26 +204,6 @@ fn render_waiting(out: &mut String, comparison: &Comparison) -> std::fmt::Result
             )?;
         }
         writeln!(out)?;
-    }
-    writeln!(out)
-}
-
-pub(crate) fn render_startup(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
-    if comparison.startup.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "## Empty and idle\n")?;
-    let columns = ["ready in, ms", "MiB", "% of a core"].map(String::from);
-    head(out, "broker", &columns)?;
-    for (side, startup) in comparison.sides.iter().zip(&comparison.startup) {
-        writeln!(
-            out,
-            "| {} | {} | {} | {} |",
-            side.name,
-            number(startup.ready_ms),
-            number(startup.resident_mib),
-            number(startup.cpu_percent)
-        )?;
     }
     writeln!(out)
 }

@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal};
 use crate::error::BenchError;
 use crate::kafka::{self, Jars};
 use crate::link::{Link, Target};
+use crate::nats;
 use crate::process::Tree;
 
 /// How long a broker may take to be ready or to stop.
@@ -39,6 +40,15 @@ pub enum Broker {
     },
     /// Apache Kafka.
     Kafka(Jars),
+    /// Polybus again, with the port of NATS open instead.
+    PolybusNats(PathBuf),
+    /// nats-server.
+    NatsServer {
+        /// The binary.
+        binary: PathBuf,
+        /// To tell it from another.
+        name: &'static str,
+    },
 }
 
 impl Broker {
@@ -46,7 +56,7 @@ impl Broker {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Polybus(_) => "polybus",
+            Self::Polybus(_) | Self::PolybusNats(_) => "polybus",
             Self::RabbitMq => "rabbitmq",
             Self::PolybusKafka {
                 is_unsynced: false, ..
@@ -55,6 +65,7 @@ impl Broker {
                 is_unsynced: true, ..
             } => "polybus-unsynced",
             Self::Kafka(_) => "kafka",
+            Self::NatsServer { name, .. } => name,
         }
     }
 
@@ -62,7 +73,10 @@ impl Broker {
     #[must_use]
     pub fn is_installed(&self) -> bool {
         match self {
-            Self::Polybus(binary) | Self::PolybusKafka { binary, .. } => binary.is_file(),
+            Self::Polybus(binary)
+            | Self::PolybusNats(binary)
+            | Self::PolybusKafka { binary, .. }
+            | Self::NatsServer { binary, .. } => binary.is_file(),
             Self::RabbitMq => Path::new(RABBITMQ_SCRIPT).is_file(),
             Self::Kafka(jars) => jars.version().is_some(),
         }
@@ -72,7 +86,10 @@ impl Broker {
     #[must_use]
     pub fn version(&self) -> String {
         let mut command = match self {
-            Self::Polybus(binary) | Self::PolybusKafka { binary, .. } => {
+            Self::Polybus(binary)
+            | Self::PolybusNats(binary)
+            | Self::PolybusKafka { binary, .. }
+            | Self::NatsServer { binary, .. } => {
                 let mut command = Command::new(binary);
                 command.arg("--version");
                 command
@@ -95,6 +112,10 @@ impl Broker {
         matches!(self, Self::PolybusKafka { .. } | Self::Kafka(_))
     }
 
+    const fn speaks_nats(&self) -> bool {
+        matches!(self, Self::PolybusNats(_) | Self::NatsServer { .. })
+    }
+
     /// What it promises by a confirm of a persistent message on a durable queue.
     #[must_use]
     pub const fn durability(&self) -> &'static str {
@@ -112,6 +133,14 @@ impl Broker {
             Self::Kafka(_) => {
                 "none, as it comes: a batch is confirmed (acks=all, one replica) as soon as it was written to the partition's \
                  file, which Kafka leaves to the system to sync"
+            }
+            Self::PolybusNats(_) => {
+                "fsync, the default: a publish to a stream is acknowledged after the journal's frame that holds it was written \
+                 through to the disk"
+            }
+            Self::NatsServer { .. } => {
+                "none, as it comes: a publish to a stream on file is acknowledged as soon as it was taken; what is written is synced \
+                 every two minutes (sync_interval)"
             }
             Self::Polybus(_) => {
                 "fsync: a publish is confirmed after the journal's frame that holds it was written through to the disk \
@@ -187,6 +216,8 @@ impl Server {
                 is_unsynced,
             } => polybus_kafka(binary, &folder, port, *is_unsynced),
             Broker::Kafka(jars) => kafka::commands(jars, &folder, port, dist_port(port))?,
+            Broker::PolybusNats(binary) => polybus_nats(binary, &folder, port),
+            Broker::NatsServer { binary, .. } => nats::command(binary, &folder, port),
         };
         let begin = Instant::now();
         let log = fs::File::create(folder.join("stderr.log"))
@@ -283,16 +314,21 @@ impl Server {
                 )));
             }
             let is_ready = match self.broker {
-                Broker::Polybus(_) | Broker::PolybusKafka { .. } => {
+                Broker::Polybus(_) | Broker::PolybusKafka { .. } | Broker::PolybusNats(_) => {
                     hears_ready.recv_timeout(Duration::from_millis(50)).is_ok()
                 }
-                Broker::RabbitMq | Broker::Kafka(_) => {
+                Broker::RabbitMq | Broker::Kafka(_) | Broker::NatsServer { .. } => {
                     std::thread::sleep(Duration::from_millis(20));
                     true
                 }
             };
-            if is_ready && self.broker.speaks_kafka() {
-                if kafka::is_ready(&target.address) {
+            let greeted: Option<fn(&str) -> bool> = match &self.broker {
+                broker if broker.speaks_kafka() => Some(kafka::is_ready),
+                broker if broker.speaks_nats() => Some(nats::is_ready),
+                _ => None,
+            };
+            if let Some(greeted) = greeted.filter(|_| is_ready) {
+                if greeted(&target.address) {
                     self.ready_in = begin.elapsed();
                     return Ok(());
                 }
@@ -368,6 +404,17 @@ fn polybus_kafka(binary: &Path, folder: &Path, port: u16, is_unsynced: bool) -> 
         .args(["serve", "--amqp-listen", "off"])
         .args(["--kafka-listen", &format!("127.0.0.1:{port}")])
         .args(["--durability", if is_unsynced { "none" } else { "fsync" }])
+        .arg("--data")
+        .arg(folder.join("data"))
+        .current_dir(folder);
+    command
+}
+
+fn polybus_nats(binary: &Path, folder: &Path, port: u16) -> Command {
+    let mut command = Command::new(binary);
+    command
+        .args(["serve", "--amqp-listen", "off", "--kafka-listen", "off"])
+        .args(["--nats-listen", &format!("127.0.0.1:{port}")])
         .arg("--data")
         .arg(folder.join("data"))
         .current_dir(folder);

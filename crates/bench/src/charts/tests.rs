@@ -176,7 +176,7 @@ fn the_page_and_its_files_agree() {
 fn three_sides_have_their_rates_drawn() {
     let charts = charts(&sample(&["polybus", "polybus-unsynced", "kafka"]));
     let throughput = chart(&charts, "throughput");
-    assert!(throughput.contains("Records a second"));
+    assert!(throughput.contains("Messages a second"));
     for legend in [">polybus<", ">polybus-unsynced<", ">kafka<"] {
         assert!(throughput.contains(legend));
     }

@@ -10,19 +10,19 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Advice, fadvise, syncfs};
+use rustix::fs::{Advice, fadvise};
 use serde::Serialize;
 
-use super::cost::resident_mib;
 use super::peer::Jars;
 use super::round::{Filled, fill, read, round};
 use super::topic;
 use super::wire::Wire;
 use super::work::{Kind, RATE_FROM, Work};
-use crate::compare::{Comparison, Row, Side, Startup, Tell, median, median_of, startup};
+use crate::compare::{Comparison, Row, Tell, startup};
+use crate::cost::resident_mib;
 use crate::error::BenchError;
-use crate::machine::{Machine, load};
-use crate::run::Figures;
+use crate::machine::load;
+use crate::rounds::{Rounds, settle};
 use crate::server::{Broker, Server};
 
 /// How long each broker works before it is measured: Java compiles while it runs.
@@ -172,23 +172,8 @@ pub fn compare(
 }
 
 fn empty(plan: &KafkaPlan, brokers: &[Broker], absent: Option<String>) -> KafkaComparison {
-    let side = |broker: &Broker| Side {
-        name: broker.name().into(),
-        version: broker.version(),
-        durability: broker.durability().into(),
-    };
     KafkaComparison {
-        base: Comparison {
-            machine: Machine::look(&plan.folder),
-            load_before: load(),
-            load_after: 0.0,
-            sides: brokers.iter().map(side).collect(),
-            rounds: plan.rounds,
-            seconds: plan.duration.as_secs_f64(),
-            rows: Vec::new(),
-            startup: Vec::<Startup>::new(),
-            recovery: Vec::new(),
-        },
+        base: Comparison::begin(brokers, &plan.folder, plan.rounds, plan.duration),
         absent,
         partitions: Vec::new(),
     }
@@ -212,71 +197,6 @@ fn suited(work: &Work, rows: &[Row]) -> Work {
     }
 }
 
-/// The rounds of a workload, by side.
-struct Rounds<'a> {
-    work: &'a Work,
-    of: usize,
-    found: Vec<Vec<Figures>>,
-    failures: Vec<Option<String>>,
-    others: Vec<f64>,
-}
-
-impl<'a> Rounds<'a> {
-    fn new(work: &'a Work, sides: usize, of: usize) -> Self {
-        Self {
-            work,
-            of,
-            found: vec![Vec::new(); sides],
-            failures: vec![None; sides],
-            others: Vec::new(),
-        }
-    }
-
-    /// Does one, if that side has not failed already.
-    fn one(
-        &mut self,
-        (side, name): (usize, &str),
-        number: usize,
-        tell: &mut Tell<'_>,
-        round: impl FnOnce() -> Result<(Figures, f64), BenchError>,
-    ) {
-        let (Some(found), Some(failure)) = (self.found.get_mut(side), self.failures.get_mut(side))
-        else {
-            return;
-        };
-        if failure.is_some() {
-            return;
-        }
-        let what = format!("{} {name} {}/{}", self.work.name, number + 1, self.of);
-        match round() {
-            Ok((figures, others)) => {
-                let rate = figures.published_per_s.max(figures.consumed_per_s);
-                tell(&format!("{what}: {rate:.0}/s"), None);
-                found.push(figures);
-                self.others.push(others);
-            }
-            Err(error) => {
-                tell(&format!("{what}: FAILED: {error}"), None);
-                *failure = Some(error.to_string());
-            }
-        }
-    }
-
-    fn row(self) -> Row {
-        let medians = self.found.iter();
-        let medians = medians.map(|rounds| median_of(self.work.name, rounds));
-        Row {
-            workload: self.work.name.into(),
-            about: self.work.about.clone(),
-            target_ratio: None,
-            medians: medians.collect(),
-            other_load: median(self.others.into_iter()).unwrap_or(0.0),
-            rounds: self.found,
-            failures: self.failures,
-        }
-    }
-}
-
 fn producing(
     plan: &KafkaPlan,
     brokers: &[Broker],
@@ -284,7 +204,7 @@ fn producing(
     ends_at: Instant,
     tell: &mut Tell<'_>,
 ) -> Result<Row, BenchError> {
-    let mut rounds = Rounds::new(work, brokers.len(), plan.rounds);
+    let mut rounds = Rounds::new(work.name, &work.about, brokers.len(), plan.rounds);
     let mut servers = Vec::new();
     for (broker, failure) in brokers.iter().zip(&mut rounds.failures) {
         let server = Server::start(broker, &plan.folder)?;
@@ -321,7 +241,7 @@ fn reading(
     let is_cold = work.kind == Kind::ConsumeCold;
     let most = if is_cold { COLD_ROUNDS_MAX } else { usize::MAX };
     let count = plan.rounds.min(most);
-    let mut rounds = Rounds::new(work, brokers.len(), count);
+    let mut rounds = Rounds::new(work.name, &work.about, brokers.len(), count);
     let mut servers: Vec<Option<(Server, Filled)>> = Vec::new();
     for (broker, failure) in brokers.iter().zip(&mut rounds.failures) {
         let server = Server::start(broker, &plan.folder)?;
@@ -357,12 +277,6 @@ fn reading(
         }
     }
     Ok(rounds.row())
-}
-
-/// Lets what was written reach the disk.
-fn settle(folder: &Path) -> Result<(), BenchError> {
-    let folder = File::open(folder).map_err(BenchError::io("opening the data's folder"))?;
-    syncfs(&folder).map_err(|error| BenchError::Io("syncing".into(), error.into()))
 }
 
 /// Lets the system forget what it has of the files below a folder.

@@ -10,7 +10,6 @@
 
 mod compare;
 mod consumer;
-mod cost;
 mod load;
 mod page;
 mod peer;

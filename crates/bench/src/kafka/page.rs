@@ -5,12 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use super::compare::KafkaComparison;
-use crate::charts::{self, charts, file_name};
-use crate::compare::Row;
+use crate::charts;
 use crate::error::BenchError;
-use crate::page::{head, per_side, render_machine, render_startup};
-use crate::run::Figures;
-use crate::table::{latency, maybe, number};
+use crate::frame::{Frame, head, render_startup};
+use crate::table::number;
 
 /// Writes the page, and its charts beside it.
 ///
@@ -32,164 +30,28 @@ pub fn render(found: &KafkaComparison, stem: Option<&str>) -> String {
 }
 
 fn render_to(out: &mut String, found: &KafkaComparison, stem: Option<&str>) -> std::fmt::Result {
-    writeln!(out, "# Performance over Kafka's protocol")?;
-    writeln!(
-        out,
-        "<!-- Made by `make bench` (crates/bench); do not edit. -->\n"
-    )?;
-    render_machine(out, &found.base)?;
-    render_sides(out, found)?;
-    if let Some(stem) = stem {
-        for chart in charts(&found.base) {
-            let file = file_name(stem, chart.name);
-            writeln!(out, "![{}]({file})\n", chart.title)?;
-        }
-    }
-    render_rates(out, found)?;
-    render_costs(out, found)?;
-    render_latencies(out, found)?;
+    let sides = found.base.sides.len();
+    let frame = Frame {
+        base: &found.base,
+        // Kafka is the last of them.
+        pairs: match found.absent {
+            None => (0..sides.saturating_sub(1))
+                .map(|ours| (ours, sides - 1))
+                .collect(),
+            Some(_) => Vec::new(),
+        },
+        unit: "records",
+        latencies: ["request to confirm", "request to consumer"],
+    };
+    frame.begin(out, "Performance over Kafka's protocol")?;
+    frame.sides(out, "Apache Kafka", found.absent.as_deref())?;
+    frame.charts(out, stem)?;
+    frame.rates(out)?;
+    frame.costs(out)?;
+    frame.latencies(out)?;
     render_startup(out, &found.base)?;
     render_partitions(out, found)?;
     render_method(out)
-}
-
-fn render_sides(out: &mut String, found: &KafkaComparison) -> std::fmt::Result {
-    writeln!(out, "| broker | version | durability |\n|---|---|---|")?;
-    for side in &found.base.sides {
-        let (name, version, durability) = (&side.name, &side.version, &side.durability);
-        writeln!(out, "| {name} | {version} | {durability} |")?;
-    }
-    if let Some(why) = &found.absent {
-        writeln!(
-            out,
-            "\nApache Kafka was not measured beside it ({why}): these are polybus' figures alone."
-        )?;
-    }
-    writeln!(out)
-}
-
-/// Records a second: produced, or where nothing is, consumed.
-fn rate(figures: &Figures) -> f64 {
-    if figures.published > 0 {
-        figures.published_per_s
-    } else {
-        figures.consumed_per_s
-    }
-}
-
-fn is_paced(row: &Row) -> bool {
-    row.medians.iter().any(|figures| figures.delivery.is_some())
-}
-
-/// How many times the last side's figure each of the others has.
-fn ratios(row: &Row, found: &KafkaComparison, of: impl Fn(&Figures) -> f64) -> String {
-    let sides = row.medians.len();
-    let Some(theirs) = row.medians.last().map(&of).filter(|_| has_peer(found)) else {
-        return String::new();
-    };
-    let times = |ours: f64| match ours > 0.0 && theirs > 0.0 {
-        true => format!(" {:.2} |", ours / theirs),
-        false => " - |".to_owned(),
-    };
-    let ours = row.medians.iter().take(sides.saturating_sub(1));
-    ours.map(|figures| times(of(figures))).collect()
-}
-
-const fn has_peer(found: &KafkaComparison) -> bool {
-    found.absent.is_none()
-}
-
-fn ratio_columns(found: &KafkaComparison) -> Vec<String> {
-    let sides = &found.base.sides;
-    let others = sides.len().saturating_sub(1);
-    match sides.last() {
-        Some(peer) if has_peer(found) => sides
-            .iter()
-            .take(others)
-            .map(|side| format!("{} / {}", side.name, peer.name))
-            .collect(),
-        _ => Vec::new(),
-    }
-}
-
-fn render_rates(out: &mut String, found: &KafkaComparison) -> std::fmt::Result {
-    let rows = || found.base.rows.iter().filter(|row| !is_paced(row));
-    if rows().next().is_none() {
-        return Ok(());
-    }
-    writeln!(out, "## Records a second\n")?;
-    let mut columns = per_side(&found.base, &["records/s"]);
-    columns.extend(ratio_columns(found));
-    columns.extend(["rounds".into(), "others' load".into()]);
-    head(out, "workload", &columns)?;
-    for row in rows() {
-        write!(out, "| **{}**: {} |", row.workload, row.about)?;
-        for (figures, failure) in row.medians.iter().zip(&row.failures) {
-            match failure {
-                Some(failure) => write!(out, " failed: {} |", failure.replace('|', "/"))?,
-                None => write!(out, " {} |", number(rate(figures)))?,
-            }
-        }
-        write!(out, "{}", ratios(row, found, rate))?;
-        let rounds = row.rounds.iter().map(Vec::len).max().unwrap_or(0);
-        writeln!(out, " {rounds} | {:.2} |", row.other_load)?;
-    }
-    writeln!(out)
-}
-
-fn render_costs(out: &mut String, found: &KafkaComparison) -> std::fmt::Result {
-    if found.base.rows.is_empty() {
-        return Ok(());
-    }
-    writeln!(
-        out,
-        "## What it costs\n\n\
-         Processor time of the broker (all its processes, user and system) in seconds for a million records (so: in \
-         microseconds for each), and its greatest resident memory.\n"
-    )?;
-    let mut columns = per_side(&found.base, &["s/million", "% of a core", "MiB"]);
-    let of = ratio_columns(found);
-    columns.extend(of.iter().map(|name| format!("s/million, {name}")));
-    columns.push("client s/million".into());
-    head(out, "workload", &columns)?;
-    for row in &found.base.rows {
-        write!(out, "| {} |", row.workload)?;
-        for figures in &row.medians {
-            write!(
-                out,
-                " {} | {} | {} |",
-                maybe(figures.server_cpu_us),
-                maybe(figures.server_cpu_percent),
-                maybe(figures.resident_mib)
-            )?;
-        }
-        let times = ratios(row, found, |figures| figures.server_cpu_us.unwrap_or(0.0));
-        let client = row.medians.first().map(|figures| figures.client_cpu_us);
-        writeln!(out, "{times} {} |", maybe(client))?;
-    }
-    writeln!(out)
-}
-
-fn render_latencies(out: &mut String, found: &KafkaComparison) -> std::fmt::Result {
-    let has = |row: &&Row| row.medians.iter().any(|figures| figures.confirm.is_some());
-    if !found.base.rows.iter().any(|row| has(&row)) {
-        return Ok(());
-    }
-    writeln!(out, "## Latency (p50 / p99 / p99.9)\n")?;
-    let columns = per_side(&found.base, &["request to confirm", "request to consumer"]);
-    head(out, "workload", &columns)?;
-    for row in found.base.rows.iter().filter(has) {
-        write!(out, "| {}: {} |", row.workload, row.about)?;
-        for (figures, failure) in row.medians.iter().zip(&row.failures) {
-            let (confirm, delivery) = (latency(figures.confirm), latency(figures.delivery));
-            match failure {
-                Some(_) => write!(out, " failed | - |")?,
-                None => write!(out, " {confirm} | {delivery} |")?,
-            }
-        }
-        writeln!(out)?;
-    }
-    writeln!(out)
 }
 
 fn render_partitions(out: &mut String, found: &KafkaComparison) -> std::fmt::Result {

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use super::topic::partitions_led;
 use super::wire::Wire;
 use crate::error::BenchError;
+use crate::program::{can_run, run};
 
 /// What to fetch: the one file that names its version.
 const POM: &str = include_str!("../../peers/kafka/pom.xml");
@@ -123,35 +124,4 @@ pub(crate) fn commands(
 /// Does a broker that speaks Kafka answer what a client asks first?
 pub(crate) fn is_ready(address: &str) -> bool {
     Wire::open(address).is_ok_and(|mut wire| partitions_led(&mut wire).is_ok())
-}
-
-fn can_run(program: &str, argument: &str) -> bool {
-    let mut command = Command::new(program);
-    command.arg(argument).stdin(Stdio::null());
-    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
-}
-
-/// Runs a program to its end, or ends it after that time.
-fn run(command: &mut Command, within: Duration, what: &str) -> Result<(), BenchError> {
-    let mut child: Child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(BenchError::io(what))?;
-    let begin = Instant::now();
-    while begin.elapsed() < within {
-        if let Some(status) = child.try_wait().map_err(BenchError::io(what))? {
-            return match status.success() {
-                true => Ok(()),
-                false => Err(BenchError::Protocol(format!("{what}: {status}"))),
-            };
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    // It has had its time; one that ended meanwhile needs no end.
-    let _ = child.kill();
-    let _ = child.wait();
-    Err(BenchError::Timeout(what.to_owned()))
 }

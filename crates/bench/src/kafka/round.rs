@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::consumer::{Consumed, consume};
-use super::cost::{Cost, costing};
 use super::load::Load;
 use super::producer::{Enough, Produced, Schedule, produce, produce_paced};
 use super::topic;
 use super::wire::Wire;
 use super::work::{Kind, Work};
 use crate::clock::{Clock, seconds_between};
+use crate::cost::{Cost, costing};
 use crate::error::BenchError;
 use crate::histogram::Histogram;
 use crate::run::Figures;
