@@ -8,11 +8,11 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
-use polybus_model::{Credentials, Error, Event, Kind, Lane, Name, Reply, Resource, SessionId};
+use polybus_model::{Credentials, Error, Event, Kind, Lane, Name, Resource, SessionId};
 use polybus_session::Peer;
 use tracing::{error, info};
 
-use crate::access::{Change, Passwords};
+use crate::access::{Catalog, Change, Passwords};
 use crate::clock::SharedClock;
 use crate::connection::{Connection, Entry, verify};
 use crate::mailbox::Mailbox;
@@ -20,6 +20,7 @@ use crate::open::{OpenError, Opened};
 use crate::options::Options;
 use crate::room::{Free, Room};
 use crate::shard::Shard;
+use crate::staging::Staging;
 use crate::threads;
 
 /// The journal's kind for a change of the catalog; the engine's are below 128.
@@ -261,10 +262,10 @@ impl Inner {
 
     /// Finishes what [`Inner::authenticate`] began.
     pub(crate) fn log_in(&self, login: &Login) {
-        let result = verify(self, &login.entry, &login.credentials).map(|user| {
-            *login.entry.user.lock() = Some(user);
-            Reply::Done
-        });
+        let result = verify(self, &login.entry, &login.credentials);
+        if result.is_ok() {
+            *login.entry.user.lock() = Some(login.credentials.user().to_owned());
+        }
         login.entry.mailbox.push(Event::Reply {
             lane: login.lane,
             result: result.map_err(Box::new),
@@ -284,14 +285,23 @@ impl Inner {
 
     /// Changes the catalog, durably in its turn's frame.
     pub(crate) fn change_catalog(&self, change: &Change) -> Result<(), String> {
-        let bytes = serde_json::to_vec(change).map_err(|error| error.to_string())?;
         self.shard.turn(|_, staging, catalog, _| {
-            use polybus_engine::Store as _;
-            staging.append(CATALOG_RECORD, 0, 0, &[&bytes], None, 0);
-            catalog.apply(change);
-            self.generation
-                .store(catalog.generation(), Ordering::Release);
-        });
+            self.stage_changes(staging, catalog, std::slice::from_ref(change))
+        })
+    }
+
+    /// Changes the catalog as a part of a turn: all or nothing.
+    pub(crate) fn stage_changes(
+        &self,
+        staging: &mut Staging,
+        catalog: &mut Catalog,
+        changes: &[Change],
+    ) -> Result<(), String> {
+        catalog
+            .stage(staging, changes)
+            .map_err(|error| error.to_string())?;
+        self.generation
+            .store(catalog.generation(), Ordering::Release);
         Ok(())
     }
 

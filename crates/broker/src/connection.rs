@@ -11,7 +11,8 @@ use polybus_model::{
 use polybus_session::{Peer, PeerSummary};
 
 use crate::access::{
-    Patterns, Permissions, live_refused, refuse_forbidden, refuse_live, refuse_parts,
+    Asker, Patterns, Permissions, User, answer, live_refused, refuse_forbidden, refuse_live,
+    refuse_parts,
 };
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
@@ -72,6 +73,13 @@ impl Connection {
             return;
         }
         self.refresh_permissions();
+        if batch
+            .requests
+            .iter()
+            .any(|(_, request)| is_about_access(request))
+        {
+            self.answer_about_access(batch);
+        }
         if let Some(open) = &self.open {
             refuse_forbidden(batch, &open.permissions, &open.name);
             for event in refuse_live(batch, &open.permissions, &open.name) {
@@ -150,6 +158,16 @@ impl Connection {
                     .authenticate(Arc::clone(&self.entry), lane, credentials);
                 return;
             }
+            Request::LookUpSalt { user, hash } => {
+                let keys = self.broker.shard.look().catalog.keys(&user, hash);
+                let salt = Reply::Salt {
+                    salt: keys.salt.into(),
+                    iterations: keys.iterations,
+                };
+                let result = Ok(salt);
+                self.entry.mailbox.push(Event::Reply { lane, result });
+                return;
+            }
             Request::Open { namespace } => self.open(namespace),
             _ => Err(failure(
                 Kind::NotAllowed("the session is in no namespace yet".into()),
@@ -204,6 +222,33 @@ impl Connection {
         Ok(())
     }
 
+    /// Takes what is asked about access out of a batch, and answers it.
+    fn answer_about_access(&self, batch: &mut Batch) {
+        let Some(open) = &self.open else { return };
+        let asker = Asker {
+            session: self.entry.id,
+            mailbox: &self.entry.mailbox,
+            namespace: open.name.as_str(),
+            is_administrator: self.is_administrator(open),
+        };
+        let (asked, rest) = std::mem::take(&mut batch.requests)
+            .into_iter()
+            .partition(|(_, request)| is_about_access(request));
+        batch.requests = rest;
+        for (_, request) in asked {
+            if let Request::Access { number, request } = request {
+                answer(&self.broker, &asker, number, *request);
+            }
+        }
+    }
+
+    fn is_administrator(&self, open: &OpenNamespace) -> bool {
+        let Some(name) = &open.user else { return true };
+        let state = self.broker.shard.look();
+        let user = state.catalog.user(name);
+        user.is_some_and(User::is_administrator)
+    }
+
     /// Looks the permissions up again if the catalog has changed.
     fn refresh_permissions(&mut self) {
         let Some(open) = &mut self.open else { return };
@@ -226,40 +271,49 @@ impl Drop for Connection {
     }
 }
 
-/// Proves who a peer is; slow. Run on the thread for it.
+fn is_about_access(request: &Request) -> bool {
+    matches!(request, Request::Access { .. })
+}
+
+/// Proves who a peer is, and what to tell it; slow. Run on the thread for it.
 pub(crate) fn verify(
     broker: &Inner,
     entry: &Entry,
     credentials: &Credentials,
-) -> Result<String, Error> {
-    let refused = || failure(Kind::BadCredentials, Resource::Namespace, Name::empty());
-    let (user, password) = match credentials {
-        Credentials::Password { user, password } => (user, Some(password)),
-        Credentials::Certificate { user } | Credentials::Anonymous { user } => (user, None),
+) -> Result<Reply, Error> {
+    let refused = |kind| failure(kind, Resource::Namespace, Name::empty());
+    let name = credentials.user();
+    let known = broker.shard.look().catalog.user(name).cloned();
+    let reply = match (known, credentials) {
+        (Some(user), Credentials::Password { password, .. }) => {
+            let hash = user
+                .hash
+                .filter(|hash| broker.passwords.is_right(password, hash));
+            hash.map(|_| Reply::Done)
+        }
+        (known, Credentials::Scram(proof)) => {
+            if known.is_some_and(|user| user.hash.is_some() && user.keys.is_empty()) {
+                return Err(refused(Kind::AccessRefused(format!(
+                    "its password was set before there was SCRAM; set it again with `polybus users passwd {name}`"
+                ))));
+            }
+            let keys = broker.shard.look().catalog.keys(name, proof.hash);
+            let signature = keys.verify(proof);
+            signature.map(|signature| Reply::Proven {
+                signature: signature.into(),
+            })
+        }
+        (Some(_), Credentials::Certificate { .. } | Credentials::Anonymous { .. }) => {
+            Some(Reply::Done)
+        }
+        (None, _) => None,
     };
-    let known = broker
-        .shard
-        .look()
-        .catalog
-        .user(user)
-        .map(|found| found.hash.clone());
-    let right = match (&known, password) {
-        (Some(Some(hash)), Some(password)) => broker.passwords.is_right(password, hash),
-        (Some(_), None) => true,
-        _ => false,
-    };
-    if !right {
-        return Err(refused());
-    }
-    if user == "guest" && !entry.peer.is_loopback() {
+    let reply = reply.ok_or_else(|| refused(Kind::BadCredentials))?;
+    if name == "guest" && !entry.peer.is_loopback() {
         let reason = "the user 'guest' can only connect from this machine".into();
-        return Err(failure(
-            Kind::AccessRefused(reason),
-            Resource::Namespace,
-            Name::empty(),
-        ));
+        return Err(refused(Kind::AccessRefused(reason)));
     }
-    Ok(user.clone())
+    Ok(reply)
 }
 
 /// While there is no room even for what is on its way, confirmed publishes and appends are refused one by one and others fail

@@ -7,7 +7,7 @@ use polybus_engine::{Engine, Recovery, ReplayOrigin, Store as _};
 use polybus_journal::{FileIo, Io, Journal, SegmentKind};
 use tracing::{info, warn};
 
-use crate::access::{Catalog, Change, Passwords};
+use crate::access::{Catalog, Change, Passwords, User};
 use crate::broker::{CATALOG_RECORD, START_RECORD};
 use crate::ledger::Ledger;
 use crate::options::Options;
@@ -141,16 +141,19 @@ pub(crate) fn open_on(
     recovery.accept()?;
     let passwords = Passwords::new().map_err(|error| OpenError::Randomness(error.to_string()))?;
     let mut catalog = replayed.catalog.unwrap_or_default();
-    if let Some((name, password)) = first_user {
-        let hash =
-            Passwords::hash(password).map_err(|error| OpenError::Randomness(error.to_string()))?;
-        for change in Catalog::first_changes(name, hash) {
-            let bytes = serde_json::to_vec(&change)
-                .map_err(|error| OpenError::Corrupt(error.to_string()))?;
-            staging.append(CATALOG_RECORD, 0, 0, &[&bytes], None, 0);
-            catalog.apply(&change);
-        }
+    let mut changes = Vec::new();
+    if catalog.secret().is_empty() {
+        let secret = secret(seed)?;
+        changes.push(Change::PutSecret { secret });
     }
+    if let Some((name, password)) = first_user {
+        let user =
+            User::new(Some(password)).map_err(|error| OpenError::Randomness(error.to_string()))?;
+        changes.extend(Catalog::first_changes(name, user));
+    }
+    catalog
+        .stage(&mut staging, &changes)
+        .map_err(|error| OpenError::Corrupt(error.to_string()))?;
     staging.append(START_RECORD, 0, 0, &[], None, 0);
     info!(
         records = replayed.records,
@@ -162,6 +165,18 @@ pub(crate) fn open_on(
         shard: Shard::new(engine, staging, catalog, writer, reader, options.committers),
         passwords,
     })
+}
+
+/// Random bytes that nobody else knows; of a seed, where all is to be repeatable.
+fn secret(seed: Option<u64>) -> Result<Vec<u8>, OpenError> {
+    let mut bytes = [0; 32];
+    match seed {
+        Some(seed) => bytes.fill(seed as u8),
+        None => {
+            getrandom::fill(&mut bytes).map_err(|error| OpenError::Randomness(error.to_string()))?
+        }
+    }
+    Ok(bytes.to_vec())
 }
 
 /// Logs keep their latest runs in memory, beside what queues may keep and up to this part of it.

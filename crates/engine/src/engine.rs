@@ -260,9 +260,12 @@ impl Engine {
                 self.handle_group(asker, number, *request, turn);
                 Ok(Answer::Silent)
             }
-            Request::Authenticate(_) | Request::Open { .. } | Request::Drained { .. } => {
-                Ok(Answer::Silent)
-            }
+            // The broker's own.
+            Request::Authenticate(_)
+            | Request::LookUpSalt { .. }
+            | Request::Open { .. }
+            | Request::Access { .. }
+            | Request::Drained { .. } => Ok(Answer::Silent),
         }
     }
 

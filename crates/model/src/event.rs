@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{Error, GroupReply, Lane, LeaseId, LiveBlock, LogReply, Message, Name, SubscriberId};
+use bytes::Bytes;
+
+use crate::{
+    AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LogReply, Message, Name, SubscriberId,
+};
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
 const _: () = assert!(size_of::<Event>() <= 64 && size_of::<Delivery>() <= 48);
@@ -63,6 +67,13 @@ pub enum Event {
         number: u64,
         /// What it came to.
         reply: Box<GroupReply>,
+    },
+    /// The answer to [`crate::Request::Access`] with this number.
+    Access {
+        /// The session's number for it.
+        number: u64,
+        /// What it came to.
+        reply: Box<AccessReply>,
     },
     /// Messages for live subscribers of the session: which of the block's go to which. Hot.
     Live {
@@ -200,6 +211,18 @@ pub enum Reply {
     },
     /// So many messages went (purge, delete).
     Count(u64),
+    /// With what a password is salted, and how often it is hashed.
+    Salt {
+        /// The salt.
+        salt: Bytes,
+        /// The number.
+        iterations: u32,
+    },
+    /// The peer has proven who it is; this proves to it who the broker is.
+    Proven {
+        /// The broker's signature.
+        signature: Bytes,
+    },
     /// The message taken, or none ready.
     Taken(Option<Box<Taken>>),
 }

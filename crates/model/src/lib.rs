@@ -5,6 +5,7 @@
 //! Data only: no wire names of any protocol, no input or output, no clock. Times are milliseconds since the Unix epoch
 //! ([`Millis`]); durations are milliseconds.
 
+mod access;
 mod error;
 mod event;
 mod group;
@@ -17,6 +18,9 @@ mod request;
 mod settings;
 mod value;
 
+pub use access::{
+    AccessError, AccessReply, AccessRequest, KeyChange, ScramHash, ScramProof, UserKeys,
+};
 pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use group::{

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    Binding, Error, GroupRequest, Lane, LeaseId, LiveBlock, LogRequest, Message, Millis, Name,
-    QueueSettings, SubscribeLive, SubscriberId, Table, TopicSettings,
+    AccessRequest, Binding, Error, GroupRequest, Lane, LeaseId, LiveBlock, LogRequest, Message,
+    Millis, Name, QueueSettings, ScramHash, ScramProof, SubscribeLive, SubscriberId, Table,
+    TopicSettings,
 };
 
 /// All that one read held: requests in order, each on its lane. A request that fails stops its lane: the lane's later
@@ -40,6 +41,14 @@ pub enum Request {
     },
     /// Who the peer is. Answers; the session must be open to nothing else before it succeeded.
     Authenticate(Credentials),
+    /// With what a user's password is salted, so that it can be proven: before [`Credentials::Scram`]. Answers with
+    /// [`crate::Reply::Salt`], whether there is such a user or not.
+    LookUpSalt {
+        /// The user.
+        user: String,
+        /// The hash function.
+        hash: ScramHash,
+    },
     /// Enter a namespace. Answers.
     Open {
         /// Its name.
@@ -126,6 +135,14 @@ pub enum Request {
         /// What.
         request: Box<GroupRequest>,
     },
+    /// Something of users and what they may do. Gives one [`crate::Event::Access`] with the same number, and never fails its
+    /// lane.
+    Access {
+        /// The session's number for it.
+        number: u64,
+        /// What.
+        request: Box<AccessRequest>,
+    },
     /// The session has written so many bytes of deliveries to its peer. Hot; no reply.
     Drained {
         /// Bytes as counted by [`Message::memory_size`].
@@ -152,7 +169,8 @@ impl Request {
             | Self::UnsubscribeLive { .. }
             | Self::Drained { .. }
             | Self::Log { .. }
-            | Self::Group { .. } => false,
+            | Self::Group { .. }
+            | Self::Access { .. } => false,
             Self::Refused { answers, .. } => *answers,
             _ => true,
         }
@@ -251,6 +269,8 @@ pub enum Credentials {
         /// The password.
         password: String,
     },
+    /// A proof that the peer knows the password. Answers with [`crate::Reply::Proven`].
+    Scram(ScramProof),
     /// The name that the peer's verified TLS certificate gives.
     Certificate {
         /// The user.
@@ -263,10 +283,24 @@ pub enum Credentials {
     },
 }
 
+impl Credentials {
+    /// Who the peer says it is.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        match self {
+            Self::Password { user, .. }
+            | Self::Scram(ScramProof { user, .. })
+            | Self::Certificate { user }
+            | Self::Anonymous { user } => user,
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Password { user, .. } => write!(f, "Password({user:?}, ..)"),
+            Self::Scram(proof) => proof.fmt(f),
             Self::Certificate { user } => write!(f, "Certificate({user:?})"),
             Self::Anonymous { user } => write!(f, "Anonymous({user:?})"),
         }

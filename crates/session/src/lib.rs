@@ -13,6 +13,7 @@
 
 mod outbound;
 mod peer;
+pub mod scram;
 
 pub use outbound::Outbound;
 pub use peer::{Peer, PeerSummary};

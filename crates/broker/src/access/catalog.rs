@@ -4,10 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use polybus_model::Name;
+use polybus_engine::Store as _;
+use polybus_model::{Name, ScramHash};
 use serde::{Deserialize, Serialize};
 
-use super::{Patterns, Permissions};
+use super::passwords::PasswordError;
+use super::{Passwords, Patterns, Permissions, ScramKeys};
+use crate::broker::CATALOG_RECORD;
+use crate::staging::Staging;
 
 /// One change to the catalog, as the journal holds it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -20,6 +24,9 @@ pub(crate) enum Change {
         hash: Option<String>,
         /// Its tags (`administrator`, ...).
         tags: Vec<String>,
+        /// Its password's salted keys.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<ScramKeys>,
     },
     /// A user goes, with its permissions.
     DeleteUser {
@@ -42,6 +49,11 @@ pub(crate) enum Change {
         /// The namespace.
         namespace: String,
     },
+    /// What the salts of users are made of that are not there. Nobody else knows it.
+    PutSecret {
+        /// Random bytes.
+        secret: Vec<u8>,
+    },
     /// A namespace is gone, and with it all permissions in it.
     DeleteNamespace {
         /// Its name.
@@ -49,31 +61,93 @@ pub(crate) enum Change {
     },
 }
 
+impl Change {
+    /// A user becomes what this one is, but for its permissions.
+    pub(crate) fn put_user(name: &str, user: User) -> Self {
+        Self::PutUser {
+            name: name.to_owned(),
+            hash: user.hash,
+            tags: user.tags,
+            keys: user.keys,
+        }
+    }
+}
+
+/// The tag of whoever may look at users and what they may do, and change it.
+const ADMINISTRATOR: &str = "administrator";
+
 /// A user.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) hash: Option<String>,
     pub(crate) tags: Vec<String>,
+    /// One for each hash function, or for none: its password was set before there were any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keys: Vec<ScramKeys>,
     /// By namespace.
     pub(crate) permissions: BTreeMap<String, Patterns>,
+}
+
+impl User {
+    /// With what a password comes to; without one it can only come with a certificate.
+    pub(crate) fn new(password: Option<&str>) -> Result<Self, PasswordError> {
+        let mut user = Self::default();
+        if let Some(password) = password {
+            user.set_password(password)?;
+        }
+        Ok(user)
+    }
+
+    /// Gives it another password.
+    pub(crate) fn set_password(&mut self, password: &str) -> Result<(), PasswordError> {
+        self.hash = Some(Passwords::hash(password)?);
+        self.keys = ScramKeys::of_password(password).map_err(PasswordError::Hash)?;
+        Ok(())
+    }
+
+    /// Whether it may look at users and change them.
+    pub(crate) fn is_administrator(&self) -> bool {
+        self.tags.iter().any(|tag| tag == ADMINISTRATOR)
+    }
+
+    /// Whether a user can have that name.
+    pub(crate) fn check_name(name: &str) -> Result<(), String> {
+        if (1..=Name::MAX).contains(&name.len()) {
+            return Ok(());
+        }
+        Err(format!("a user's name has 1 to {} bytes", Name::MAX))
+    }
+}
+
+/// What a snapshot holds beside the users.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Rest {
+    secret: Vec<u8>,
+}
+
+/// A snapshot's bytes: the users and the rest; before 0.3 the users alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    Whole(BTreeMap<String, User>, Rest),
+    Users(BTreeMap<String, User>),
 }
 
 /// All users. Its `generation` changes with every change, so that sessions know when to look again.
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     users: BTreeMap<String, User>,
+    secret: Vec<u8>,
     generation: u64,
 }
 
 impl Catalog {
     /// What makes the first user of a fresh data folder: allowed everything in `/`.
-    pub(crate) fn first_changes(name: &str, hash: String) -> [Change; 2] {
+    pub(crate) fn first_changes(name: &str, user: User) -> [Change; 2] {
+        let tags = vec![ADMINISTRATOR.to_owned()];
         [
-            Change::PutUser {
-                name: name.into(),
-                hash: Some(hash),
-                tags: vec!["administrator".into()],
-            },
+            Change::put_user(name, User { tags, ..user }),
             Change::PutPermissions {
                 user: name.into(),
                 namespace: "/".into(),
@@ -84,26 +158,53 @@ impl Catalog {
 
     /// From a snapshot's bytes.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        let (users, rest) = match serde_json::from_slice(bytes)? {
+            Kept::Whole(users, rest) => (users, rest),
+            Kept::Users(users) => (users, Rest::default()),
+        };
         Ok(Self {
-            users: serde_json::from_slice(bytes)?,
+            users,
+            secret: rest.secret,
             generation: 1,
         })
     }
 
     /// For a snapshot.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        serde_json::to_vec(&self.users)
+        let secret = self.secret.clone();
+        serde_json::to_vec(&(&self.users, Rest { secret }))
+    }
+
+    /// Carries out changes and keeps them: all or none.
+    pub(crate) fn stage(
+        &mut self,
+        staging: &mut Staging,
+        changes: &[Change],
+    ) -> Result<(), serde_json::Error> {
+        let records: Result<Vec<_>, _> = changes.iter().map(serde_json::to_vec).collect();
+        for (change, record) in changes.iter().zip(records?) {
+            staging.append(CATALOG_RECORD, 0, 0, &[&record], None, 0);
+            self.apply(change);
+        }
+        Ok(())
     }
 
     /// Carries out a change.
     pub(crate) fn apply(&mut self, change: &Change) {
         self.generation += 1;
         match change.clone() {
-            Change::PutUser { name, hash, tags } => {
+            Change::PutUser {
+                name,
+                hash,
+                tags,
+                keys,
+            } => {
                 let user = self.users.entry(name).or_default();
                 user.hash = hash;
                 user.tags = tags;
+                user.keys = keys;
             }
+            Change::PutSecret { secret } => self.secret = secret,
             Change::DeleteUser { name } => {
                 self.users.remove(&name);
             }
@@ -134,6 +235,18 @@ impl Catalog {
         self.generation
     }
 
+    /// What the salts of users are made of that are not there; empty if there is none yet.
+    pub(crate) fn secret(&self) -> &[u8] {
+        &self.secret
+    }
+
+    /// A user's keys, or what looks like them.
+    pub(crate) fn keys(&self, user: &str, hash: ScramHash) -> ScramKeys {
+        let mut known = self.users.get(user).into_iter().flat_map(|user| &user.keys);
+        let found = known.find(|keys| keys.hash == hash).cloned();
+        found.unwrap_or_else(|| ScramKeys::of_nobody(hash, &self.secret, user))
+    }
+
     /// A user.
     pub(crate) fn user(&self, name: &str) -> Option<&User> {
         self.users.get(name)
@@ -158,12 +271,16 @@ mod tests {
     #[test]
     fn changes_and_snapshot_give_the_same_catalog() {
         let mut catalog = Catalog::default();
-        for change in Catalog::first_changes("guest", "hash".into()) {
+        for change in Catalog::first_changes("guest", User::new(Some("guest")).unwrap()) {
             let bytes = serde_json::to_vec(&change).unwrap();
             catalog.apply(&serde_json::from_slice(&bytes).unwrap());
         }
         let root = Name::new("/").unwrap();
+        catalog.apply(&Change::PutSecret { secret: vec![1] });
         let again = Catalog::from_bytes(&catalog.to_bytes().unwrap()).unwrap();
+        assert_eq!(again.secret(), [1]);
+        assert_eq!(again.user("guest").unwrap().keys.len(), 2);
+        assert!(again.user("guest").unwrap().is_administrator());
         assert!(again.permissions("guest", &root).unwrap().allows_all());
         assert!(
             again
@@ -177,5 +294,14 @@ mod tests {
             name: "guest".into(),
         });
         assert!(catalog.user("guest").is_none());
+    }
+    #[test]
+    fn a_snapshot_and_a_record_of_0_2_are_read() {
+        let users = br#"{"ada":{"hash":"h","tags":[],"permissions":{}}}"#;
+        let mut catalog = Catalog::from_bytes(users).unwrap();
+        assert!(catalog.user("ada").unwrap().keys.is_empty());
+        let record = br#"{"PutUser":{"name":"eve","hash":null,"tags":["monitoring"]}}"#;
+        catalog.apply(&serde_json::from_slice(record).unwrap());
+        assert!(!catalog.user("eve").unwrap().is_administrator());
     }
 }

@@ -1,4 +1,4 @@
-//! Who may do what: users with argon2 hashes, and per namespace three regular expressions over resource names, as
+//! Who may do what: users with argon2 hashes and salted keys, and per namespace three regular expressions over resource names, as
 //! RabbitMQ has them.
 //!
 //! ```text
@@ -6,18 +6,22 @@
 //! request      -> rules.rs (what it needs)  -> permissions.rs (does the pattern match?) -> on, or Refused
 //! ```
 
+mod asked;
 mod catalog;
 mod groups;
 mod logs;
 mod passwords;
 mod permissions;
 mod rules;
+mod scram;
 
+pub(crate) use asked::{Asker, answer};
 pub(crate) use catalog::{Catalog, Change, User};
 pub(crate) use logs::refuse_parts;
 pub(crate) use passwords::Passwords;
 pub(crate) use permissions::{Patterns, Permissions};
 pub(crate) use rules::{live_refused, refuse_forbidden, refuse_live};
+pub(crate) use scram::ScramKeys;
 
 /// What a request needs of a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -22,6 +22,15 @@ impl Patterns {
             read: ".*".into(),
         }
     }
+
+    /// Nothing is allowed.
+    pub(crate) fn none() -> Self {
+        Self {
+            configure: String::new(),
+            write: String::new(),
+            read: String::new(),
+        }
+    }
 }
 
 /// The patterns, ready to match.

@@ -132,6 +132,8 @@ impl Gate<'_> {
             Request::Subscribe(subscribe) => self.queue(Action::Read, &subscribe.queue),
             Request::Settle(_)
             | Request::Authenticate(_)
+            | Request::LookUpSalt { .. }
+            | Request::Access { .. }
             | Request::Open { .. }
             | Request::Unsubscribe { .. }
             | Request::LaneCredit { .. }

@@ -1,9 +1,9 @@
 //! Users and what they may do.
 
 use super::{Failure, Permission, Result, User};
-use crate::access::{Change, Passwords, Patterns, Permissions};
+use crate::access::{Change, Patterns, Permissions, User as KnownUser};
 use crate::broker::Broker;
-use polybus_model::{Event, Name};
+use polybus_model::Event;
 
 impl Broker {
     /// The users, by name.
@@ -30,7 +30,9 @@ impl Broker {
                 "the user '{name}' exists already; change its password with `polybus users passwd`"
             )));
         }
-        self.put_user(name, hashed(password)?, tags.to_vec())
+        let user = KnownUser::new(password).map_err(unhashed)?;
+        let tags = tags.to_vec();
+        self.put_user(name, KnownUser { tags, ..user })
     }
 
     /// Changes a user's password.
@@ -38,8 +40,9 @@ impl Broker {
     /// # Errors
     /// There is no such user, or the password is too long.
     pub fn change_password(&self, name: &str, password: &str) -> Result<()> {
-        let tags = self.known_user(name)?.tags;
-        self.put_user(name, hashed(Some(password))?, tags)
+        let mut user = self.known_user(name)?;
+        user.set_password(password).map_err(unhashed)?;
+        self.put_user(name, user)
     }
 
     /// Changes a user's tags.
@@ -47,8 +50,9 @@ impl Broker {
     /// # Errors
     /// There is no such user.
     pub fn change_tags(&self, name: &str, tags: &[String]) -> Result<()> {
-        let hash = self.known_user(name)?.hash;
-        self.put_user(name, hash, tags.to_vec())
+        let user = self.known_user(name)?;
+        let tags = tags.to_vec();
+        self.put_user(name, KnownUser { tags, ..user })
     }
 
     /// Deletes a user and its permissions; its connections are closed.
@@ -131,30 +135,18 @@ impl Broker {
         self.durably(|inner| inner.change_catalog(&change).map_err(Failure))
     }
 
-    fn known_user(&self, name: &str) -> Result<crate::access::User> {
+    fn known_user(&self, name: &str) -> Result<KnownUser> {
         let found = self.0.shard.look().catalog.user(name).cloned();
         found.ok_or_else(|| Failure(format!("there is no user '{name}'")))
     }
 
-    fn put_user(&self, name: &str, hash: Option<String>, tags: Vec<String>) -> Result<()> {
-        if name.is_empty() || name.len() > Name::MAX {
-            return Err(Failure(format!(
-                "a user's name has 1 to {} bytes",
-                Name::MAX
-            )));
-        }
-        let change = Change::PutUser {
-            name: name.to_owned(),
-            hash,
-            tags,
-        };
+    fn put_user(&self, name: &str, user: KnownUser) -> Result<()> {
+        KnownUser::check_name(name).map_err(Failure)?;
+        let change = Change::put_user(name, user);
         self.durably(|inner| inner.change_catalog(&change).map_err(Failure))
     }
 }
 
-fn hashed(password: Option<&str>) -> Result<Option<String>> {
-    password
-        .map(Passwords::hash)
-        .transpose()
-        .map_err(|error| Failure(error.to_string()))
+fn unhashed(error: impl std::fmt::Display) -> Failure {
+    Failure(error.to_string())
 }

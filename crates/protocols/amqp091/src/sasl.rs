@@ -78,9 +78,7 @@ mod tests {
     fn password(mechanism: Mechanism, response: &[u8]) -> Option<(String, String)> {
         match mechanism.credentials(response, Some("cn"))?.1 {
             Credentials::Password { user, password } => Some((user, password)),
-            Credentials::Certificate { user } | Credentials::Anonymous { user } => {
-                Some((user, String::new()))
-            }
+            other => Some((other.user().to_owned(), String::new())),
         }
     }
 

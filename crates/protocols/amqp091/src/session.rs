@@ -400,6 +400,7 @@ impl Session for Connection {
             // It asks for none.
             Event::Log { .. }
             | Event::Group { .. }
+            | Event::Access { .. }
             | Event::Live { .. }
             | Event::LiveMessage { .. }
             | Event::Unheard { .. }

@@ -1,6 +1,6 @@
 //! The model's failures in Kafka's words: the numbers that clients see, and nowhere else in this crate spelled out.
 
-use polybus_model::{Error, GroupError, Kind, LogError};
+use polybus_model::{AccessError, Error, GroupError, Kind, LogError};
 
 /// An error number of the protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +57,10 @@ impl Code {
     pub(crate) const GROUP_SUBSCRIBED_TO_TOPIC: Self = Self(86);
     pub(crate) const INVALID_RECORD: Self = Self(87);
     pub(crate) const UNSTABLE_OFFSET_COMMIT: Self = Self(88);
+    pub(crate) const CLUSTER_AUTHORIZATION_FAILED: Self = Self(31);
+    pub(crate) const RESOURCE_NOT_FOUND: Self = Self(91);
+    pub(crate) const DUPLICATE_RESOURCE: Self = Self(92);
+    pub(crate) const UNACCEPTABLE_CREDENTIAL: Self = Self(93);
     pub(crate) const PRODUCER_FENCED: Self = Self(90);
     pub(crate) const UNKNOWN_TOPIC_ID: Self = Self(100);
     pub(crate) const INVALID_TRANSACTION_TIMEOUT: Self = Self(50);
@@ -161,5 +165,26 @@ pub(crate) fn text_of_group(error: &GroupError) -> Option<String> {
         | GroupError::InvalidRequest(text)
         | GroupError::Unavailable(text) => Some(text.clone()),
         _ => None,
+    }
+}
+
+/// What a failure with users and what they may do is called.
+pub(crate) fn of_access(error: &AccessError) -> Code {
+    match error {
+        AccessError::Forbidden => Code::CLUSTER_AUTHORIZATION_FAILED,
+        AccessError::NotFound => Code::RESOURCE_NOT_FOUND,
+        AccessError::Invalid(_) => Code::INVALID_REQUEST,
+        AccessError::Unavailable(_) => Code::KAFKA_STORAGE_ERROR,
+    }
+}
+
+/// What there is to say about it beside the number.
+pub(crate) fn text_of_access(error: &AccessError) -> Option<String> {
+    match error {
+        AccessError::Forbidden => Some(
+            "only users with the tag 'administrator' may look at users and change them".to_owned(),
+        ),
+        AccessError::NotFound => None,
+        AccessError::Invalid(text) | AccessError::Unavailable(text) => Some(text.clone()),
     }
 }

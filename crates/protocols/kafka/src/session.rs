@@ -1,7 +1,7 @@
 //! One connection: frames to requests, requests to the broker, answers back in the order of the requests.
 //!
 //! ```text
-//! Fresh --SaslHandshake--> Chosen --SaslAuthenticate--> Proving --> Entering --> Running --> Done
+//! Fresh --SaslHandshake--> Chosen --SaslAuthenticate--> (Salting --> Challenged -->) Proving --> Entering --> Running --> Done
 //!   '-- anything else, where nobody has to log in ------^
 //! ```
 //! Whoever is not let in may ask for the versions and log in, in small frames, and nothing else. What the protocol has no
@@ -26,6 +26,7 @@ mod pending;
 mod produce;
 mod producers;
 mod records;
+mod scram;
 mod shared_groups;
 mod topics;
 mod transactions;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use polybus_model::{Batch, Error, Event, Millis, Reply};
+use polybus_session::scram::Scram;
 use polybus_session::{Outbound, Peer, PeerSummary, Session};
 
 use self::core::Core;
@@ -41,7 +43,7 @@ use crate::codec::messages::{ApiVersionsRequest, ApiVersionsResponse};
 use crate::codec::{Api, CodecError, Message, Reader, RequestHeader, split_frame};
 use crate::error::Code;
 use crate::settings::Settings;
-use login::Login;
+use login::{Login, Mechanism};
 use pending::{Answer, Pending, Step, Tag};
 
 /// Where a connection is in its life.
@@ -51,13 +53,22 @@ enum Phase {
     Fresh,
     /// A SASL mechanism is chosen.
     Chosen {
+        mechanism: Mechanism,
+        /// Its bytes come without requests around them.
+        is_raw: bool,
+    },
+    /// The broker is asked with what its password is salted.
+    Salting(Login, Scram),
+    /// It was told, and is to prove that it knows the password.
+    Challenged {
+        scram: Scram,
         /// Its bytes come without requests around them.
         is_raw: bool,
     },
     /// The broker looks at who it is.
     Proving(Login),
-    /// It is known, and on its way into the namespace.
-    Entering(Login),
+    /// It is known, and on its way into the namespace; there it is told these bytes.
+    Entering(Login, Bytes),
     Running,
     Done,
 }
@@ -95,7 +106,7 @@ impl Connection {
 
     /// Takes one frame; false if there is none, or it cannot be taken now.
     fn take_frame(&mut self, input: &mut BytesMut) -> Result<bool, String> {
-        let is_anonymous = matches!(self.phase, Phase::Fresh) && !self.core.settings.sasl_required;
+        let is_anonymous = matches!(self.phase, Phase::Fresh) && !self.must_log_in();
         if is_anonymous && begins_with_other_than_handshake(input) {
             self.begin_anonymous();
             return Ok(false);
@@ -109,7 +120,11 @@ impl Connection {
         let Some(frame) = frame else {
             return Ok(false);
         };
-        if let Phase::Chosen { is_raw: true } = self.phase {
+        let is_raw = match self.phase {
+            Phase::Chosen { is_raw, .. } | Phase::Challenged { is_raw, .. } => is_raw,
+            _ => false,
+        };
+        if is_raw {
             self.begin_raw(&frame)?;
         } else {
             self.handle_request(frame)?;
@@ -212,9 +227,14 @@ impl Connection {
     fn is_let_in(&self) -> bool {
         match self.phase {
             Phase::Running => true,
-            Phase::Fresh => self.has_spoken && !self.core.settings.sasl_required,
+            Phase::Fresh => self.has_spoken && !self.must_log_in(),
             _ => false,
         }
+    }
+
+    /// Whether it has to log in: who shows a certificate has proven who it is.
+    fn must_log_in(&self) -> bool {
+        self.core.settings.sasl_required && self.core.peer.certificate_name.is_none()
     }
 
     fn is_full(&self) -> bool {
@@ -266,6 +286,7 @@ impl Session for Connection {
         match event {
             Event::Log { number, reply } => self.handle_answer(number, Answer::Log(*reply)),
             Event::Group { number, reply } => self.handle_answer(number, Answer::Group(*reply)),
+            Event::Access { number, reply } => self.handle_answer(number, Answer::Access(*reply)),
             Event::Reply { result, .. } => self.handle_reply(result),
             Event::Shutdown { .. } => self.phase = Phase::Done,
             // It asks for none of these; and what the broker does not take is said in the answers.
@@ -328,7 +349,7 @@ impl Session for Connection {
 
     fn is_waiting(&self) -> bool {
         match self.phase {
-            Phase::Proving(_) | Phase::Entering(_) => true,
+            Phase::Salting(..) | Phase::Proving(_) | Phase::Entering(..) => true,
             Phase::Done => false,
             _ => self.is_full(),
         }

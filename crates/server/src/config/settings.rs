@@ -193,7 +193,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value: "true|false",
         default: "false",
         is_path: false,
-        help: "Clients have to log in (SASL PLAIN) with a user and its password. If not, those that do not log in are guest, from this machine only, or kafka.anonymous.",
+        help: "Clients have to log in (SASL PLAIN or SCRAM, or a certificate of tls.client-ca). If not, those that do not log in are guest, from this machine only, or kafka.anonymous.",
         apply: |c, text| values::switch(text).map(|v| c.kafka.sasl = v),
     },
     Setting {
@@ -288,7 +288,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: "",
         is_path: true,
-        help: "Who signs clients' certificates, PEM. A client's common name is then its user (SASL EXTERNAL).",
+        help: "Who signs clients' certificates, PEM. A client's common name is then its user (AMQP: by SASL EXTERNAL; Kafka: where it does not log in otherwise).",
         apply: |c, text| path(text).map(|v| c.tls.client_ca = v),
     },
     Setting {

@@ -236,6 +236,7 @@ impl Channel {
             | Event::LiveRefused { .. }
             | Event::LiveNotSubscribed { .. }
             | Event::TooSlow { .. }
+            | Event::Access { .. }
             | Event::Shutdown { .. } => {}
         }
     }

@@ -61,6 +61,10 @@ impl Core {
                     number,
                     request: Box::new(request),
                 },
+                Ask::Access(request) => Request::Access {
+                    number,
+                    request: Box::new(request),
+                },
             };
             self.requests.push((Lane::default(), request));
         }

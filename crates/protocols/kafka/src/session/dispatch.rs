@@ -5,7 +5,7 @@ use super::pending::Step;
 use super::{
     cluster, config_resources, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets,
 };
-use super::{produce, producers, records, shared_groups, topics, transactions};
+use super::{produce, producers, records, scram, shared_groups, topics, transactions};
 use crate::codec::messages::api_versions::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -70,6 +70,8 @@ const SPOKEN: &[Spoken] = spoken! {
     DeleteGroups 0..=2 groups::delete;
     IncrementalAlterConfigs 0..=1 configs::alter_some;
     OffsetDelete 0..=0 group_offsets::delete;
+    DescribeUserScramCredentials 0..=0 scram::describe;
+    AlterUserScramCredentials 0..=0 scram::alter;
     DescribeCluster 0..=2 cluster::describe;
     ConsumerGroupHeartbeat 0..=1 shared_groups::heartbeat;
     ConsumerGroupDescribe 0..=1 shared_groups::describe;

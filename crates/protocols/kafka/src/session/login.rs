@@ -1,6 +1,13 @@
-//! Letting a peer in: with SASL PLAIN, or as the user of those that do not log in.
+//! Letting a peer in: with SASL PLAIN or SCRAM, by its certificate, or as the user of those that do not log in.
+//!
+//! ```text
+//! PLAIN: token -> Proving -> Entering -> Running
+//! SCRAM: token -> Salting (the broker is asked for the salt) -> Challenged -> token -> Proving -> Entering -> Running
+//! ```
 
-use polybus_model::{Credentials, Error, Kind, Lane, Name, Reply, Request};
+use bytes::Bytes;
+use polybus_model::{Credentials, Error, Kind, Lane, Name, Reply, Request, ScramHash};
+use polybus_session::scram::{Scram, signed};
 
 use super::pending::{Body, Step};
 use super::{Connection, Phase, dispatch};
@@ -10,10 +17,32 @@ use crate::codec::messages::{
 use crate::codec::{Api, CodecError, Message, Reader, RequestHeader};
 use crate::error::Code;
 
-/// The mechanisms that are offered.
-const MECHANISMS: &[&str] = &["PLAIN"];
 /// The user, and the first password, of a fresh data folder.
 const FIRST_USER: &str = "guest";
+/// What a peer is told that is not let in, whatever the reason.
+const REFUSED: &str = "Authentication failed: Invalid username or password";
+
+/// The mechanisms that are offered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Mechanism {
+    Plain,
+    Scram(ScramHash),
+}
+
+impl Mechanism {
+    const ALL: [Self; 3] = [
+        Self::Plain,
+        Self::Scram(ScramHash::Sha256),
+        Self::Scram(ScramHash::Sha512),
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Scram(hash) => hash.name(),
+        }
+    }
+}
 
 /// How a peer that is being looked at proves who it is, and so how it is told.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +58,15 @@ pub(super) enum Login {
 impl Connection {
     /// A peer that does not log in.
     pub(super) fn begin_anonymous(&mut self) {
-        let credentials = match &self.core.settings.anonymous {
-            Some(user) => Credentials::Anonymous { user: user.clone() },
+        let credentials = match (
+            &self.core.peer.certificate_name,
+            &self.core.settings.anonymous,
+        ) {
+            // The operator has chosen who signs certificates: so its name is proven.
+            (Some(user), _) => Credentials::Certificate { user: user.clone() },
+            (None, Some(user)) => Credentials::Anonymous { user: user.clone() },
             // As whoever says `guest` and `guest`: from this machine, while that is its password.
-            None => Credentials::Password {
+            (None, None) => Credentials::Password {
                 user: FIRST_USER.to_owned(),
                 password: FIRST_USER.to_owned(),
             },
@@ -41,22 +75,18 @@ impl Connection {
     }
 
     fn prove(&mut self, credentials: Credentials, login: Login) {
-        self.user = Some(match &credentials {
-            Credentials::Password { user, .. }
-            | Credentials::Certificate { user }
-            | Credentials::Anonymous { user } => user.clone(),
-        });
-        let request = Request::Authenticate(credentials);
-        self.core.requests.push((Lane::default(), request));
+        self.user = Some(credentials.user().to_owned());
+        self.ask_broker(Request::Authenticate(credentials));
         self.phase = Phase::Proving(login);
+    }
+
+    fn ask_broker(&mut self, request: Request) {
+        self.core.requests.push((Lane::default(), request));
     }
 
     /// SASL bytes without a request around them.
     pub(super) fn begin_raw(&mut self, token: &[u8]) -> Result<(), String> {
-        let credentials =
-            plain(token).ok_or_else(|| "its SASL PLAIN bytes could not be read".to_owned())?;
-        self.prove(credentials, Login::Raw);
-        Ok(())
+        self.take_token(token, Login::Raw)
     }
 
     /// SaslHandshake and SaslAuthenticate; none if that version is not spoken.
@@ -79,43 +109,73 @@ impl Connection {
         Some(step)
     }
 
-    fn choose(&mut self, mechanism: &str, version: i16) -> Step {
-        let code = match self.phase {
-            Phase::Fresh if MECHANISMS.contains(&mechanism) => {
+    fn choose(&mut self, name: &str, version: i16) -> Step {
+        let mechanism = Mechanism::ALL.into_iter().find(|one| one.name() == name);
+        let code = match (&self.phase, mechanism) {
+            (Phase::Fresh, Some(mechanism)) => {
                 self.phase = Phase::Chosen {
+                    mechanism,
                     is_raw: version == 0,
                 };
                 Code::NONE
             }
-            Phase::Fresh => Code::UNSUPPORTED_SASL_MECHANISM,
+            (Phase::Fresh, None) => Code::UNSUPPORTED_SASL_MECHANISM,
             _ => Code::ILLEGAL_SASL_STATE,
         };
+        let names = Mechanism::ALL.iter().map(|one| one.name().to_owned());
         Step::answer(SaslHandshakeResponse {
             error_code: code.0,
-            mechanisms: MECHANISMS.iter().map(|&name| name.to_owned()).collect(),
+            mechanisms: names.collect(),
         })
     }
 
     fn authenticate(&mut self, token: &[u8], header: &RequestHeader) -> Step {
-        if !matches!(self.phase, Phase::Chosen { .. }) {
+        if !matches!(self.phase, Phase::Chosen { .. } | Phase::Challenged { .. }) {
             let text = "SaslAuthenticate comes after SaslHandshake, once".to_owned();
             return Step::answer(refused(Code::ILLEGAL_SASL_STATE, text));
         }
-        let Some(credentials) = plain(token) else {
-            let text =
-                "Invalid SASL/PLAIN response: it is not [user] NUL user NUL password".to_owned();
-            self.phase = Phase::Fresh;
-            return Step::answer(refused(Code::SASL_AUTHENTICATION_FAILED, text));
+        let login = Login::Sasl {
+            version: header.version,
+            correlation: header.correlation_id,
         };
-        self.prove(
-            credentials,
-            Login::Sasl {
-                version: header.version,
-                correlation: header.correlation_id,
-            },
-        );
-        // It is answered when the broker has.
-        Step::Silent
+        match self.take_token(token, login) {
+            // It is answered when the broker has.
+            Ok(()) => Step::Silent,
+            Err(text) => {
+                self.phase = Phase::Fresh;
+                Step::answer(refused(Code::SASL_AUTHENTICATION_FAILED, text))
+            }
+        }
+    }
+
+    /// Takes what a mechanism has the peer say; the text says what is wrong with it.
+    fn take_token(&mut self, token: &[u8], login: Login) -> Result<(), String> {
+        match std::mem::replace(&mut self.phase, Phase::Fresh) {
+            Phase::Chosen {
+                mechanism: Mechanism::Plain,
+                ..
+            } => {
+                let credentials = plain(token)
+                    .ok_or("Invalid SASL/PLAIN response: it is not [user] NUL user NUL password")?;
+                self.prove(credentials, login);
+            }
+            Phase::Chosen {
+                mechanism: Mechanism::Scram(hash),
+                ..
+            } => {
+                let scram = Scram::begin(hash, token).map_err(|error| error.to_string())?;
+                self.user = Some(scram.user().to_owned());
+                let user = scram.user().to_owned();
+                self.ask_broker(Request::LookUpSalt { user, hash });
+                self.phase = Phase::Salting(login, scram);
+            }
+            Phase::Challenged { scram, .. } => {
+                let credentials = scram.finish(token).map_err(|error| error.to_string())?;
+                self.prove(credentials, login);
+            }
+            other => self.phase = other,
+        }
+        Ok(())
     }
 
     /// The broker has looked at who it is, or let it into the namespace.
@@ -123,64 +183,102 @@ impl Connection {
         &mut self,
         result: Result<Reply, Box<Error>>,
     ) -> Result<(), String> {
-        let (login, is_proven) = match &self.phase {
-            Phase::Proving(login) => (*login, false),
-            Phase::Entering(login) => (*login, true),
-            _ => return Ok(()),
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(error) => return Err(self.refuse(&error)),
         };
-        if let Err(error) = result {
-            return Err(self.refuse(login, &error));
+        match (std::mem::replace(&mut self.phase, Phase::Fresh), reply) {
+            (Phase::Salting(login, mut scram), Reply::Salt { salt, iterations }) => {
+                let nonce = self.core.settings.random_id();
+                let challenge = scram.challenge(&nonce, &salt, iterations);
+                self.tell(login, challenge.into());
+                let is_raw = matches!(login, Login::Raw);
+                self.phase = Phase::Challenged { scram, is_raw };
+            }
+            (Phase::Proving(login), reply) => {
+                let token = match reply {
+                    Reply::Proven { signature } => signed(&signature),
+                    _ => Bytes::new(),
+                };
+                let namespace = Name::new(&self.core.settings.namespace)
+                    .map_err(|_| "kafka.namespace is too long for a name".to_owned())?;
+                self.ask_broker(Request::Open { namespace });
+                self.phase = Phase::Entering(login, token);
+            }
+            (Phase::Entering(login, token), _) => {
+                self.phase = Phase::Running;
+                self.tell(login, token);
+            }
+            (other, _) => self.phase = other,
         }
-        if !is_proven {
-            let namespace = Name::new(&self.core.settings.namespace)
-                .map_err(|_| "kafka.namespace is too long for a name".to_owned())?;
-            self.core
-                .requests
-                .push((Lane::default(), Request::Open { namespace }));
-            self.phase = Phase::Entering(login);
-            return Ok(());
-        }
-        self.phase = Phase::Running;
+        Ok(())
+    }
+
+    /// Gives the peer the mechanism's bytes.
+    fn tell(&mut self, login: Login, auth_bytes: Bytes) {
         match login {
             Login::Anonymous => {}
             Login::Sasl {
                 version,
                 correlation,
             } => {
-                SaslAuthenticateResponse::default().write(&mut self.core.out, version, correlation)
+                let response = SaslAuthenticateResponse {
+                    auth_bytes,
+                    ..SaslAuthenticateResponse::default()
+                };
+                response.write(&mut self.core.out, version, correlation);
             }
-            Login::Raw => self.core.out.staged().extend_from_slice(&[0; 4]),
+            Login::Raw => {
+                let len = u32::try_from(auth_bytes.len()).unwrap_or(0);
+                let out = self.core.out.staged();
+                out.extend_from_slice(&len.to_be_bytes());
+                out.extend_from_slice(&auth_bytes);
+            }
         }
-        Ok(())
     }
 
     /// Tells the peer, where there are words for it, and the operator.
-    fn refuse(&mut self, login: Login, error: &Error) -> String {
+    fn refuse(&mut self, error: &Error) -> String {
         let user = self.user.take().unwrap_or_default();
         let why = match &error.kind {
             Kind::BadCredentials => "the user or password is wrong".to_owned(),
             Kind::AccessRefused(text) => text.clone(),
             _ => error.to_string(),
         };
-        match login {
-            Login::Sasl {
+        match self.phase {
+            Phase::Proving(Login::Anonymous) | Phase::Entering(Login::Anonymous, _) => {
+                return format!(
+                    "it does not log in and may not be user '{user}': {why}; it has to log in (SASL PLAIN or SCRAM), or \
+                     kafka.anonymous has to name a user for such clients"
+                );
+            }
+            Phase::Salting(
+                Login::Sasl {
+                    version,
+                    correlation,
+                },
+                _,
+            )
+            | Phase::Proving(Login::Sasl {
                 version,
                 correlation,
-            } => {
-                let text = "Authentication failed: Invalid username or password".to_owned();
-                refused(Code::SASL_AUTHENTICATION_FAILED, text).write(
+            })
+            | Phase::Entering(
+                Login::Sasl {
+                    version,
+                    correlation,
+                },
+                _,
+            ) => {
+                refused(Code::SASL_AUTHENTICATION_FAILED, REFUSED.to_owned()).write(
                     &mut self.core.out,
                     version,
                     correlation,
                 );
-                format!("the login of user '{user}' was refused: {why}")
             }
-            Login::Raw => format!("the login of user '{user}' was refused: {why}"),
-            Login::Anonymous => format!(
-                "it does not log in and may not be user '{user}': {why}; it has to log in (SASL PLAIN), or kafka.anonymous \
-                 has to name a user for such clients"
-            ),
+            _ => {}
         }
+        format!("the login of user '{user}' was refused: {why}")
     }
 }
 

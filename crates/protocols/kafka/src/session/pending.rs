@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use polybus_model::{GroupReply, GroupRequest, LogReply, LogRequest};
+use polybus_model::{AccessReply, AccessRequest, GroupReply, GroupRequest, LogReply, LogRequest};
 use polybus_session::Outbound;
 
 use super::core::Core;
@@ -18,6 +18,7 @@ use crate::codec::{Api, Message, write_response};
 pub(super) enum Ask {
     Log(LogRequest),
     Group(GroupRequest),
+    Access(AccessRequest),
 }
 
 /// The broker's answer.
@@ -25,6 +26,7 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     Log(LogReply),
     Group(GroupReply),
+    Access(AccessReply),
 }
 
 /// What to do with the answers: one for each question, in the order in which they were asked.
@@ -76,6 +78,20 @@ impl Step {
         )
     }
 
+    /// Asks about access.
+    pub(super) fn access(
+        request: AccessRequest,
+        then: impl FnOnce(&mut Core, AccessReply) -> Self + Send + 'static,
+    ) -> Self {
+        Self::Ask(
+            vec![Ask::Access(request)],
+            Box::new(move |core, answers| match answers.into_iter().next() {
+                Some(Answer::Access(reply)) => then(core, reply),
+                _ => Self::misunderstood(),
+            }),
+        )
+    }
+
     /// Asks several questions about logs; with none, goes on at once.
     pub(super) fn logs(
         core: &mut Core,
@@ -92,7 +108,7 @@ impl Step {
                     .into_iter()
                     .filter_map(|answer| match answer {
                         Answer::Log(reply) => Some(reply),
-                        Answer::Group(_) => None,
+                        Answer::Group(_) | Answer::Access(_) => None,
                     })
                     .collect();
                 then(core, replies)

@@ -19,7 +19,10 @@ fn handshake(world: &mut World, version: i16, mechanism: &str) -> i16 {
         mechanism: mechanism.to_owned(),
     };
     let response: SaslHandshakeResponse = world.ask(version, &request);
-    assert_eq!(response.mechanisms, ["PLAIN"]);
+    assert_eq!(
+        response.mechanisms,
+        ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    );
     response.error_code
 }
 
@@ -57,7 +60,7 @@ fn the_operator_can_name_another_user_for_them() {
 #[test]
 fn a_login_with_plain() {
     let mut world = with_login();
-    assert_eq!(handshake(&mut world, 1, "SCRAM-SHA-256"), 33);
+    assert_eq!(handshake(&mut world, 1, "GSSAPI"), 33);
     assert_eq!(handshake(&mut world, 1, "PLAIN"), 0);
     assert_eq!(world.session.summary().state, "handshake");
     assert_eq!(authenticate(&mut world, b"\0ada\0ada").error_code, 0);
@@ -114,4 +117,44 @@ fn the_handshake_has_its_time() {
     let mut world = World::new();
     let _: ApiVersionsResponse = world.ask(0, &ApiVersionsRequest::default());
     assert_eq!(world.session.poll_timeout(), Some(600_000));
+}
+
+#[test]
+fn a_login_with_scram() {
+    for version in [0, 1] {
+        let mut world = with_login();
+        assert_eq!(handshake(&mut world, version, "SCRAM-SHA-256"), 0);
+        let say = |world: &mut World, token: &str| {
+            if version == 1 {
+                let request = SaslAuthenticateRequest {
+                    auth_bytes: token.to_owned().into(),
+                };
+                let response: SaslAuthenticateResponse = world.ask(2, &request);
+                return (response.error_code, response.auth_bytes);
+            }
+            let len = u32::try_from(token.len()).unwrap().to_be_bytes();
+            world.push(&[&len, token.as_bytes()].concat());
+            (0, world.frame().unwrap_or_default())
+        };
+        let (_, challenge) = say(&mut world, "n,,n=ada,r=theirs");
+        let challenge = String::from_utf8(challenge.to_vec()).unwrap();
+        let (nonce, salting) = challenge.split_once(',').unwrap();
+        assert!(nonce.starts_with("r=theirs") && nonce.len() > 40);
+        assert_eq!(salting, "s=c2FsdA==,i=4096");
+        let proof = format!("c=biws,{nonce},p={}=", "A".repeat(43));
+        let (code, signed) = say(&mut world, &proof);
+        assert_eq!((code, &signed[..]), (0, &b"v=c2lnbmVk"[..]));
+        assert_eq!(world.session.summary().state, "running");
+        assert_eq!(world.session.summary().user.as_deref(), Some("ada"));
+    }
+}
+
+#[test]
+fn a_scram_login_that_does_not_go_on_is_refused() {
+    let mut world = with_login();
+    handshake(&mut world, 1, "SCRAM-SHA-512");
+    assert_eq!(authenticate(&mut world, b"n,,n=ada,r=theirs").error_code, 0);
+    let response = authenticate(&mut world, b"c=biws,r=others,p=AAAA");
+    assert_eq!(response.error_code, 58);
+    assert_eq!(world.session.summary().state, "handshake");
 }
