@@ -347,6 +347,7 @@ impl Engine {
         self.abort_overdue(&mut turn);
         self.answer_overdue(&mut turn);
         self.sweep_logs(&mut turn);
+        self.expire_keyed(&mut turn);
         self.finish(&mut turn);
     }
 
@@ -376,6 +377,7 @@ impl Engine {
         self.work.expiries_left = EXPIRIES_PER_TURN;
         self.work.confirms.clear();
         self.work.failed.clear();
+        self.work.stored.clear();
         Turn { now, store, out }
     }
 
@@ -421,6 +423,7 @@ impl Engine {
         self.work.touched = touched;
         self.delayed.journal_ended(&mut self.work.buffer, turn);
         self.windows.journal(turn);
+        self.look_after_keyed(turn);
         self.journal_removed(turn);
         self.mark_appended(turn);
     }

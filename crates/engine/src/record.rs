@@ -82,6 +82,8 @@ pub(crate) mod kind {
     pub(crate) const WINDOW_OPENED: u8 = 36;
     pub(crate) const WINDOW_SETTLED: u8 = 37;
     pub(crate) const WINDOW_RETURNED: u8 = 38;
+    // 40 to 47: keyed logs, see `logs/keyed/record.rs`.
+    pub(crate) const MESSAGE_ID: u8 = 40;
 }
 
 const VERSION: u8 = 1;

@@ -95,6 +95,9 @@ impl Engine {
         if let Some(holes) = snapshot.holes {
             recovery.logs.with_holes(holes)?;
         }
+        if let Some(keyed) = snapshot.keyed {
+            recovery.logs.with_keyed(keyed)?;
+        }
         Ok(recovery)
     }
 }

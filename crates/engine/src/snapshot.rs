@@ -7,7 +7,8 @@
 //! queues u32, each: incarnation u64 | next sequence u64 | live ranges | redelivered ranges | attempts
 //! delayed: live ranges
 //! sections (from version 2 on), to the end: tag u8 | length u32 | bytes;
-//!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs), 23: holes of logs (logs/holes.rs)
+//!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs), 23: holes of logs (logs/holes.rs),
+//!   40: keyed logs (logs/keyed/record.rs)
 //! ```
 
 use polybus_model::{Attempts, Binding, Destination};
@@ -28,6 +29,7 @@ const VERSION_1: u8 = 1;
 const LOGS: u8 = 1;
 const TRANSACTIONS: u8 = 2;
 const HOLES: u8 = 23;
+const KEYED: u8 = 40;
 
 /// What a snapshot says of one queue.
 #[derive(Debug, Default)]
@@ -50,6 +52,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) logs: Option<&'a [u8]>,
     pub(crate) transactions: Option<&'a [u8]>,
     pub(crate) holes: Option<&'a [u8]>,
+    pub(crate) keyed: Option<&'a [u8]>,
 }
 
 impl Engine {
@@ -80,6 +83,7 @@ impl Engine {
         put_section(out, LOGS, |out| self.put_logs(out));
         put_section(out, TRANSACTIONS, |out| self.put_transactions(out));
         put_section(out, HOLES, |out| self.put_holes(out));
+        put_section(out, KEYED, |out| self.put_keyed(out));
     }
 
     fn put_definitions(&self, out: &mut Vec<u8>) {
@@ -253,12 +257,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         });
     }
     let delayed = record::ranges(&mut from)?;
-    let (mut logs, mut transactions, mut holes) = (None, None, None);
+    let (mut logs, mut transactions, mut holes, mut keyed) = (None, None, None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
             (LOGS, section) => logs = Some(section),
             (TRANSACTIONS, section) => transactions = Some(section),
             (HOLES, section) => holes = Some(section),
+            (KEYED, section) => keyed = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
         }
     }
@@ -274,5 +279,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         logs,
         transactions,
         holes,
+        keyed,
     })
 }

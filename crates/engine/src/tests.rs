@@ -6,6 +6,7 @@ mod declaring;
 pub(crate) mod desk;
 mod dying;
 mod groups;
+mod keyed_model;
 mod letters;
 mod log_limits;
 mod log_model;

@@ -1,6 +1,9 @@
 //! One turn: its inputs, and the work that it leaves for its end.
 
-use polybus_model::{Error, Event, Kind, Lane, Millis, Name, Reply, Resource, SessionId};
+use polybus_model::{
+    Error, Event, Kind, Lane, LogError, Millis, Name, Reply, Resource, SessionId, StoredRecord,
+    Terms,
+};
 
 use crate::record::Target;
 use crate::{Effects, Gated, Store};
@@ -88,6 +91,9 @@ pub(crate) struct Work {
     pub(crate) done: usize,
     pub(crate) buffer: Vec<u8>,
     pub(crate) slots: Vec<u32>,
+    /// On what terms keyed logs take the message being published, and what came of it in each that it reached.
+    pub(crate) terms: Option<std::sync::Arc<Terms>>,
+    pub(crate) stored: Vec<Result<StoredRecord, LogError>>,
     /// The logs that the message being published reached.
     pub(crate) logs: Vec<u64>,
     pub(crate) plan: Vec<Planned>,

@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod group;
 mod joined;
+mod keyed;
 mod live;
 mod log;
 mod message;
@@ -27,6 +28,10 @@ pub use group::{
     Assignor, Beat, BeatAnswer, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
     GroupSummary, Join, Joined, Leaver, MemberSummary, Membership, SharedMemberSummary,
     SharedSummary, Standing,
+};
+pub use keyed::{
+    Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Purge, RecordTtl, RollUp,
+    StoredRecord, Terms, WhenFull, WhichRecord,
 };
 pub use live::{FilterWord, LiveBlock, LiveFilter, LiveItem, LiveProperties, SubscribeLive};
 pub use log::{

@@ -374,6 +374,53 @@ impl LiveFilter {
         words.chain(self.rest.then_some(FilterWord::Rest))
     }
 
+    /// What every key that fits begins with.
+    #[must_use]
+    pub fn prefix(&self) -> &[u8] {
+        let Some(open) = self.open.first() else {
+            return &self.text;
+        };
+        let mut dots = self.text.iter().enumerate();
+        let mut dots = dots.by_ref().filter(|(_, byte)| **byte == b'.');
+        let end = open.checked_sub(1).and_then(|before| {
+            let (at, _) = dots.nth(before as usize)?;
+            Some(at + 1)
+        });
+        self.text.get(..end.unwrap_or(0)).unwrap_or_default()
+    }
+
+    /// Whether some key fits both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.words(), other.words());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (None, None)
+                | (Some(FilterWord::Rest), Some(_))
+                | (Some(_), Some(FilterWord::Rest)) => return true,
+                (Some(FilterWord::Exact(one)), Some(FilterWord::Exact(two))) if one != two => {
+                    return false;
+                }
+                (Some(_), Some(_)) => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Whether all keys fit that fit the other.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let (mut ours, mut theirs) = (self.words(), other.words());
+        loop {
+            match (ours.next(), theirs.next()) {
+                (Some(FilterWord::Rest), Some(_)) | (None, None) => return true,
+                (Some(FilterWord::AnyOne), Some(FilterWord::AnyOne | FilterWord::Exact(_))) => {}
+                (Some(FilterWord::Exact(one)), Some(FilterWord::Exact(two))) if one == two => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// Whether a key fits. An empty key has no words.
     #[must_use]
     pub fn fits(&self, key: &[u8]) -> bool {
@@ -450,6 +497,34 @@ mod tests {
         assert!(LiveFilter::exact(b"a.*").fits(b"a.*"));
         assert!(!LiveFilter::exact(b"a.*").fits(b"a.b"));
         assert!(LiveFilter::exact(b"").fits(b"") && LiveFilter::default().fits(b""));
+    }
+
+    #[test]
+    fn filters_compare() {
+        for (one, two, overlaps, covers) in [
+            ("a.b", "a.b", true, true),
+            ("a.*", "a.b", true, true),
+            ("a.b", "a.*", true, false),
+            ("a.>", "a.*.c", true, true),
+            ("a.*.c", "a.>", true, false),
+            ("a.*", "*.b", true, false),
+            ("a.*", "a.b.c", false, false),
+            (">", "x.y", true, true),
+            ("*", ">", true, false),
+        ] {
+            assert_eq!(filter(one).overlaps(&filter(two)), overlaps, "{one} {two}");
+            assert_eq!(filter(two).overlaps(&filter(one)), overlaps, "{two} {one}");
+            assert_eq!(filter(one).covers(&filter(two)), covers, "{one} {two}");
+        }
+        for (text, prefix) in [
+            ("a.b", "a.b"),
+            ("a.*.c", "a."),
+            ("a.b.>", "a.b"),
+            ("*.a", ""),
+            (">", ""),
+        ] {
+            assert_eq!(filter(text).prefix(), prefix.as_bytes(), "{text}");
+        }
     }
 
     #[test]

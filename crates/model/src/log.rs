@@ -9,7 +9,10 @@
 
 use bytes::Bytes;
 
-use crate::{Error, Message, Millis, Name, Origin};
+use crate::{
+    Error, KeyedError, KeyedSettings, KeyedState, LiveFilter, Message, Millis, Name, Origin, Purge,
+    StoredRecord, Terms, WhichRecord,
+};
 
 /// The name of a log that is never given to another one, not even after it was deleted.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -43,6 +46,8 @@ pub struct LogSettings {
     pub stamps: bool,
     /// It survives a restart.
     pub durable: bool,
+    /// Its records are single messages that are found by key, and these rules hold (none: neither).
+    pub keyed: Option<Box<KeyedSettings>>,
     /// The settings that were given, as text by the names of whoever declared it, for listings.
     pub arguments: Vec<(String, String)>,
 }
@@ -58,6 +63,7 @@ impl Default for LogSettings {
             run_bytes_max: 1024 * 1024 + 12,
             stamps: false,
             durable: true,
+            keyed: None,
             arguments: Vec::new(),
         }
     }
@@ -166,6 +172,8 @@ pub enum LogError {
     Busy,
     /// The log cannot do this (a record without a key in one that compacts); the text says what.
     Unsupported(String),
+    /// A keyed log refuses it.
+    Keyed(Box<KeyedError>),
     /// The session may not.
     Forbidden,
     /// It cannot be done now (no room on the disk, the broker stops); the text says why.
@@ -242,7 +250,7 @@ pub struct Slice {
 }
 
 /// Which offset of a partition is asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Place {
     /// The first.
     Start,
@@ -254,6 +262,8 @@ pub enum Place {
     Time(Millis),
     /// The one with the latest time.
     LatestTime,
+    /// Of a keyed log, this record. It is told when it is durable.
+    Record(WhichRecord),
 }
 
 /// What a look-up found.
@@ -323,6 +333,33 @@ pub enum LogRequest {
     },
     /// Give up the records before an offset (none: all there are). Answers [`LogReply::Offsets`] with the new start.
     Trim(Vec<(PartitionName, Option<u64>)>),
+    /// Append a message to a keyed log, on these terms. Answers [`LogReply::Stored`] when durable.
+    Store {
+        /// To which.
+        log: Name,
+        /// What.
+        message: Message,
+        /// On what terms.
+        terms: Box<Terms>,
+    },
+    /// Remove one record of a keyed log. Answers [`LogReply::Removed`] when durable.
+    Remove {
+        /// Of which partition.
+        partition: PartitionName,
+        /// Which.
+        offset: u64,
+    },
+    /// Remove records of a keyed log. Answers [`LogReply::Removed`] when durable.
+    Purge(Purge),
+    /// What a partition of a keyed log holds. Answers [`LogReply::State`].
+    State {
+        /// Which.
+        partition: PartitionName,
+        /// List these keys with how many records they have.
+        keys: Option<LiveFilter>,
+        /// List the offsets of records that were removed.
+        removed: bool,
+    },
     /// How many bytes each partition holds. Answers [`LogReply::Sizes`].
     Sizes(WhichLogs),
     /// A number for a producer. Answers [`LogReply::Producer`] when durable.
@@ -446,6 +483,12 @@ pub enum LogReply {
     Logs(Vec<Result<LogSummary, LogError>>),
     /// For each log its partitions' bytes.
     Sizes(Vec<(LogSummary, Vec<u64>)>),
+    /// Where a message went.
+    Stored(Result<StoredRecord, LogError>),
+    /// How many records went.
+    Removed(Result<u64, LogError>),
+    /// What a partition holds, with its log.
+    State(Result<Box<(LogSummary, KeyedState)>, LogError>),
     /// A producer's number and epoch.
     Producer(Result<(u64, u16), LogError>),
     /// For each partition, in order; or nothing was added.

@@ -171,6 +171,18 @@ impl Message {
         Self::marked(self.parts(), marks)
     }
 
+    /// The copy with this time to live instead.
+    #[must_use]
+    pub fn with_ttl(&self, ttl: Option<Millis>) -> Self {
+        Self::marked(
+            MessageParts {
+                ttl,
+                ..self.parts()
+            },
+            self.marks(),
+        )
+    }
+
     fn parts(&self) -> MessageParts<'_> {
         MessageParts {
             origin: self.origin(),

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use polybus_model::{LogId, LogRequest, Name, PartitionName, WhichLogs};
+use polybus_model::{LogId, LogRequest, Name, PartitionName, Purge, WhichLogs};
 
 use super::{Action, Permissions};
 
@@ -49,6 +49,15 @@ fn forbidden(
             refused(&request.reads, |one| on(Action::Read)(&one.partition))
         }
         LogRequest::FindOffsets(wanted) => refused(wanted, |one| on(Action::Read)(&one.0)),
+        LogRequest::Store { log, .. } => {
+            refused(std::slice::from_ref(log), |log| may(Action::Write, log))
+        }
+        LogRequest::State { partition, .. } => {
+            refused(std::slice::from_ref(partition), on(Action::Read))
+        }
+        LogRequest::Remove { partition, .. } | LogRequest::Purge(Purge { partition, .. }) => {
+            refused(std::slice::from_ref(partition), on(Action::Configure))
+        }
         LogRequest::Trim(wanted) => refused(wanted, |one| on(Action::Configure)(&one.0)),
         LogRequest::List(WhichLogs::Named(names)) | LogRequest::Sizes(WhichLogs::Named(names)) => {
             refused(names, |name| sees(permissions, name))

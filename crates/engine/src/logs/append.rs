@@ -55,6 +55,9 @@ impl Engine {
         let run_bytes_max = log.settings.run_bytes_max;
         let partition = log.partitions.get_mut(at.partition as usize);
         let partition = partition.ok_or(LogError::NotFound)?;
+        if partition.keyed.is_some() {
+            return self.append_keyed(namespace, at, &append.partition.log, run, turn);
+        }
         check(&run, run_bytes_max, partition.next)?;
         if let Some(writer) = run.writer {
             if writer.transactional {

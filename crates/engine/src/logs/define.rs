@@ -5,6 +5,7 @@ use polybus_model::{
     TopicKind, TopicSettings,
 };
 
+use super::At;
 use super::log::Log;
 use super::record::{Declared, PARTITIONS_MAX, put_altered, put_declared};
 use crate::record::{self, codec::Put, kind};
@@ -105,9 +106,14 @@ impl Engine {
         let id = id.ok_or(LogError::NotFound)?;
         let log = self.logs.all.get(&id).ok_or(LogError::NotFound)?;
         let (had, durable) = (log.settings.partitions, log.settings.durable);
+        let keyed = log.settings.keyed.is_some();
         self.check_log_settings(asker, name, &settings, had)?;
         if settings.partitions < had {
             let text = format!("it has {had} partitions, and can only get more");
+            return Err(self.bad_setting(asker, name, text));
+        }
+        if settings.keyed.is_some() != keyed {
+            let text = "whether records are found by key cannot be changed".to_owned();
             return Err(self.bad_setting(asker, name, text));
         }
         if settings.durable != durable {
@@ -123,12 +129,19 @@ impl Engine {
         }
         log.settings = settings;
         log.grow();
+        let at = At {
+            log: id,
+            partition: 0,
+        };
         self.logs.partition_count += (log.settings.partitions - had) as usize;
         if durable {
             put_altered(&mut self.work.buffer, id, &log.settings);
             turn.append(&self.work.buffer, id);
         }
-        Ok(log.summary())
+        let summary = log.summary();
+        // Stricter limits hold at once.
+        self.touch_keyed(at);
+        Ok(summary)
     }
 
     /// Whether there may be a log with these settings, of whose partitions there are `had` already.
@@ -147,6 +160,9 @@ impl Engine {
             let text =
                 format!("a log needs a partition, and takes runs of {RUN_BYTES_MAX} bytes at most");
             return Err(self.bad_setting(asker, name, text));
+        }
+        if let Some(text) = unkeepable(settings) {
+            return Err(self.bad_setting(asker, name, text.to_owned()));
         }
         let (one_max, all_max) = (
             self.options.log_partitions_max.min(PARTITIONS_MAX),
@@ -205,6 +221,7 @@ impl Engine {
     /// Takes a log away, without a record. Reads that wait for it are answered.
     pub(crate) fn drop_log(&mut self, id: u64, turn: &mut Turn<'_, impl Store>) -> Option<Log> {
         let mut log = self.logs.all.remove(&id)?;
+        self.disarm_keyed(id);
         self.logs.partition_count -= log.partitions.len();
         let removed = self
             .namespaces
@@ -226,6 +243,24 @@ impl Engine {
         }
         Some(log)
     }
+}
+
+/// What about a log's rules can be kept by none.
+fn unkeepable(settings: &LogSettings) -> Option<&'static str> {
+    let keyed = settings.keyed.as_deref()?;
+    if settings.partitions != 1 || settings.compacts {
+        return Some(
+            "a log whose records are found by key has one partition, and does not compact",
+        );
+    }
+    let nothing = [
+        keyed.records_max,
+        keyed.key_records_max,
+        settings.retention_bytes,
+    ];
+    nothing
+        .contains(&Some(0))
+        .then_some("a log that may hold nothing")
 }
 
 /// The topic in front of a log: whatever is published to it is for all that are bound to it.

@@ -43,6 +43,11 @@ impl Log {
         if self.partitions.len() < count {
             self.partitions.resize_with(count, Partition::default);
         }
+        if self.settings.keyed.is_some() {
+            for partition in &mut self.partitions {
+                partition.keyed.get_or_insert_default();
+            }
+        }
     }
 
     /// The partition for a message: always the same for a key, one after the other without.

@@ -9,6 +9,7 @@
 //!         (transactions, transacting, transaction_record; stable says up to where a partition is committed)
 //! trim:   by request, age or size                                                          (offsets, retention)
 //! remove: single runs go, or give way to others with fewer records                         (remove, holes)
+//! keyed:  messages found by key, with rules of their own                                   (keyed)
 //! snapshot + records -> the same logs                                                      (recovery)
 //! ```
 //! What always holds: readers see only what is durable; a run's bytes are written once, and the index points to them; a log's
@@ -18,6 +19,7 @@ mod append;
 mod define;
 mod durable;
 mod holes;
+pub(crate) mod keyed;
 mod log;
 mod offsets;
 mod partition;
@@ -45,6 +47,7 @@ use crate::namespace::Namespace;
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Place, Store};
 use durable::Marks;
+use keyed::KeyedWork;
 use log::Log;
 use partition::Partition;
 use read::Loadings;
@@ -77,6 +80,7 @@ pub(crate) struct Logs {
     marks: Marks,
     recent: Recent,
     removed: Removed,
+    keyed: KeyedWork,
     waiters: Waiters,
     loadings: Loadings,
     sweep: Sweep,
@@ -94,6 +98,7 @@ impl Default for Logs {
             marks: Marks::default(),
             recent: Recent::default(),
             removed: Removed::default(),
+            keyed: KeyedWork::default(),
             waiters: Waiters::default(),
             loadings: Loadings::default(),
             sweep: Sweep::default(),
@@ -155,6 +160,7 @@ impl Logs {
             self.waiters.deadline(),
             self.sweep.deadline(),
             self.transactions.deadline(),
+            self.keyed.deadline(),
         ];
         due.into_iter().flatten().min()
     }
@@ -179,6 +185,7 @@ impl Engine {
             request => (request, Vec::new()),
         };
         let forbids = |at: usize| is_forbidden(&forbidden, at);
+        self.look_after_keyed(turn);
         match request {
             LogRequest::Append(appends) => self.append_runs(caller, appends, forbids, turn),
             LogRequest::Read(request) => self.read_logs(caller, request, forbidden, turn),
@@ -247,6 +254,12 @@ impl Engine {
                 });
                 let event = caller.event(LogReply::Writers(found.collect()));
                 turn.tell(asker.id, event);
+            }
+            LogRequest::Store { .. }
+            | LogRequest::Remove { .. }
+            | LogRequest::Purge(_)
+            | LogRequest::State { .. } => {
+                self.keyed_request(caller, request, forbids(0), turn);
             }
             // The broker wraps once.
             LogRequest::Partly { .. } => {}

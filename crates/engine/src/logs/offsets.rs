@@ -25,7 +25,7 @@ impl Engine {
                 true => Err(LogError::Forbidden),
                 false => self.partition_at(caller.namespace, name),
             };
-            let one = at.and_then(|at| self.find_offset(at, *place, part, &mut holes));
+            let one = at.and_then(|at| self.find_offset(at, place, part, &mut holes));
             let hole = holes.last().filter(|hole: &&Hole| hole.part == part);
             let len = hole.map_or(0, |hole| u64::from(hole.indexed.len));
             if len > 0 && away_bytes > 0 && away_bytes + len > LOAD_BYTES_MAX {
@@ -43,7 +43,7 @@ impl Engine {
     fn find_offset(
         &self,
         at: At,
-        place: Place,
+        place: &Place,
         part: usize,
         holes: &mut Vec<Hole>,
     ) -> Result<Option<FoundOffset>, LogError> {
@@ -53,8 +53,9 @@ impl Engine {
             Place::Start => return Ok(plain(partition.start)),
             Place::End => return Ok(plain(partition.end)),
             Place::StableEnd => return Ok(plain(partition.stable.stable_end(partition.end))),
-            Place::Time(time) => partition.at_time(time),
+            Place::Time(time) => partition.at_time(*time),
             Place::LatestTime => partition.at_latest_time(),
+            Place::Record(which) => self.position_of(at, which)?,
         };
         let Some((indexed, found)) = position.and_then(|at| partition.from(at).next()) else {
             return Ok(None);

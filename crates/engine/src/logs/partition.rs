@@ -17,6 +17,7 @@ use polybus_model::{Millis, Run, RunContent};
 use rustc_hash::FxHashSet;
 
 use super::holes::Span;
+use super::keyed::Keyed;
 use super::producers::Producers;
 use super::stable::Stable;
 use crate::record::{Range, Stand};
@@ -113,6 +114,8 @@ pub(crate) struct Partition {
     pub(crate) producers: Producers,
     /// What of it is committed.
     pub(crate) stable: Stable,
+    /// What it knows of keys, in a keyed log.
+    pub(crate) keyed: Option<Box<Keyed>>,
     /// Reads that wait for more.
     pub(super) waiters: FxHashSet<u32>,
     /// It was appended to in this turn.
@@ -293,6 +296,9 @@ impl Partition {
             self.held -= u64::from(run.count);
             self.gone += 1;
             run.len = 0;
+            if let Some(keyed) = &mut self.keyed {
+                keyed.remove(run.offset);
+            }
             removed.push(run.range());
             let recent = (first + at).checked_sub(first_recent);
             let recent = recent.and_then(|at| self.recent.get_mut(at)?.take());
@@ -403,6 +409,9 @@ impl Partition {
             _ => self.start.max(start),
         };
         self.stable.trim(self.start);
+        if let Some(keyed) = &mut self.keyed {
+            keyed.trim(self.start);
+        }
         freed
     }
 }

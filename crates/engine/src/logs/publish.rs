@@ -112,6 +112,13 @@ impl Engine {
             content: RunContent::Message(message.clone()),
         };
         let (next, start, settings) = (partition.next, partition.start, &log.settings);
+        if settings.keyed.is_some() {
+            let at = At {
+                log: id,
+                partition: number,
+            };
+            return self.store_routed(at, message, turn);
+        }
         let stamps = settings.stamps;
         if settings.compacts && message.key().is_empty() {
             let text = "a log that compacts takes no record without a key";

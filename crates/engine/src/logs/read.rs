@@ -222,11 +222,15 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) {
         if holes.is_empty() {
+            let fresh = self.is_fresh(caller.namespace, &wanted);
             let reply = match wanted {
                 Wanted::Read { slices, .. } => LogReply::Read(slices),
                 Wanted::Offsets { found, .. } => LogReply::Offsets(found),
             };
-            turn.tell(caller.session, caller.event(reply));
+            match fresh {
+                true => turn.gate(caller.session, caller.event(reply), true),
+                false => turn.tell(caller.session, caller.event(reply)),
+            }
             return;
         }
         let loadings = &mut self.logs.loadings;
@@ -245,6 +249,21 @@ impl Engine {
             holes,
         };
         loadings.under_way.insert(number, loading);
+    }
+
+    /// Whether what was found is not yet durable: then it is told when it is.
+    fn is_fresh(&self, namespace: u32, wanted: &Wanted) -> bool {
+        let Wanted::Offsets { wanted, found } = wanted else {
+            return false;
+        };
+        wanted.iter().zip(found).any(|((name, place), found)| {
+            let (Place::Record(_), Ok(Some(found))) = (place, found) else {
+                return false;
+            };
+            let at = self.partition_at(namespace, name);
+            let partition = at.ok().and_then(|at| self.logs.partition(at));
+            partition.is_some_and(|one| found.offset >= one.end)
+        })
     }
 
     /// A [`LogLoad`] is answered with the runs of all its records, in order; with none if one of them could not be read any

@@ -17,13 +17,14 @@
 //! writer   = producer u64 | epoch u16 | sequence u32
 //! content  = origin u8 and bytes | message as in record/message.rs | nothing where it ends a transaction
 //! settings = partitions u32 | flags u8 | retention_ms option | retention_bytes option | run_bytes_max u32 |
-//!            arguments u32, each: name, value
+//!            arguments u32, each: name, value | [keyed: keyed/settings.rs]
 //! ```
 
 use bytes::Bytes;
 use polybus_model::{Ends, LogSettings, Millis, Name, Origin, Run, RunContent, Writer};
 
 use super::At;
+use super::keyed;
 use crate::record::codec::{Bounded, Put};
 use crate::record::settings::{flags, put_flags};
 use crate::record::{Corrupt, Range, begin, kind, message, open, put_ranges};
@@ -227,6 +228,7 @@ pub(crate) fn put_settings(out: &mut Vec<u8>, settings: &LogSettings) {
         settings.compacts,
         settings.stamps,
         settings.durable,
+        settings.keyed.is_some(),
     ];
     put_flags(out, flags);
     out.put_option(settings.retention_ms);
@@ -237,6 +239,9 @@ pub(crate) fn put_settings(out: &mut Vec<u8>, settings: &LogSettings) {
         out.put_bytes(name.as_bytes());
         out.put_bytes(value.as_bytes());
     }
+    if let Some(keyed) = &settings.keyed {
+        keyed::put_settings(out, keyed);
+    }
 }
 
 pub(crate) fn settings(from: &mut Bounded<'_>) -> Result<LogSettings, Corrupt> {
@@ -244,7 +249,7 @@ pub(crate) fn settings(from: &mut Bounded<'_>) -> Result<LogSettings, Corrupt> {
     if partitions > PARTITIONS_MAX {
         return Err(Corrupt(format!("a log of {partitions} partitions")));
     }
-    let [trims, compacts, stamps, durable] = flags(from)?;
+    let [trims, compacts, stamps, durable, keyed] = flags(from)?;
     let (retention_ms, retention_bytes) = (from.option()?, from.option()?);
     let run_bytes_max = from.u32()?;
     let mut arguments = Vec::new();
@@ -260,6 +265,10 @@ pub(crate) fn settings(from: &mut Bounded<'_>) -> Result<LogSettings, Corrupt> {
         run_bytes_max,
         stamps,
         durable,
+        keyed: match keyed {
+            true => Some(Box::new(keyed::read_settings(from)?)),
+            false => None,
+        },
         arguments,
     })
 }

@@ -12,9 +12,12 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use polybus_model::{Millis, Name};
+use polybus_model::{KeyedSettings, Millis, Name};
 
+use super::At;
 use super::holes::{Holes, read_holes};
+use super::keyed::record::{message_id, read_keyed};
+use super::keyed::recovery::SeenMessages;
 use super::log::Log;
 use super::partition::{Entered, Partition};
 use super::producers::Producers;
@@ -49,6 +52,8 @@ struct Seen {
     runs: Vec<(u64, Entered)>,
     /// What was removed.
     holes: Holes,
+    /// What a keyed log has to know of its messages.
+    messages: SeenMessages,
 }
 
 impl Engine {
@@ -129,6 +134,16 @@ impl LogRecovery {
         })
     }
 
+    /// Takes the section of a snapshot that is about keyed logs.
+    pub(crate) fn with_keyed(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        let partitions = &mut self.partitions;
+        read_keyed(section, |at, duplicates| {
+            if let Some(seen) = partitions.get_mut(&(at.log, at.partition)) {
+                seen.messages.set_duplicates(duplicates);
+            }
+        })
+    }
+
     /// Takes a record; false if it is none of a log.
     pub(crate) fn replay(
         &mut self,
@@ -141,7 +156,8 @@ impl LogRecovery {
             self.replay_run(origin, revision, from, stand)?;
             return Ok(true);
         }
-        if !(kind::LOG_DECLARED..=kind::RUNS_REMOVED).contains(&kind) {
+        let known = kind::LOG_DECLARED..=kind::RUNS_REMOVED;
+        if !known.contains(&kind) && kind != kind::MESSAGE_ID {
             return Ok(false);
         }
         if origin != ReplayOrigin::AfterSnapshot {
@@ -175,6 +191,13 @@ impl LogRecovery {
                     let seen = self.partitions.entry((log, partition)).or_default();
                     let spans = removed.iter().map(|one| one.first..one.end());
                     spans.for_each(|span| seen.holes.add(span));
+                }
+            }
+            kind::MESSAGE_ID => {
+                let one = message_id(from)?;
+                let seen = self.partitions.get_mut(&(one.at.log, one.at.partition));
+                if let Some(seen) = seen {
+                    seen.messages.note_id(&one);
                 }
             }
             kind::PRODUCERS_RESERVED => self.reserved = self.reserved.max(from.u64()?),
@@ -219,6 +242,11 @@ impl LogRecovery {
             stand,
         };
         seen.runs.push((revision, run));
+        // Of a log that is yet to be declared, cold records may have come already.
+        let log = self.logs.get(&head.log);
+        if head.message && log.is_none_or(|log| log.settings.keyed.is_some()) {
+            seen.messages.note(head.offset, from)?;
+        }
         Ok(())
     }
 
@@ -265,15 +293,21 @@ impl LogRecovery {
                 let seen = self.partitions.remove(&(id, number as u32));
                 let mut seen = seen.unwrap_or_default();
                 seen.producers.bound(producers_max);
-                seen.fill(partition, store).map_err(|Corrupt(text)| {
-                    Corrupt(format!("partition {number} of log '{}': {text}", log.name))
-                })?;
+                let rules = log.settings.keyed.as_deref();
+                seen.fill(partition, rules, now, store)
+                    .map_err(|Corrupt(text)| {
+                        Corrupt(format!("partition {number} of log '{}': {text}", log.name))
+                    })?;
             }
             engine.logs.partition_count += log.partitions.len();
             if let Some(namespace) = engine.namespaces.get_mut(slot) {
                 namespace.router.log_declared(&log.name, id);
             }
+            let partitions = 0..log.partitions.len() as u32;
             engine.logs.all.insert(id, log);
+            for partition in partitions {
+                engine.arm_keyed(At { log: id, partition });
+            }
         }
         engine.logs.next_id = self.next_log.max(1);
         engine.logs.reserved = self.reserved.max(1);
@@ -286,7 +320,13 @@ impl LogRecovery {
 
 impl Seen {
     /// Enters the runs that are alive into a partition.
-    fn fill(mut self, partition: &mut Partition, store: &mut impl Store) -> Result<(), Corrupt> {
+    fn fill(
+        mut self,
+        partition: &mut Partition,
+        rules: Option<&KeyedSettings>,
+        now: Millis,
+        store: &mut impl Store,
+    ) -> Result<(), Corrupt> {
         let order = |(revision, run): &(u64, Entered)| (run.offset, Reverse(*revision));
         if !self.runs.is_sorted_by_key(order) {
             // Stable: of copies of one record, the first seen counts.
@@ -327,7 +367,10 @@ impl Seen {
         self.stable.reached(next);
         self.stable.trim(self.start);
         partition.stable = self.stable;
-        Ok(())
+        match rules {
+            Some(rules) => self.messages.fill(partition, rules, now),
+            None => Ok(()),
+        }
     }
 }
 

@@ -101,7 +101,9 @@ impl Engine {
             return 0;
         };
         let settings = &log.settings;
-        let (trims, bytes_max) = (settings.trims, settings.retention_bytes);
+        // A keyed log keeps its limits itself, exactly.
+        let trims = settings.trims && settings.keyed.is_none();
+        let bytes_max = settings.retention_bytes;
         let oldest = settings
             .retention_ms
             .and_then(|age| turn.now.checked_sub(age));

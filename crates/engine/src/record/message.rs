@@ -74,6 +74,14 @@ pub(crate) fn glance(from: &mut Bounded<'_>) -> Result<Glance, Corrupt> {
     })
 }
 
+/// Looks at a message's key and its time to live.
+pub(crate) fn key_and_ttl<'a>(from: &mut Bounded<'a>) -> Result<(&'a [u8], Option<u64>), Corrupt> {
+    let head = head(from)?;
+    let (topic, key, ..) = head.lens;
+    from.take(topic.into())?;
+    Ok((from.take(key.into())?, head.ttl))
+}
+
 /// Reads a message that fills the rest.
 pub(crate) fn message(from: &mut Bounded<'_>) -> Result<Message, Corrupt> {
     let head = head(from)?;

@@ -96,6 +96,7 @@ pub(crate) fn of_log(error: &LogError) -> Code {
         LogError::NoTransaction => Code::INVALID_TXN_STATE,
         LogError::Busy => Code::CONCURRENT_TRANSACTIONS,
         LogError::Unsupported(_) => Code::INVALID_RECORD,
+        LogError::Keyed(_) => Code::POLICY_VIOLATION,
         LogError::Forbidden => Code::TOPIC_AUTHORIZATION_FAILED,
         LogError::Unavailable(_) => Code::KAFKA_STORAGE_ERROR,
         LogError::Other(error) => of_error(error),

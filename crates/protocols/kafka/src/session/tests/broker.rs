@@ -300,6 +300,7 @@ impl Broker {
                 .find(|run| run.time_max >= Some(time))
                 .map(of_run)),
             Place::LatestTime => Ok(runs.iter().max_by_key(|run| run.time_max).map(of_run)),
+            Place::Record(_) => Err(LogError::Unsupported("no keys here".to_owned())),
         }
     }
 }

@@ -1,0 +1,117 @@
+//! Keyed logs: records that are single messages, found by their keys, and the rules that such a log keeps.
+//!
+//! ```text
+//! message, terms -> known by its id? -> terms hold? -> room? -> appended -> what its key, its roll-up has too many goes
+//!                                                                                                    (store)
+//!                -> the end of the turn: what the log has too many goes, the start moves             (limits)
+//! time           -> what is too old goes, each record for its own time to live                       (limits)
+//! look-ups       -> by key, pattern and offset, in memory: which record; its bytes as any log's     (find, keys)
+//! removal, purge -> single records go                                                             (purge)
+//! ```
+//! What always holds: a partition of a keyed log has an index of keys that names the same records as its index of runs; every
+//! run in it holds one message. What a keyed log knows beside its runs (ids) has records of its own.
+
+mod duplicates;
+mod find;
+mod keys;
+mod limits;
+mod purge;
+pub(super) mod record;
+pub(super) mod recovery;
+mod requests;
+mod settings;
+mod store;
+
+use std::collections::BTreeSet;
+
+use polybus_model::Millis;
+
+use super::At;
+pub(crate) use duplicates::Duplicates;
+pub(crate) use keys::Keys;
+pub(crate) use settings::{put as put_settings, read as read_settings};
+
+/// What a partition of a keyed log knows of its records.
+#[derive(Debug, Default)]
+pub(crate) struct Keyed {
+    pub(crate) keys: Keys,
+    pub(crate) duplicates: Duplicates,
+    /// When records go by themselves, those that say so: time and offset.
+    pub(crate) expiries: BTreeSet<(Millis, u64)>,
+    /// The records that outlive the age limit.
+    pub(crate) lasting: BTreeSet<u64>,
+    /// When the last one came.
+    last_time: Option<Millis>,
+    /// The deadline that it stands under.
+    armed: Option<Millis>,
+    /// It is to be looked after at the end of the turn.
+    touched: bool,
+}
+
+impl Keyed {
+    /// A record is there.
+    pub(crate) fn enter(&mut self, offset: u64, key: &[u8], time: Millis, expiry: Expiry) {
+        self.last_time = Some(time);
+        self.keys.enter(offset, key);
+        match expiry {
+            Expiry::ByAge => {}
+            Expiry::Never => {
+                self.lasting.insert(offset);
+            }
+            Expiry::At(due) => {
+                self.expiries.insert((due, offset));
+            }
+        }
+    }
+
+    /// All records before an offset are gone.
+    pub(super) fn trim(&mut self, start: u64) {
+        self.keys.trim(start);
+        if self.lasting.first().is_some_and(|first| *first < start) {
+            self.lasting = self.lasting.split_off(&start);
+        }
+    }
+
+    /// A record is gone.
+    pub(super) fn remove(&mut self, offset: u64) {
+        self.keys.remove(offset);
+        self.lasting.remove(&offset);
+    }
+}
+
+/// When a record goes by itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Expiry {
+    /// When the log's limit by age says so.
+    ByAge,
+    /// Not for its age.
+    Never,
+    /// Then.
+    At(Millis),
+}
+
+impl Expiry {
+    /// Of a message with that time to live, appended then, in a log where such times count.
+    pub(crate) fn of(ttl: Option<Millis>, at: Millis) -> Self {
+        match ttl {
+            None => Self::ByAge,
+            Some(Millis::MAX) => Self::Never,
+            Some(ttl) => Self::At(at.saturating_add(ttl)),
+        }
+    }
+}
+
+/// The keyed partitions that are to be looked after.
+#[derive(Debug, Default)]
+pub(super) struct KeyedWork {
+    /// At the end of this turn.
+    touched: Vec<At>,
+    /// By their deadlines.
+    due: BTreeSet<(Millis, At)>,
+}
+
+impl KeyedWork {
+    pub(super) fn deadline(&self) -> Option<Millis> {
+        self.due.first().map(|(due, _)| *due)
+    }
+}

@@ -1,0 +1,79 @@
+//! Keyed logs under recovery: keys and times to live out of the messages' own records, ids out of theirs and the snapshot's.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use polybus_model::{KeyedSettings, Millis};
+
+use super::record::MessageId;
+use super::{Duplicates, Expiry};
+use crate::logs::partition::Partition;
+use crate::record::codec::Bounded;
+use crate::record::{Corrupt, message};
+
+/// What was seen of a partition's messages.
+#[derive(Debug, Default)]
+pub(in crate::logs) struct SeenMessages {
+    keys: BTreeSet<Arc<[u8]>>,
+    /// By their offsets: key and time to live.
+    messages: BTreeMap<u64, (Arc<[u8]>, Option<Millis>)>,
+    duplicates: Duplicates,
+}
+
+impl SeenMessages {
+    /// Takes the message of a run.
+    pub(in crate::logs) fn note(
+        &mut self,
+        offset: u64,
+        from: &mut Bounded<'_>,
+    ) -> Result<(), Corrupt> {
+        let (key, ttl) = message::key_and_ttl(from)?;
+        let key = match self.keys.get(key) {
+            Some(key) => Arc::clone(key),
+            None => {
+                let key: Arc<[u8]> = Arc::from(key);
+                self.keys.insert(Arc::clone(&key));
+                key
+            }
+        };
+        self.messages.insert(offset, (key, ttl));
+        Ok(())
+    }
+
+    /// Takes a message's id.
+    pub(in crate::logs) fn note_id(&mut self, one: &MessageId<'_>) {
+        self.duplicates.note(one.id, one.offset, one.time);
+    }
+
+    /// Takes what the snapshot says of ids.
+    pub(in crate::logs) fn set_duplicates(&mut self, duplicates: Duplicates) {
+        self.duplicates = duplicates;
+    }
+
+    /// Fills in what a partition of a keyed log knows of its runs.
+    pub(in crate::logs) fn fill(
+        mut self,
+        partition: &mut Partition,
+        rules: &KeyedSettings,
+        now: Millis,
+    ) -> Result<(), Corrupt> {
+        let runs: Vec<_> = partition.from(0).map(|(run, _)| run).collect();
+        let Some(keyed) = &mut partition.keyed else {
+            return Ok(());
+        };
+        for run in runs {
+            let Some((key, ttl)) = self.messages.remove(&run.offset) else {
+                return Err(Corrupt(format!(
+                    "the record with offset {} is no message, in a log whose records are found by key",
+                    run.offset
+                )));
+            };
+            let ttl = ttl.filter(|_| rules.expires);
+            keyed.enter(run.offset, &key, run.time, Expiry::of(ttl, run.time));
+        }
+        keyed.duplicates = self.duplicates;
+        let window = rules.duplicates_ms;
+        keyed.duplicates.expire(now.saturating_sub(window));
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! What sessions ask of keyed logs only.
+
+use polybus_model::{
+    AppendedRun, KeyedState, LiveFilter, LogError, LogReply, LogRequest, LogSummary, Message, Name,
+    NewRun, PartitionName, RunContent, StoredRecord, Terms,
+};
+
+use crate::logs::{At, Caller};
+use crate::turn::Turn;
+use crate::{Engine, Store};
+
+impl Engine {
+    /// Carries out a request that only keyed logs know.
+    pub(in crate::logs) fn keyed_request(
+        &mut self,
+        caller: Caller,
+        request: LogRequest,
+        forbidden: bool,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let denied = || Err(LogError::Forbidden);
+        let (reply, changed) = match request {
+            LogRequest::Store {
+                log,
+                message,
+                terms,
+            } => {
+                let result = match forbidden {
+                    true => denied(),
+                    false => self.store_in(caller, &log, &message, &terms, turn),
+                };
+                // A message that comes again is confirmed when the first one is durable, too.
+                let stored = result.is_ok();
+                (LogReply::Stored(result), stored)
+            }
+            LogRequest::Remove { partition, offset } => {
+                let result = match forbidden {
+                    true => Err(LogError::Forbidden),
+                    false => self.remove_record(caller, &partition, offset, turn),
+                };
+                (LogReply::Removed(result), true)
+            }
+            LogRequest::Purge(purge) => {
+                let result = match forbidden {
+                    true => Err(LogError::Forbidden),
+                    false => self.purge_log(caller, &purge, turn),
+                };
+                (LogReply::Removed(result), true)
+            }
+            LogRequest::State {
+                partition,
+                keys,
+                removed,
+            } => {
+                let result = match forbidden {
+                    true => Err(LogError::Forbidden),
+                    false => self.state_of(caller, &partition, keys.as_ref(), removed),
+                };
+                let event = caller.event(LogReply::State(result.map(Box::new)));
+                turn.tell(caller.session, event);
+                return;
+            }
+            _ => return,
+        };
+        turn.gate(caller.session, caller.event(reply), changed);
+    }
+
+    /// Appends a run to a keyed log as any other is appended to: it has to be a message.
+    pub(in crate::logs) fn append_keyed(
+        &mut self,
+        namespace: u32,
+        at: At,
+        log: &Name,
+        run: NewRun,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<AppendedRun, LogError> {
+        let RunContent::Message(message) = &run.content else {
+            let text = "the records of this log are single messages: publish them to its topic";
+            return Err(LogError::Unsupported(text.to_owned()));
+        };
+        let stored = self.store(at, message, None, turn)?;
+        if self.has_readers_by_topic(namespace, log) {
+            self.hand_to_bindings(namespace, (at.log, log), &run.content, turn);
+        }
+        let partition = self.logs.partition(at).ok_or(LogError::NotFound)?;
+        Ok(AppendedRun {
+            offset: stored.offset,
+            start: partition.start,
+            stamped: None,
+        })
+    }
+
+    /// Appends a message that was routed to a keyed log, on the terms of the publish under way.
+    pub(in crate::logs) fn store_routed(
+        &mut self,
+        at: At,
+        message: &Message,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<AppendedRun, LogError> {
+        let terms = self.work.terms.clone();
+        let result = self.store(at, message, terms.as_deref(), turn);
+        let start = self.logs.partition(at).map_or(0, |one| one.start);
+        let appended = result.as_ref().map(|stored| AppendedRun {
+            offset: stored.offset,
+            start,
+            stamped: None,
+        });
+        let appended = appended.map_err(Clone::clone);
+        self.work.stored.push(result);
+        appended
+    }
+
+    fn store_in(
+        &mut self,
+        caller: Caller,
+        log: &Name,
+        message: &Message,
+        terms: &Terms,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<StoredRecord, LogError> {
+        let id = self.log_id(caller.namespace, log);
+        let at = At {
+            log: id.ok_or(LogError::NotFound)?,
+            partition: 0,
+        };
+        self.rules(at)?;
+        let stored = self.store(at, message, Some(terms), turn)?;
+        if !stored.duplicate && self.has_readers_by_topic(caller.namespace, log) {
+            let content = RunContent::Message(message.clone());
+            self.hand_to_bindings(caller.namespace, (at.log, log), &content, turn);
+        }
+        Ok(stored)
+    }
+
+    fn state_of(
+        &self,
+        caller: Caller,
+        partition: &PartitionName,
+        keys: Option<&LiveFilter>,
+        removed: bool,
+    ) -> Result<(LogSummary, KeyedState), LogError> {
+        let at = self.partition_at(caller.namespace, partition)?;
+        let log = self.logs.all.get(&at.log).ok_or(LogError::NotFound)?;
+        let state = self.keyed_state(caller, partition, keys, removed)?;
+        Ok((log.summary(), state))
+    }
+}

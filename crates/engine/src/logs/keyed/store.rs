@@ -1,0 +1,318 @@
+//! Appending a message to a keyed log on its publisher's terms.
+
+use polybus_model::{
+    KeyedError, KeyedSettings, LastOfKey, LogError, Message, NewRun, RecordTtl, RollUp, RunContent,
+    StoredRecord, Terms, WhenFull,
+};
+
+use super::Expiry;
+use super::record::{MessageId, put_message_id};
+use crate::logs::At;
+use crate::logs::append::check;
+use crate::logs::partition::Partition;
+use crate::logs::record::RunHead;
+use crate::record::Range;
+use crate::turn::Turn;
+use crate::{Engine, Store};
+
+/// What a message's record takes beside topic, key, properties and body.
+const RECORD_OVERHEAD_BYTES: u64 = 54;
+
+/// What goes with the message that is appended.
+#[derive(Clone, Copy, Default, Debug)]
+struct Gives {
+    /// Its key's oldest record, since the key has as many as it may.
+    oldest_of_key: Option<u64>,
+}
+
+impl Engine {
+    /// Appends a message to a partition of a keyed log, unless it is there already.
+    pub(crate) fn store(
+        &mut self,
+        at: At,
+        message: &Message,
+        terms: Option<&Terms>,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<StoredRecord, LogError> {
+        let log = self.logs.all.get_mut(&at.log).ok_or(LogError::NotFound)?;
+        let keyed_settings = log.settings.keyed.as_deref();
+        let rules = keyed_settings.ok_or(LogError::NotFound)?;
+        let name = log.name.clone();
+        let partition = log.partitions.get(at.partition as usize);
+        let partition = partition.ok_or(LogError::NotFound)?;
+        if rules.sealed {
+            return Err(KeyedError::Sealed.into());
+        }
+        if let Some(terms) = terms {
+            let since = turn.now.saturating_sub(rules.duplicates_ms);
+            match known(partition, terms, since, name.as_str())? {
+                Some(offset) if rules.duplicates_ms > 0 => {
+                    return Ok(StoredRecord {
+                        log: name,
+                        offset,
+                        duplicate: true,
+                    });
+                }
+                _ => check_terms(partition, message, terms, rules)?,
+            }
+        }
+        let message = with_own_ttl(message, terms);
+        let run = NewRun {
+            count: 1,
+            time_max: Some(turn.now),
+            writer: None,
+            content: RunContent::Message(message.clone()),
+        };
+        check(&run, log.settings.run_bytes_max, partition.next)?;
+        let gives = room(partition, &message, rules, log.settings.retention_bytes)?;
+        let expires = rules.expires;
+        let head = RunHead {
+            log: at.log,
+            partition: at.partition,
+            offset: partition.next,
+            count: 1,
+            at: turn.now,
+            time: run.time_max,
+            stamped: log.settings.stamps,
+            writer: None,
+            ends: None,
+            message: true,
+        };
+        self.append_run(&head, run.content, turn);
+        let ttl = message.ttl().filter(|_| expires);
+        self.note_stored(
+            at,
+            head.offset,
+            &message,
+            Expiry::of(ttl, turn.now),
+            terms,
+            turn,
+        );
+        if let Some(offset) = gives.oldest_of_key {
+            self.remove_records(at, &[offset], turn);
+        }
+        if let Some(roll_up) = terms.and_then(|terms| terms.roll_up) {
+            self.roll_up(at, head.offset, &message, roll_up, turn);
+        }
+        self.touch_keyed(at);
+        self.logs.bound_recent(self.options.log_resident_bytes_max);
+        Ok(StoredRecord {
+            log: name,
+            offset: head.offset,
+            duplicate: false,
+        })
+    }
+
+    /// Enters a message that was appended under its key and its id.
+    fn note_stored(
+        &mut self,
+        at: At,
+        offset: u64,
+        message: &Message,
+        expiry: Expiry,
+        terms: Option<&Terms>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let log = self.logs.all.get_mut(&at.log);
+        let Some(log) = log else { return };
+        let durable = log.settings.durable;
+        let partition = log.partitions.get_mut(at.partition as usize);
+        let Some(keyed) = partition.and_then(|one| one.keyed.as_mut()) else {
+            return;
+        };
+        keyed.enter(offset, message.key(), turn.now, expiry);
+        let Some(id) = terms.and_then(|terms| terms.id.as_ref()) else {
+            return;
+        };
+        keyed.duplicates.note(id, offset, turn.now);
+        if durable {
+            let one = MessageId {
+                at,
+                offset,
+                time: turn.now,
+                id,
+            };
+            put_message_id(&mut self.work.buffer, &one);
+            turn.append(&self.work.buffer, at.log);
+        }
+    }
+
+    /// What a message takes the place of goes.
+    fn roll_up(
+        &mut self,
+        at: At,
+        offset: u64,
+        message: &Message,
+        what: RollUp,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        match what {
+            RollUp::All => {
+                let range = (0, offset);
+                self.remove_between(at, range, turn);
+            }
+            RollUp::Key => {
+                let keyed = self.logs.partition(at).and_then(|one| one.keyed.as_ref());
+                let key = keyed.and_then(|keyed| keyed.keys.key(message.key()));
+                let before = key.into_iter().flat_map(|key| key.offsets());
+                let before: Vec<u64> = before.filter(|one| *one < offset).collect();
+                self.remove_records(at, &before, turn);
+            }
+        }
+    }
+
+    /// Removes the records from one offset up to another.
+    pub(super) fn remove_between(
+        &mut self,
+        at: At,
+        (from, to): (u64, u64),
+        turn: &mut Turn<'_, impl Store>,
+    ) -> usize {
+        let keyed = self.logs.partition(at).and_then(|one| one.keyed.as_ref());
+        let offsets = keyed
+            .into_iter()
+            .flat_map(|one| one.keys.offsets_from(from));
+        let offsets: Vec<u64> = offsets.take_while(|offset| *offset < to).collect();
+        self.remove_records(at, &offsets, turn)
+    }
+
+    /// Removes single records; gives how many there were.
+    pub(crate) fn remove_records(
+        &mut self,
+        at: At,
+        offsets: &[u64],
+        turn: &mut Turn<'_, impl Store>,
+    ) -> usize {
+        let mut ranges = Vec::with_capacity(offsets.len().min(1_024));
+        for offset in offsets {
+            match ranges.last_mut() {
+                Some(Range { first, len }) if *first + u64::from(*len) == *offset => *len += 1,
+                _ => ranges.push(Range {
+                    first: *offset,
+                    len: 1,
+                }),
+            }
+        }
+        let removed = self.remove_runs(at, &ranges, turn);
+        self.touch_keyed(at);
+        removed
+    }
+}
+
+/// Whether the message is there already, and it is this log's at all.
+fn known(
+    partition: &Partition,
+    terms: &Terms,
+    since: u64,
+    name: &str,
+) -> Result<Option<u64>, LogError> {
+    if terms
+        .log
+        .as_ref()
+        .is_some_and(|log| &log[..] != name.as_bytes())
+    {
+        return Err(KeyedError::OtherLog.into());
+    }
+    let (Some(id), Some(keyed)) = (&terms.id, &partition.keyed) else {
+        return Ok(None);
+    };
+    Ok(keyed.duplicates.find(id, since))
+}
+
+/// Whether a message's terms hold.
+fn check_terms(
+    partition: &Partition,
+    message: &Message,
+    terms: &Terms,
+    rules: &KeyedSettings,
+) -> Result<(), LogError> {
+    let Some(keyed) = &partition.keyed else {
+        return Err(LogError::NotFound);
+    };
+    if terms.ttl.is_some() && !rules.expires {
+        return Err(KeyedError::ExpiryDenied.into());
+    }
+    if let Some(LastOfKey { key, offset }) = &terms.last_of_key {
+        let last = match key {
+            Some(filter) => keyed.keys.last_matching(filter, u64::MAX),
+            None => keyed
+                .keys
+                .key(message.key())
+                .and_then(|key| key.last_before(u64::MAX)),
+        };
+        if last != *offset {
+            return Err(KeyedError::LastOfKey(last).into());
+        }
+    }
+    if let Some(offset) = terms.offset
+        && offset != partition.next
+    {
+        return Err(KeyedError::Offset(partition.next).into());
+    }
+    if let Some(id) = &terms.last_id {
+        let last = keyed.duplicates.last_id(partition.next.checked_sub(1));
+        if last.unwrap_or_default() != &id[..] {
+            let last = last.map(bytes::Bytes::copy_from_slice);
+            return Err(KeyedError::LastId(last).into());
+        }
+    }
+    if terms.roll_up.is_some() && (!rules.rolls_up || rules.denies_purge) {
+        return Err(KeyedError::RollUpDenied.into());
+    }
+    Ok(())
+}
+
+/// Whether a log takes one more message, and what goes for it at once.
+fn room(
+    partition: &Partition,
+    message: &Message,
+    rules: &KeyedSettings,
+    bytes_max: Option<u64>,
+) -> Result<Gives, LogError> {
+    let Some(keyed) = &partition.keyed else {
+        return Err(LogError::NotFound);
+    };
+    let key = keyed.keys.key(message.key());
+    let full = |key_max| key.is_some_and(|key| key.count() >= key_max);
+    let mut gives = Gives::default();
+    if rules.key_records_max.is_some_and(full) {
+        if rules.when_full == WhenFull::RefuseKey {
+            return Err(KeyedError::KeyRecordsMax.into());
+        }
+        gives.oldest_of_key = keyed.keys.oldest(message.key());
+    }
+    if rules.when_full == WhenFull::DropOldest {
+        return Ok(gives);
+    }
+    let replaces = gives.oldest_of_key.is_some();
+    let records_full = rules
+        .records_max
+        .is_some_and(|max| keyed.keys.records() >= max);
+    if records_full && !replaces {
+        return Err(KeyedError::RecordsMax.into());
+    }
+    let stands = gives
+        .oldest_of_key
+        .and_then(|offset| partition.stand(offset));
+    let freed = stands.map_or(0, |stand| u64::from(stand.len));
+    let bytes = partition.bytes - freed.min(partition.bytes) + record_bytes(message);
+    if bytes_max.is_some_and(|max| bytes > max) {
+        return Err(KeyedError::BytesMax.into());
+    }
+    Ok(gives)
+}
+
+/// What a message's record takes.
+fn record_bytes(message: &Message) -> u64 {
+    let shared = message.shared_body().map_or(0, bytes::Bytes::len);
+    (message.inline_bytes().len() + shared) as u64 + RECORD_OVERHEAD_BYTES
+}
+
+/// The message with the time to live that its terms give it.
+fn with_own_ttl(message: &Message, terms: Option<&Terms>) -> Message {
+    match terms.and_then(|terms| terms.ttl) {
+        None => message.clone(),
+        Some(RecordTtl::Never) => message.with_ttl(Some(u64::MAX)),
+        Some(RecordTtl::For(ttl)) => message.with_ttl(Some(ttl)),
+    }
+}

@@ -1,0 +1,212 @@
+//! Logs whose records are single messages that are found by their keys, with what such a log promises beyond any other's.
+//!
+//! A **keyed** log knows of each key which records it has. It limits them exactly, recognises a message that comes again by
+//! its id, takes one only on the terms that its publisher names, and gives up single records.
+
+use bytes::Bytes;
+
+use crate::{LiveFilter, LogError, Millis, Name};
+
+/// The rules of a keyed log beyond those of [`crate::LogSettings`]. They hold for each partition.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct KeyedSettings {
+    /// At most so many records.
+    pub records_max: Option<u64>,
+    /// At most so many records of one key.
+    pub key_records_max: Option<u64>,
+    /// What happens to one more than there may be.
+    pub when_full: WhenFull,
+    /// Until when records stay.
+    pub keeps: Keeps,
+    /// For so long a message with the id of an earlier one is not appended again, in milliseconds (0: it is).
+    pub duplicates_ms: Millis,
+    /// A message's own time to live counts.
+    pub expires: bool,
+    /// A key whose last record went for its age gets one that says so, which stays so long, in milliseconds.
+    pub marker_ms: Option<Millis>,
+    /// It takes and gives up nothing any more.
+    pub sealed: bool,
+    /// Single records are not removed by request.
+    pub denies_removal: bool,
+    /// It is not emptied by request.
+    pub denies_purge: bool,
+    /// A message may take the place of all before it ([`Terms::roll_up`]).
+    pub rolls_up: bool,
+}
+
+/// What a full log does with one more record.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum WhenFull {
+    /// It gives up its oldest.
+    #[default]
+    DropOldest,
+    /// It refuses the new one; a key with too many gives up its oldest.
+    Refuse,
+    /// It refuses the new one, also where its key has too many.
+    RefuseKey,
+}
+
+/// Until when the records of a keyed log stay, if no limit ends them before.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Keeps {
+    /// For ever.
+    #[default]
+    All,
+    /// Until all groups that want a record have settled it.
+    Wanted,
+    /// Until one group has settled it.
+    Unsettled,
+}
+
+/// On what terms a message is to be appended.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Terms {
+    /// What the publisher calls the message: a later one of that id is the same one.
+    pub id: Option<Bytes>,
+    /// Only to the log of this name.
+    pub log: Option<Bytes>,
+    /// Only as the record with this offset.
+    pub offset: Option<u64>,
+    /// Only if the key's last record is this one.
+    pub last_of_key: Option<LastOfKey>,
+    /// Only behind the message with this id.
+    pub last_id: Option<Bytes>,
+    /// What goes when it is there.
+    pub roll_up: Option<RollUp>,
+    /// How long it stays, where that is not for the message itself to say.
+    pub ttl: Option<RecordTtl>,
+}
+
+/// Which record a key has to end with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastOfKey {
+    /// The key, or a pattern of keys; none: the message's own.
+    pub key: Option<LiveFilter>,
+    /// The offset of its last record; none: it has none.
+    pub offset: Option<u64>,
+}
+
+/// What a message that rolls up takes the place of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RollUp {
+    /// All records before it.
+    All,
+    /// All records of its key before it.
+    Key,
+}
+
+/// A record's own time to live.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecordTtl {
+    /// Longer than any limit by age.
+    Never,
+    /// So long, in milliseconds.
+    For(Millis),
+}
+
+/// Where a message went.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredRecord {
+    /// The log.
+    pub log: Name,
+    /// Its offset there.
+    pub offset: u64,
+    /// It was there already, under its id.
+    pub duplicate: bool,
+}
+
+/// What a keyed log refuses.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum KeyedError {
+    /// The message is for another log.
+    OtherLog,
+    /// It would not get the offset that it is to have, but this one.
+    Offset(u64),
+    /// The key's last record is another one, or none.
+    LastOfKey(Option<u64>),
+    /// The last message has another id (none: it had none).
+    LastId(Option<Bytes>),
+    /// It holds as many records as it may.
+    RecordsMax,
+    /// It holds as many bytes as it may.
+    BytesMax,
+    /// The key has as many records as it may.
+    KeyRecordsMax,
+    /// It is sealed.
+    Sealed,
+    /// Records are not removed from it.
+    RemovalDenied,
+    /// It is not emptied.
+    PurgeDenied,
+    /// Messages do not roll up in it.
+    RollUpDenied,
+    /// Messages do not expire by themselves in it.
+    ExpiryDenied,
+    /// What the terms say makes no sense together; the text says what.
+    Terms(String),
+}
+
+impl From<KeyedError> for LogError {
+    fn from(error: KeyedError) -> Self {
+        Self::Keyed(Box::new(error))
+    }
+}
+
+/// Which record of a keyed log is meant.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WhichRecord {
+    /// The one with this offset.
+    At(u64),
+    /// The last one of keys.
+    LastOf {
+        /// Of which keys.
+        keys: LiveFilter,
+        /// Only records before this offset (none: all).
+        before: Option<u64>,
+    },
+    /// The first at or behind an offset.
+    NextOf {
+        /// Of which keys (none: any).
+        keys: Option<LiveFilter>,
+        /// From where.
+        from: u64,
+    },
+}
+
+/// Records to give up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Purge {
+    /// Of which partition.
+    pub partition: crate::PartitionName,
+    /// Of which keys (none: all).
+    pub keys: Option<LiveFilter>,
+    /// Only those before this offset (none: all).
+    pub before: Option<u64>,
+    /// So many of the last ones stay.
+    pub keep: u64,
+}
+
+/// What a partition of a keyed log holds.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct KeyedState {
+    /// The offset of its first record; `next` if it has none.
+    pub start: u64,
+    /// The offset that the next message gets.
+    pub next: u64,
+    /// How many records there are.
+    pub records: u64,
+    /// How many bytes they take.
+    pub bytes: u64,
+    /// When the first of them was appended.
+    pub first_time: Option<Millis>,
+    /// When the last message was appended, whether it is still there or not.
+    pub last_time: Option<Millis>,
+    /// How many keys there are.
+    pub keys: u64,
+    /// How many offsets between `start` and `next` have no record.
+    pub removed: u64,
+    /// Keys that were asked for, with the numbers of their records.
+    pub key_records: Vec<(Bytes, u64)>,
+    /// Offsets between `start` and `next` without a record, if they were asked for.
+    pub removed_offsets: Vec<u64>,
+}
