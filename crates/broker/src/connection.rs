@@ -303,9 +303,12 @@ pub(crate) fn verify(
                 signature: signature.into(),
             })
         }
-        (Some(_), Credentials::Certificate { .. } | Credentials::Anonymous { .. }) => {
-            Some(Reply::Done)
-        }
+        (
+            Some(_),
+            Credentials::Certificate { .. }
+            | Credentials::Checked { .. }
+            | Credentials::Anonymous { .. },
+        ) => Some(Reply::Done),
         (None, _) => None,
     };
     let reply = reply.ok_or_else(|| refused(Kind::BadCredentials))?;

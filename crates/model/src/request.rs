@@ -276,6 +276,11 @@ pub enum Credentials {
         /// The user.
         user: String,
     },
+    /// A token or a key that the operator has given the user; the session has checked it.
+    Checked {
+        /// The user.
+        user: String,
+    },
     /// None at all: the operator lets such peers in as this user.
     Anonymous {
         /// The user.
@@ -291,6 +296,7 @@ impl Credentials {
             Self::Password { user, .. }
             | Self::Scram(ScramProof { user, .. })
             | Self::Certificate { user }
+            | Self::Checked { user }
             | Self::Anonymous { user } => user,
         }
     }
@@ -302,6 +308,7 @@ impl fmt::Debug for Credentials {
             Self::Password { user, .. } => write!(f, "Password({user:?}, ..)"),
             Self::Scram(proof) => proof.fmt(f),
             Self::Certificate { user } => write!(f, "Certificate({user:?})"),
+            Self::Checked { user } => write!(f, "Checked({user:?})"),
             Self::Anonymous { user } => write!(f, "Anonymous({user:?})"),
         }
     }

@@ -16,7 +16,7 @@ mod peer;
 pub mod scram;
 
 pub use outbound::Outbound;
-pub use peer::{Peer, PeerSummary};
+pub use peer::{Peer, PeerSummary, Traffic};
 
 use bytes::BytesMut;
 use polybus_model::{Batch, Event, Millis};
@@ -67,6 +67,10 @@ pub trait Session: Send {
 
     /// The peer's side is closed: no further input comes.
     fn handle_eof(&mut self, now: Millis);
+
+    /// The connection is encrypted from here on, with this name in the peer's verified certificate: for protocols that begin in
+    /// plain text.
+    fn handle_secured(&mut self, _certificate_name: Option<String>) {}
 
     /// Moves what is to be asked of the broker to the end of `batch`.
     fn poll_requests(&mut self, batch: &mut Batch);

@@ -19,6 +19,7 @@ pub struct Outbound {
     chunks: VecDeque<Bytes>,
     chunk_bytes: usize,
     tail: BytesMut,
+    written: u64,
 }
 
 impl Outbound {
@@ -50,6 +51,12 @@ impl Outbound {
         self.chunk_bytes + self.tail.len()
     }
 
+    /// Bytes written, ever.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
     /// True if all is written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -76,6 +83,7 @@ impl Outbound {
 
     /// So many bytes were written.
     pub fn advance(&mut self, mut written: usize) {
+        self.written += written as u64;
         while let Some(front) = self.chunks.front_mut() {
             if written < front.len() {
                 front.advance(written);

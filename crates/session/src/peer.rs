@@ -40,4 +40,21 @@ pub struct PeerSummary {
     pub label: Option<String>,
     /// Where in its life it is: `handshake`, `running`, `closing`.
     pub state: &'static str,
+    /// What went through it, where its protocol counts that.
+    pub traffic: Traffic,
+}
+
+/// What went through a session, seen from the broker.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traffic {
+    /// Messages from the peer.
+    pub messages_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Messages for the peer.
+    pub messages_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Its subscriptions.
+    pub subscriptions: u64,
 }

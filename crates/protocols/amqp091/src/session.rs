@@ -506,6 +506,7 @@ impl Session for Connection {
                 Phase::Closing { .. } | Phase::Silent { .. } | Phase::Done => "closing",
                 _ => "handshake",
             },
+            ..PeerSummary::default()
         }
     }
 }

@@ -377,6 +377,7 @@ impl Session for Connection {
                 _ if self.is_let_in() => "running",
                 _ => "handshake",
             },
+            ..PeerSummary::default()
         }
     }
 }
