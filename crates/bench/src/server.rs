@@ -391,7 +391,7 @@ fn polybus(binary: &Path, folder: &Path, port: u16) -> Command {
     let mut command = Command::new(binary);
     command
         .args(["serve", "--amqp-listen", &format!("127.0.0.1:{port}")])
-        .args(["--kafka-listen", "off"])
+        .args(["--kafka-listen", "off", "--nats-listen", "off"])
         .arg("--data")
         .arg(folder.join("data"))
         .current_dir(folder);
@@ -402,6 +402,7 @@ fn polybus_kafka(binary: &Path, folder: &Path, port: u16, is_unsynced: bool) -> 
     let mut command = Command::new(binary);
     command
         .args(["serve", "--amqp-listen", "off"])
+        .args(["--nats-listen", "off"])
         .args(["--kafka-listen", &format!("127.0.0.1:{port}")])
         .args(["--durability", if is_unsynced { "none" } else { "fsync" }])
         .arg("--data")

@@ -30,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) amqp: Amqp,
     /// Kafka.
     pub(crate) kafka: Kafka,
+    /// NATS.
+    pub(crate) nats: Nats,
     /// TLS, for every protocol.
     pub(crate) tls: Tls,
     /// Bounds.
@@ -90,6 +92,39 @@ pub(crate) struct Kafka {
     pub(crate) handshake_timeout: Duration,
     /// How long a connection may be silent.
     pub(crate) idle_timeout: Duration,
+}
+
+/// NATS' settings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Nats {
+    /// Where it listens.
+    pub(crate) listen: Listen,
+    /// The namespace its clients are in.
+    pub(crate) namespace: String,
+    /// What the server calls itself.
+    pub(crate) server_name: String,
+    /// Clients have to say who they are.
+    pub(crate) auth: bool,
+    /// The user of clients that do not say who they are; none: guest, from this machine, with its first password.
+    pub(crate) anonymous: Option<String>,
+    /// The greatest payload.
+    pub(crate) payload_bytes_max: usize,
+    /// The greatest line.
+    pub(crate) line_bytes_max: usize,
+    /// The most subscriptions of a connection.
+    pub(crate) subscriptions_max: usize,
+    /// Bytes that may wait for a client.
+    pub(crate) pending_bytes_max: usize,
+    /// How long a client may take to read some of what waits for it.
+    pub(crate) write_deadline: Duration,
+    /// A client that was silent for so long is asked for a sign of life.
+    pub(crate) ping_interval: Duration,
+    /// As many such questions stay without an answer.
+    pub(crate) pings_max: u32,
+    /// How long a client may take to say who it is.
+    pub(crate) auth_timeout: Duration,
+    /// Over how long clients are let go when the broker stops.
+    pub(crate) lame_duck: Duration,
 }
 
 /// TLS' settings.

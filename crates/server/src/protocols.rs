@@ -7,6 +7,7 @@ use std::time::Duration;
 use polybus_amqp091::{Amqp091, Random};
 use polybus_broker::{HeaderReaders, RunReaders};
 use polybus_kafka::Kafka;
+use polybus_nats::Nats;
 use polybus_session::Protocol;
 
 use crate::clock::millis;
@@ -58,13 +59,19 @@ pub(crate) fn ports(config: &Config) -> Vec<Port> {
             "Kafka; from this machine without a password"
         },
     );
-    let (amqp_as, kafka_as): (Speak, Speak) = (amqp, kafka);
+    let nats_title = if config.nats.auth {
+        "NATS; with a user and password, a token or a key"
+    } else {
+        "NATS; from this machine without a password"
+    };
+    let (amqp_as, kafka_as, nats_as): (Speak, Speak, Speak) = (amqp, kafka, nats);
     #[rustfmt::skip]
     let ports = vec![
         port("amqp", amqp_title, "amqp.listen", &config.amqp.listen, false, amqp_as),
         port("amqps", "AMQP 0-9-1 with TLS", "amqp.tls-listen", &config.amqp.tls_listen, true, amqp_as),
         port("kafka", kafka_title, "kafka.listen", &config.kafka.listen, false, kafka_as),
         port("kafkas", "Kafka with TLS", "kafka.tls-listen", &config.kafka.tls_listen, true, kafka_as),
+        port("nats", nats_title, "nats.listen", &config.nats.listen, false, nats_as),
     ];
     ports
 }
@@ -114,6 +121,34 @@ fn kafka(config: &Config, identity: u64) -> Spoken {
     }
 }
 
+fn nats(config: &Config, identity: u64) -> Spoken {
+    let nats = &config.nats;
+    let readers = header_readers();
+    let settings = polybus_nats::Settings {
+        server_name: nats.server_name.clone(),
+        namespace: nats.namespace.clone(),
+        auth_required: nats.auth,
+        anonymous: nats.anonymous.clone(),
+        payload_bytes_max: nats.payload_bytes_max,
+        line_bytes_max: nats.line_bytes_max,
+        subscriptions_max: nats.subscriptions_max,
+        pending_bytes_max: nats.pending_bytes_max,
+        write_deadline_ms: millis(nats.write_deadline),
+        ping_interval_ms: millis(nats.ping_interval),
+        pings_max: nats.pings_max,
+        auth_timeout_ms: millis(nats.auth_timeout),
+        lame_duck_ms: millis(nats.lame_duck),
+        headers_of: Arc::new(move |message| readers.headers(message)),
+        ..polybus_nats::Settings::new(identity, random())
+    };
+    Spoken {
+        protocols: vec![Arc::new(Nats::new(settings))],
+        // The session says in its own words that the time is up; this is for one that does not get that far.
+        handshake_timeout: nats.auth_timeout + Duration::from_secs(5),
+        handshake_setting: "nats.auth-timeout",
+    }
+}
+
 /// How routing reads the headers of each protocol's messages.
 pub(crate) fn header_readers() -> HeaderReaders {
     HeaderReaders::new()
@@ -126,6 +161,11 @@ pub(crate) fn header_readers() -> HeaderReaders {
             polybus_kafka::ORIGIN,
             polybus_kafka::read_headers,
             polybus_kafka::read_property,
+        )
+        .with(
+            polybus_nats::ORIGIN,
+            polybus_nats::read_headers,
+            polybus_nats::read_property,
         )
 }
 

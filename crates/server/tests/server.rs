@@ -56,7 +56,7 @@ impl Folder {
     /// Starts a broker and waits until it is ready.
     fn serve(&self, flags: &str) -> Broker {
         let mut command = self.command(&format!(
-            "serve --log-level warn --kafka-listen off {flags}"
+            "serve --log-level warn --kafka-listen off --nats-listen off {flags}"
         ));
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
@@ -197,7 +197,7 @@ fn a_taken_port_and_a_locked_folder_are_told_with_the_way_out() {
     let broker = folder.serve("--amqp-listen 127.0.0.1:0");
     let port = broker.port();
     let (code, error) = folder.fail(&format!(
-        "serve --data other --kafka-listen off --amqp-listen 127.0.0.1:{port}"
+        "serve --data other --kafka-listen off --nats-listen off --amqp-listen 127.0.0.1:{port}"
     ));
     assert_eq!(code, 1);
     assert!(
@@ -205,7 +205,8 @@ fn a_taken_port_and_a_locked_folder_are_told_with_the_way_out() {
         "{error}"
     );
     assert!(error.contains("--amqp-listen"), "{error}");
-    let (code, error) = folder.fail("serve --amqp-listen off --kafka-listen off --log-level error");
+    let (code, error) = folder
+        .fail("serve --amqp-listen off --kafka-listen off --nats-listen off --log-level error");
     assert_eq!(code, 1);
     assert!(
         error.contains("data") && error.lines().count() == 1,

@@ -15,5 +15,5 @@ broker_up() {
     export AMQPS_PORT AMQP_CA AMQP_CERT AMQP_KEY
     tls=(--amqp-tls-listen "127.0.0.1:$AMQPS_PORT" --tls-certificate "$broker_data/localhost.pem" --tls-key "$broker_data/localhost.key" --tls-client-ca "$broker_data/ca.pem")
   fi
-  broker_start --kafka-listen off --kafka-tls-listen off --amqp-listen "127.0.0.1:$AMQP_PORT" "${tls[@]+"${tls[@]}"}"
+  broker_start --kafka-listen off --kafka-tls-listen off --nats-listen off --amqp-listen "127.0.0.1:$AMQP_PORT" "${tls[@]+"${tls[@]}"}"
 }

@@ -9,5 +9,5 @@ broker_up() {
   broker_folder KAFKA_PORT || return 1
   KAFKA_PORT=$(free_port)
   export KAFKA_PORT
-  broker_start --amqp-listen 127.0.0.1:0 --kafka-listen "127.0.0.1:$KAFKA_PORT" "$@"
+  broker_start --amqp-listen 127.0.0.1:0 --nats-listen off --kafka-listen "127.0.0.1:$KAFKA_PORT" "$@"
 }

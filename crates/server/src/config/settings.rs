@@ -180,13 +180,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         default: "/",
         is_path: false,
         help: "The namespace (virtual host) whose logs and topics Kafka clients meet.",
-        apply: |c, text| {
-            if text.is_empty() || text.len() > 255 {
-                return Err("a namespace's name of 1 to 255 bytes is needed".to_owned());
-            }
-            c.kafka.namespace = text.to_owned();
-            Ok(())
-        },
+        apply: |c, text| values::name(text).map(|v| c.kafka.namespace = v),
     },
     Setting {
         key: "kafka.sasl",
@@ -266,6 +260,144 @@ pub(crate) const SETTINGS: &[Setting] = &[
         is_path: false,
         help: "A connection that is silent for so long is closed.",
         apply: |c, text| values::duration(text).map(|v| c.kafka.idle_timeout = v),
+    },
+    Setting {
+        key: "nats.listen",
+        value: "ADDRESS",
+        default: "off",
+        is_path: false,
+        help: "Where NATS listens: HOST:PORT, *:PORT for every address (IPv4 and IPv6), several with commas, or off.",
+        apply: |c, text| values::listen(text).map(|v| c.nats.listen = v),
+    },
+    Setting {
+        key: "nats.server-name",
+        value: "NAME",
+        default: "polybus",
+        is_path: false,
+        help: "What the server calls itself to NATS clients.",
+        apply: |c, text| values::name(text).map(|v| c.nats.server_name = v),
+    },
+    Setting {
+        key: "nats.namespace",
+        value: "NAME",
+        default: "/",
+        is_path: false,
+        help: "The namespace (virtual host) whose amq.topic has the subjects of NATS clients as its keys.",
+        apply: |c, text| values::name(text).map(|v| c.nats.namespace = v),
+    },
+    Setting {
+        key: "nats.auth",
+        value: "true|false",
+        default: "false",
+        is_path: false,
+        help: "Clients have to say who they are: a user and its password, a token or a key. If not, those that do not are guest, from this machine only, or nats.anonymous.",
+        apply: |c, text| values::switch(text).map(|v| c.nats.auth = v),
+    },
+    Setting {
+        key: "nats.anonymous",
+        value: "USER",
+        default: "",
+        is_path: false,
+        help: "Clients that do not say who they are are this user, wherever they come from.",
+        apply: |c, text| {
+            c.nats.anonymous = (!text.is_empty()).then(|| text.to_owned());
+            Ok(())
+        },
+    },
+    Setting {
+        key: "nats.max-payload",
+        value: "SIZE",
+        default: "1 MiB",
+        is_path: false,
+        help: "The greatest payload, its headers counted, from 1 byte to 64 MiB.",
+        apply: |c, text| {
+            values::bytes_between(text, 1, 64 << 20).map(|v| c.nats.payload_bytes_max = v)
+        },
+    },
+    Setting {
+        key: "nats.max-control-line",
+        value: "SIZE",
+        default: "4 KiB",
+        is_path: false,
+        help: "The greatest line of the protocol (CONNECT, a subject and what goes with it), from 512 bytes to 32 KiB.",
+        apply: |c, text| {
+            values::bytes_between(text, 512, 32 << 10).map(|v| c.nats.line_bytes_max = v)
+        },
+    },
+    Setting {
+        key: "nats.max-subscriptions",
+        value: "COUNT",
+        default: "200000",
+        is_path: false,
+        help: "The most subscriptions of one connection, from 1 to 1000000; more are refused.",
+        apply: |c, text| {
+            let count = values::count_between(text, 1, 1_000_000)?;
+            c.nats.subscriptions_max = usize::try_from(count).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "nats.max-pending",
+        value: "SIZE",
+        default: "64 MiB",
+        is_path: false,
+        help: "Bytes that may wait for a client that reads too slowly, from 64 KiB to 4 GiB; past them it is cut off.",
+        apply: |c, text| {
+            values::bytes_between(text, 64 << 10, 4 << 30).map(|v| c.nats.pending_bytes_max = v)
+        },
+    },
+    Setting {
+        key: "nats.write-deadline",
+        value: "DURATION",
+        default: "10s",
+        is_path: false,
+        help: "A client that takes nothing of what waits for it for so long is cut off.",
+        apply: |c, text| values::duration(text).map(|v| c.nats.write_deadline = v),
+    },
+    Setting {
+        key: "nats.ping-interval",
+        value: "DURATION",
+        default: "2m",
+        is_path: false,
+        help: "A client that was silent for so long is asked for a sign of life (PING).",
+        apply: |c, text| values::duration(text).map(|v| c.nats.ping_interval = v),
+    },
+    Setting {
+        key: "nats.ping-max",
+        value: "COUNT",
+        default: "2",
+        is_path: false,
+        help: "As many PINGs stay without an answer before a client is given up, from 1 to 100.",
+        apply: |c, text| {
+            let count = values::count_between(text, 1, 100)?;
+            c.nats.pings_max = u32::try_from(count).map_err(|e| e.to_string())?;
+            Ok(())
+        },
+    },
+    Setting {
+        key: "nats.auth-timeout",
+        value: "DURATION",
+        default: "5s",
+        is_path: false,
+        help: "How long a client may take to say who it is. Where it need not, it is let in then.",
+        apply: |c, text| values::duration(text).map(|v| c.nats.auth_timeout = v),
+    },
+    Setting {
+        key: "nats.lame-duck",
+        value: "DURATION",
+        default: "1s",
+        is_path: false,
+        help: "Over how long clients, which are told before, are let go when the broker stops, up to 2s.",
+        apply: |c, text| {
+            let duration = values::duration(text)?;
+            if duration > std::time::Duration::from_secs(2) {
+                return Err(
+                    "it is 2s at most: the broker waits no longer for clients to leave".to_owned(),
+                );
+            }
+            c.nats.lame_duck = duration;
+            Ok(())
+        },
     },
     Setting {
         key: "tls.certificate",

@@ -246,6 +246,19 @@ pub(super) fn size_between(text: &str, least: u64, most: u64) -> Result<u64, Str
     Ok(bytes)
 }
 
+/// A size that is a length in memory.
+pub(super) fn bytes_between(text: &str, least: u64, most: u64) -> Result<usize, String> {
+    size_between(text, least, most).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+/// A name that is not empty and not too long for one.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.len() > 255 {
+        return Err("a name of 1 to 255 bytes is needed".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 /// A size for people: `16 MiB`.
 pub(crate) fn size_text(bytes: u64) -> String {
     for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {

@@ -112,6 +112,8 @@ impl Broker {
             address.as_ref(),
             "--kafka-listen".as_ref(),
             "off".as_ref(),
+            "--nats-listen".as_ref(),
+            "off".as_ref(),
             "--data".as_ref(),
             data.as_os_str(),
         ];

@@ -24,7 +24,7 @@ class Server:
         self.data, self.options, self.port, self.process = data, options, free_port(), None
 
     def start(self):
-        command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{self.port}", "--kafka-listen", "off", "--data", str(self.data), *self.options]
+        command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{self.port}", "--kafka-listen", "off", "--nats-listen", "off", "--data", str(self.data), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
         for line in self.process.stdout:
             if line.strip() == "ready":
@@ -259,14 +259,14 @@ def test_killed_amid_publishing_keeps_all_that_was_confirmed(server):
 
 
 def test_a_taken_port_is_a_clear_error(server, tmp_path):
-    command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{server.port}", "--kafka-listen", "off", "--data", str(tmp_path / "other")]
+    command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{server.port}", "--kafka-listen", "off", "--nats-listen", "off", "--data", str(tmp_path / "other")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode != 0
     assert str(server.port) in done.stderr and "amqp" in done.stderr.lower()
 
 
 def test_a_locked_data_folder_is_a_clear_error(server):
-    command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{free_port()}", "--kafka-listen", "off", "--data", str(server.data)]
+    command = [BIN, "serve", "--amqp-listen", f"127.0.0.1:{free_port()}", "--kafka-listen", "off", "--nats-listen", "off", "--data", str(server.data)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert done.returncode != 0 and str(server.data) in done.stderr
     assert "panicked" not in done.stderr

@@ -128,7 +128,7 @@ class Server:
         self.address = f"127.0.0.1:{self.port}"
 
     def start(self):
-        command = [BIN, "serve", "--amqp-listen", "off", "--kafka-listen", self.address, "--data", self.data]
+        command = [BIN, "serve", "--amqp-listen", "off", "--nats-listen", "off", "--kafka-listen", self.address, "--data", self.data]
         for flag, value in self.flags.items():
             command += ["--" + flag.replace("_", "-"), str(value)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)

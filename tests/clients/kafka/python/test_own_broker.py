@@ -101,7 +101,7 @@ def test_what_is_advertised(server):
 
 def test_a_taken_port_names_its_setting(server, tmp_path):
     one = server()
-    command = [BIN, "serve", "--amqp-listen", "off", "--kafka-listen", one.address, "--data", str(tmp_path / "other")]
+    command = [BIN, "serve", "--amqp-listen", "off", "--nats-listen", "off", "--kafka-listen", one.address, "--data", str(tmp_path / "other")]
     said = subprocess.run(command, capture_output=True, text=True, timeout=20)
     assert said.returncode == 1 and "kafka.listen: port" in said.stderr and "--kafka-listen off" in said.stderr
 
