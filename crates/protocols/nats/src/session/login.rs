@@ -99,13 +99,13 @@ impl Connection {
         if let Some(key) = said(&connect.nkey) {
             let user = self.user_of_key(&key, connect.sig.as_deref());
             return user
-                .map(|user| Credentials::Proven { user })
+                .map(|user| Credentials::Checked { user })
                 .ok_or(Fault::Unauthorized);
         }
         if let Some(token) = said(&connect.auth_token) {
             let user = self.user_of_token(&token);
             return user
-                .map(|user| Credentials::Proven { user })
+                .map(|user| Credentials::Checked { user })
                 .ok_or(Fault::Unauthorized);
         }
         if let Some(user) = said(&connect.user) {
@@ -172,12 +172,7 @@ impl Connection {
     }
 
     fn prove(&mut self, credentials: Credentials) {
-        self.user = Some(match &credentials {
-            Credentials::Password { user, .. }
-            | Credentials::Certificate { user }
-            | Credentials::Proven { user }
-            | Credentials::Anonymous { user } => user.clone(),
-        });
+        self.user = Some(credentials.user().to_owned());
         let request = Request::Authenticate(credentials);
         self.requests.push((Lane::default(), request));
         self.phase = Phase::Proving;

@@ -82,7 +82,7 @@ fn where_auth_is_required_nobody_comes_in_without() {
     }
     assert!(world.logins.is_empty());
     world.join_saying(",\"auth_token\":\"s3cret\"");
-    assert_eq!(world.logins, ["Proven(\"t\")"]);
+    assert_eq!(world.logins, ["Checked(\"t\")"]);
     let late = world.meet();
     assert!(world.hear(late).contains("\"auth_required\":true"));
     world.wait(5_000);
