@@ -138,10 +138,10 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether to read from the peer: false while too much waits to be written to disk.
+    /// Whether to read from the peer: false while too much waits to be written to disk, or for those whom it publishes to.
     #[must_use]
     pub fn may_read(&self) -> bool {
-        !self.broker.shard.has_pressure()
+        !self.broker.shard.has_pressure() && !self.entry.mailbox.is_held()
     }
 
     /// What listings are to show.

@@ -7,6 +7,7 @@
 //! Pushing happens under the shard's lock, so the order of events is the order of turns; waking happens after it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ use polybus_model::Event;
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     inner: Mutex<Inner>,
+    /// The session is not to be read: those whom it publishes to cannot take more.
+    is_held: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +56,23 @@ impl Mailbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Holds the session, or lets it go: then whoever waits is to look again.
+    #[must_use]
+    pub(crate) fn hold(&self, holds: bool) -> Option<Waker> {
+        self.is_held.store(holds, Ordering::Relaxed);
+        if holds {
+            return None;
+        }
+        let mut inner = self.inner.lock();
+        inner.nudged = true;
+        inner.waker.take()
+    }
+
+    /// Whether the session is held.
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held.load(Ordering::Relaxed)
     }
 
     /// Moves the events to the end of `into`.
@@ -120,6 +140,16 @@ mod tests {
             [Event::Unblocked, Event::Blocked { .. }]
         ));
         assert!(mailbox.poll(&context).is_pending());
+    }
+
+    #[test]
+    fn letting_go_ends_the_wait() {
+        let mailbox = Mailbox::default();
+        let context = Context::from_waker(Waker::noop());
+        assert!(mailbox.hold(true).is_none() && mailbox.is_held());
+        assert!(mailbox.poll(&context).is_pending());
+        assert!(mailbox.hold(false).is_some() && !mailbox.is_held());
+        assert!(mailbox.poll(&context).is_ready());
     }
 
     #[test]

@@ -194,6 +194,7 @@ fn engine_options(
         resident_bytes_max: options.resident_bytes_max,
         log_resident_bytes_max: options.resident_bytes_max / LOG_SHARE,
         session_window_bytes: options.session_window_bytes,
+        live_pending_max: options.live_pending_bytes_max,
         queues_max: options.queues_max,
         consumer_timeout: options.consumer_timeout_ms,
         header_readers: options.header_readers.clone(),

@@ -23,6 +23,8 @@ pub struct Options {
     pub resident_bytes_max: usize,
     /// Bytes of deliveries on the way to one session.
     pub session_window_bytes: usize,
+    /// Bytes on the way to a session with live subscribers past which it is cut.
+    pub live_pending_bytes_max: usize,
     /// Queues that may exist.
     pub queues_max: usize,
     /// Connections that may be open.
@@ -55,6 +57,7 @@ impl Options {
             sync_interval_ms: 100,
             resident_bytes_max: 128 << 20,
             session_window_bytes: 1 << 20,
+            live_pending_bytes_max: 64 << 20,
             queues_max: 100_000,
             connections_max: 100_000,
             segment_bytes: polybus_journal::Options::default().segment_bytes,

@@ -392,6 +392,11 @@ impl State {
             self.gate(one.session, one.event, one.needs_sync, &mut wakers);
         }
         self.effects.gated = gated;
+        for hold in self.effects.holds.drain(..) {
+            if let Some(member) = self.members.get(&hold.session) {
+                wakers.extend(member.mailbox.hold(hold.holds));
+            }
+        }
         let messages = self.effects.loads.drain(..).map(Wanted::Messages);
         let runs = self.effects.log_loads.drain(..).map(Wanted::Runs);
         self.loads.extend(messages.chain(runs));

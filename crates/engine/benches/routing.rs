@@ -79,10 +79,7 @@ fn router(kind: TopicKind, queues: u32, bindings: impl Iterator<Item = (String, 
 /// Routes the messages in turn.
 fn run(bencher: Bencher<'_, '_>, mut router: Router, topic: &[u8], messages: &[Message]) {
     let readers = readers();
-    let mode = RouteMode {
-        by_client: true,
-        delay: false,
-    };
+    let mode = RouteMode::CLIENT;
     let mut out = Vec::new();
     let mut turn = messages.iter().cycle();
     bencher.bench_local(|| {

@@ -347,6 +347,9 @@ impl Engine {
         let Some(at) = self.session_slots.remove(&id) else {
             return;
         };
+        self.end_listening(at);
+        self.let_go(at, true, turn);
+        self.let_one_go(at, turn);
         let Some(session) = self.sessions.get_mut(at) else {
             return;
         };

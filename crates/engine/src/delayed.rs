@@ -247,6 +247,7 @@ impl Engine {
             logs.clear();
             for topic in &held.topics {
                 self.route_released(&held, topic, message, &mut found, &mut logs);
+                self.tell_listeners(held.namespace, message, turn);
                 slots.extend(
                     found
                         .drain(..)
@@ -270,10 +271,7 @@ impl Engine {
         logs: &mut Vec<u64>,
     ) {
         found.clear();
-        let mode = RouteMode {
-            by_client: false,
-            delay: false,
-        };
+        let mode = RouteMode::BROKER;
         let readers = &self.options.header_readers;
         if let Some(namespace) = self.namespaces.get_mut(held.namespace) {
             let topic = topic.as_str().as_bytes();

@@ -19,6 +19,17 @@ pub struct Effects {
     /// A mark to give to [`crate::Engine::handle_durable`] when all that has been appended up to the end of this turn is
     /// durable. Marks rise: of several that are reached together only the last one needs to be given.
     pub durable: Option<u64>,
+    /// Sessions that are not to be read for now, or are again, in order.
+    pub holds: Vec<Hold>,
+}
+
+/// Whether to read from a session.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    /// The session.
+    pub session: SessionId,
+    /// True: what it publishes is more than those can take who get it. It is let go by the engine, soon.
+    pub holds: bool,
 }
 
 /// An event that waits for durability.

@@ -12,6 +12,7 @@ use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
 use crate::estate::Estates;
 use crate::groups::{Groups, Windows};
+use crate::live::LiveWork;
 use crate::logs::Logs;
 use crate::namespace::Namespace;
 use crate::queue::Queue;
@@ -42,6 +43,7 @@ pub struct Engine {
     pub(crate) groups: Groups,
     /// What groups lease of logs.
     pub(crate) windows: Windows,
+    pub(crate) live: LiveWork,
     /// What deleted queues have left.
     pub(crate) estates: Estates,
     /// Queues by their next deadline.
@@ -80,6 +82,7 @@ impl Engine {
             delayed: DelayedMessages::default(),
             groups: Groups::default(),
             windows: Windows::default(),
+            live: LiveWork::default(),
             estates: Estates::default(),
             timers: BTreeSet::new(),
             next_incarnation: 1,
@@ -105,8 +108,9 @@ impl Engine {
                 namespace,
             ));
         };
-        if let Some(known) = self.session_slots.get(&session) {
-            if let Some(known) = self.sessions.get_mut(*known) {
+        if let Some(&known) = self.session_slots.get(&session) {
+            self.end_listening(known);
+            if let Some(known) = self.sessions.get_mut(known) {
                 known.namespace = slot;
             }
             return Ok(());
@@ -153,6 +157,7 @@ impl Engine {
     fn handle_request(&mut self, asker: Asker, request: Request, turn: &mut Turn<'_, impl Store>) {
         if let Request::Drained { bytes } = request {
             self.drained(asker, bytes);
+            self.let_go(asker.session, false, turn);
             return;
         }
         if self.work.failed.contains(&asker.lane) {
@@ -187,7 +192,11 @@ impl Engine {
         request: Request,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Answer, Error> {
-        if !matches!(request, Request::Publish(_) | Request::Settle(_)) {
+        let is_hot = matches!(
+            request,
+            Request::Publish(_) | Request::Settle(_) | Request::PublishLive(_)
+        );
+        if !is_hot {
             self.look_after_touched(turn);
         }
         match request {
@@ -243,19 +252,17 @@ impl Engine {
                 Ok(Answer::Silent)
             }
             Request::PublishLive(block) => {
-                let items = (0..).take(block.items().len()).collect();
-                turn.tell(asker.id, Event::Unheard { block, items });
+                self.publish_live(asker, &block, turn);
                 Ok(Answer::Silent)
             }
             Request::SubscribeLive(subscribe) => {
-                let kind = Kind::Unsupported("live subscribers are not there yet");
-                let error = self.failure(kind, Resource::Topic, &subscribe.topic, asker.namespace);
-                let subscriber = subscribe.subscriber;
-                let error = Box::new(error);
-                turn.tell(asker.id, Event::LiveNotSubscribed { subscriber, error });
+                self.subscribe_live(asker, *subscribe, turn);
                 Ok(Answer::Silent)
             }
-            Request::UnsubscribeLive { .. } => Ok(Answer::Silent),
+            Request::UnsubscribeLive { subscriber, after } => {
+                self.unsubscribe_live(asker, subscriber, after, turn);
+                Ok(Answer::Silent)
+            }
             Request::Group { number, request } => {
                 self.handle_group(asker, number, *request, turn);
                 Ok(Answer::Silent)
@@ -341,6 +348,7 @@ impl Engine {
                 self.handle_queue_timeout(slot, &mut turn);
             }
         }
+        self.let_overdue_go(&mut turn);
         self.release_delayed(&mut turn);
         self.handle_group_timeouts(&mut turn);
         self.handle_window_timeouts(&mut turn);
@@ -362,6 +370,7 @@ impl Engine {
             self.groups.deadline(),
             self.windows.deadline(),
             self.logs.deadline(),
+            self.live.deadline(),
         ]
         .into_iter()
         .flatten()

@@ -47,10 +47,7 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) {
         let mut slots = std::mem::take(&mut self.work.slots);
-        let mode = RouteMode {
-            by_client: false,
-            delay: false,
-        };
+        let mode = RouteMode::BROKER;
         let routed = self.namespaces.get_mut(namespace).and_then(|namespace| {
             let router = &mut namespace.router;
             let readers = &self.options.header_readers;
@@ -72,6 +69,7 @@ impl Engine {
                     queue.is_some_and(|queue| !is_cycle(deaths, &queue.name))
                 });
             }
+            self.tell_listeners(namespace, message, turn);
             if routed.logged {
                 self.append_routed(namespace, message, turn);
             }

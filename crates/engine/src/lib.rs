@@ -7,6 +7,7 @@
 //!                  settle:  end the lease, or give back, or bury           (consume, letters)
 //!                  define:  topics, bindings, queues, namespaces           (topics, queues, namespace)
 //!                  groups:  join, sync, commit                             (groups)
+//!                  live:    to those who listen, at once                   (live, routing)
 //!               -> look after each queue touched: expire, deliver, limit   (deliver, queue)
 //!               -> journal what ended, confirm, set timers                 (engine)
 //! handle_loaded, handle_timeout, handle_detached: turns of the same kind
@@ -26,6 +27,7 @@ mod estate;
 mod groups;
 pub mod inspect;
 mod letters;
+mod live;
 mod logs;
 mod namespace;
 mod options;
@@ -42,7 +44,7 @@ mod store;
 mod topics;
 mod turn;
 
-pub use effects::{Effects, Gated, Load, LogLoad};
+pub use effects::{Effects, Gated, Hold, Load, LogLoad};
 pub use engine::Engine;
 pub use groups::GroupOptions;
 pub use logs::publish::{RunReader, RunReaders};

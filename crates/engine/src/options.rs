@@ -19,6 +19,12 @@ pub struct Options {
     pub bindings_max: usize,
     /// At most so many subscribers of one session.
     pub subscribers_max: usize,
+    /// At most so many live subscribers of one session,
+    pub live_subscribers_max: usize,
+    /// and of all together.
+    pub live_subscribers_all_max: usize,
+    /// A session with live subscribers is cut when more bytes than this are on the way to it.
+    pub live_pending_max: usize,
     /// At most so many namespaces.
     pub namespaces_max: usize,
     /// At most so many partitions of one log.
@@ -57,6 +63,9 @@ impl Default for Options {
             topics_max: 100_000,
             bindings_max: 1_000_000,
             subscribers_max: 65_536,
+            live_subscribers_max: 250_000,
+            live_subscribers_all_max: 1_000_000,
+            live_pending_max: 64 << 20,
             namespaces_max: 1_000,
             log_partitions_max: 10_000,
             partitions_max: 100_000,

@@ -32,8 +32,8 @@ impl Engine {
     ) -> Result<(), Error> {
         let mut slots = std::mem::take(&mut self.work.slots);
         let mode = RouteMode {
-            by_client: true,
             delay: publish.delay.is_some(),
+            ..RouteMode::CLIENT
         };
         let routed = match self.namespaces.get_mut(asker.namespace) {
             Some(namespace) => namespace.router.route(
@@ -50,9 +50,10 @@ impl Engine {
             Ok(routed) => routed,
             Err(error) => {
                 self.work.slots = slots;
-                return Err(self.route_error(asker.namespace, &publish.message, error));
+                return Err(self.route_error(asker.namespace, publish.message.topic(), error));
             }
         };
+        let heard = self.tell_listeners(asker.namespace, &publish.message, turn);
         let mut placed = Placed::default();
         if routed.logged {
             placed = self.append_routed(asker.namespace, &publish.message, turn);
@@ -61,7 +62,7 @@ impl Engine {
             placed.journaled |= self.delay(asker.namespace, &publish, turn);
         }
         // What is delayed comes back too: nothing was routed yet.
-        if slots.is_empty() && publish.mandatory && !routed.logged {
+        if slots.is_empty() && publish.mandatory && !routed.logged && !heard {
             let event = Event::Returned {
                 lane: asker.lane,
                 message: publish.message.clone(),
@@ -118,16 +119,16 @@ impl Engine {
             .get(asker.namespace)
             .and_then(|namespace| namespace.router.topic(topic));
         match settings {
-            None => Err(self.route_error(asker.namespace, message, RouteError::NotFound)),
+            None => Err(self.route_error(asker.namespace, message.topic(), RouteError::NotFound)),
             Some(settings) if settings.internal => {
-                Err(self.route_error(asker.namespace, message, RouteError::Internal))
+                Err(self.route_error(asker.namespace, message.topic(), RouteError::Internal))
             }
             Some(_) => Ok(()),
         }
     }
 
-    fn route_error(&self, namespace: u32, message: &Message, error: RouteError) -> Error {
-        let topic = String::from_utf8_lossy(message.topic());
+    pub(crate) fn route_error(&self, namespace: u32, topic: &[u8], error: RouteError) -> Error {
+        let topic = String::from_utf8_lossy(topic);
         let name = Name::new(&topic).unwrap_or_else(|_| Name::empty());
         let kind = match error {
             RouteError::NotFound => Kind::NotFound,

@@ -1,6 +1,6 @@
 //! Who is connected: sessions, their lanes, and what each is waiting for.
 
-use polybus_model::{Lane, SessionId, SubscriberId};
+use polybus_model::{Lane, Millis, SessionId, SubscriberId};
 use rustc_hash::FxHashMap;
 
 /// A consumer that waits for its lane's or session's credit. Stale if the number differs.
@@ -26,6 +26,14 @@ pub(crate) struct Session {
     /// Incarnations of its exclusive queues.
     pub(crate) owned: Vec<u64>,
     pub(crate) subscribers: FxHashMap<SubscriberId, ConsumerRef>,
+    /// The router's numbers of its live subscribers.
+    pub(crate) listeners: FxHashMap<SubscriberId, u32>,
+    /// It did not keep up, and was told that this is its end.
+    pub(crate) is_cut: bool,
+    /// It is not to be read until then, unless it is let go before.
+    pub(crate) held_until: Option<Millis>,
+    /// The slots of those who are held for it.
+    pub(crate) holding: Vec<u32>,
 }
 
 impl Session {
@@ -39,6 +47,10 @@ impl Session {
             parked: Vec::new(),
             owned: Vec::new(),
             subscribers: FxHashMap::default(),
+            listeners: FxHashMap::default(),
+            is_cut: false,
+            held_until: None,
+            holding: Vec::new(),
         }
     }
 

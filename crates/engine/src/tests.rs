@@ -8,6 +8,8 @@ mod dying;
 mod groups;
 mod keyed_model;
 mod letters;
+mod live;
+mod live_model;
 mod log_limits;
 mod log_model;
 mod log_routing;

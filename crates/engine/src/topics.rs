@@ -270,6 +270,9 @@ impl Engine {
             buffer.put_name(topic);
             turn.append(buffer, 0);
         }
+        for (session, subscriber) in &removed.listeners {
+            self.tell_listening_ended(*session, *subscriber, turn);
+        }
     }
 }
 

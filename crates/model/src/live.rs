@@ -319,7 +319,7 @@ pub enum FilterWord<'a> {
 }
 
 impl LiveFilter {
-    /// A filter of those words. Words behind [`FilterWord::Rest`] do not count.
+    /// A filter of those words; a single empty one stands for the empty key. Words behind [`FilterWord::Rest`] do not count.
     pub fn new<'a>(words: impl IntoIterator<Item = FilterWord<'a>>) -> Self {
         let mut filter = Self::default();
         for word in words {
@@ -335,6 +335,10 @@ impl LiveFilter {
                 _ => filter.open.push(filter.len),
             }
             filter.len += 1;
+        }
+        if filter.text.is_empty() && filter.open.is_empty() && !filter.rest {
+            // One empty word is the key that has no words.
+            filter.len = 0;
         }
         filter.text.shrink_to_fit();
         filter.open.shrink_to_fit();

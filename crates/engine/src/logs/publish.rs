@@ -154,7 +154,7 @@ impl Engine {
     pub(super) fn has_readers_by_topic(&self, namespace: u32, log: &Name) -> bool {
         self.namespaces
             .get(namespace)
-            .is_some_and(|one| one.router.has_bindings_as_source(log.as_str()))
+            .is_some_and(|one| one.router.leads_on_from(log.as_str()))
     }
 
     /// Hands what was appended to a log to the bindings of its topic: to queues, and to other logs.
@@ -167,10 +167,7 @@ impl Engine {
     ) {
         let mut messages = Vec::new();
         self.options.run_readers.read(log, content, &mut messages);
-        let mode = RouteMode {
-            by_client: false,
-            delay: false,
-        };
+        let mode = RouteMode::BROKER;
         let mut slots = std::mem::take(&mut self.work.slots);
         for message in &messages {
             let readers = &self.options.header_readers;
@@ -182,6 +179,7 @@ impl Engine {
             let Some(Ok(routed)) = routed else {
                 continue;
             };
+            self.tell_listeners(namespace, message, turn);
             if routed.logged {
                 let others = self.other_logs_reached(namespace, id);
                 self.append_to_logs(&others, message, turn);

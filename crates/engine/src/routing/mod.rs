@@ -14,9 +14,11 @@
 
 mod cache;
 mod consistent;
+mod few;
 pub(crate) mod hash;
 mod headers;
 mod listing;
+mod live;
 mod logs;
 mod pattern;
 mod plain;
@@ -29,6 +31,8 @@ mod tests;
 mod topic;
 mod validate;
 
+use live::Found;
+pub(crate) use live::{Listener, Wanted};
 pub use readers::{HeaderReader, HeaderReaders, PropertyReader};
 pub(crate) use validate::{validate_binding, validate_topic};
 
@@ -37,11 +41,12 @@ use std::hash::{Hash, Hasher};
 
 use ahash::RandomState;
 use bytes::Bytes;
-use polybus_model::{Binding, Destination, Name, TopicSettings};
+use polybus_model::{Binding, Destination, Name, SubscriberId, TopicSettings};
 use rustc_hash::FxHashMap;
 
 use cache::KeyCache;
 use hash::KeyedMap;
+use live::Live;
 use slab::Slab;
 use targets::{Hit, Kind, Reach, Target};
 use topic::{BindingId, BindingRef, Bound, Topic};
@@ -97,6 +102,8 @@ pub(crate) struct Router {
     cache: KeyCache,
     hits: Vec<Hit>,
     delayed_at: Vec<Name>,
+    /// Who listens to topics.
+    pub(crate) live: Live,
 }
 
 /// What went with a topic, a binding or a queue.
@@ -106,6 +113,22 @@ pub(crate) struct Removed {
     pub(crate) bindings: Vec<Binding>,
     /// The topics, in the order they went (those of `auto_delete` among them).
     pub(crate) topics: Vec<Name>,
+    /// Those who listened to them: their sessions' slots, and the sessions' numbers for them.
+    pub(crate) listeners: Vec<(u32, SubscriberId)>,
+}
+
+impl RouteMode {
+    /// A client publishes.
+    pub(crate) const CLIENT: Self = Self {
+        by_client: true,
+        delay: false,
+        live: true,
+    };
+    /// The broker itself does.
+    pub(crate) const BROKER: Self = Self {
+        by_client: false,
+        ..Self::CLIENT
+    };
 }
 
 /// Why a binding cannot be made.
@@ -133,6 +156,8 @@ pub(crate) struct RouteMode {
     pub(crate) by_client: bool,
     /// The message has a delay to serve: it stops at delayed topics. False routes through them.
     pub(crate) delay: bool,
+    /// Those who listen to the topic it is published to get it. False if they have it already.
+    pub(crate) live: bool,
 }
 
 /// How a message was routed.
@@ -161,6 +186,7 @@ impl Router {
             cache: KeyCache::new(&hasher),
             hits: Vec::new(),
             delayed_at: Vec::new(),
+            live: Live::new(&hasher),
             hasher,
         }
     }
@@ -256,6 +282,12 @@ impl Router {
     pub(crate) fn has_bindings_as_source(&self, name: &str) -> bool {
         self.topic_numbered(name)
             .is_some_and(|(_, topic)| topic.bound.len() > 0)
+    }
+
+    /// True if anything that reaches the topic goes on from there.
+    pub(crate) fn leads_on_from(&self, name: &str) -> bool {
+        self.topic_numbered(name)
+            .is_some_and(|(number, topic)| topic.bound.len() > 0 || self.live.is_heard(number))
     }
 
     /// The target of a destination, with its name as it is kept here.
@@ -416,6 +448,9 @@ impl Router {
             self.topic_numbers.remove(topic.name.as_str().as_bytes());
             self.put_in_front(&topic.name, None);
         }
+        let gone = self.live.remove_topic(number).into_iter();
+        let gone = gone.map(|listener| (listener.session, listener.subscriber));
+        removal.removed.listeners.extend(gone);
     }
 
     /// Removes the topics that lost their last binding, and those that lose it by that, and so on.

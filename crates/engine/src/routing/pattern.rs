@@ -1,5 +1,5 @@
-//! Patterns of words: `*` stands for one word, `#` for any number of them. An empty key has no words; otherwise words are
-//! what stands between the dots, empty ones too.
+//! Patterns of words. In a binding's, `*` stands for one word, `#` for any number of them. An empty key has no words;
+//! otherwise words are what stands between the dots, empty ones too.
 //!
 //! ```text
 //! a.*.c   a.#.b        (root) -a-> ( ) -*-> ( ) -c-> (a.*.c)
@@ -15,11 +15,33 @@ use bytes::Bytes;
 use super::hash::KeyedMap;
 use super::targets::{Hit, Targets};
 
+/// One word of a pattern.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Step<'a> {
+    Word(&'a [u8]),
+    /// Any one word.
+    One,
+    /// Any number of words.
+    Many,
+}
+
+/// What stands where a pattern ends.
+pub(super) trait Leaf: Default {
+    /// Whether there is nothing, so that no pattern ends here.
+    fn is_empty(&self) -> bool;
+}
+
+impl Leaf for Targets {
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+}
+
 const NONE: u32 = u32::MAX;
 const ROOT: u32 = 0;
 
 #[derive(Debug)]
-struct Node {
+struct Node<L> {
     /// How many edges with a literal word leave it.
     literals: u32,
     star: u32,
@@ -28,10 +50,10 @@ struct Node {
     repeats: bool,
     /// The step of a walk that last saw it.
     seen: u64,
-    here: Targets,
+    here: L,
 }
 
-impl Node {
+impl<L: Leaf> Node<L> {
     fn new(repeats: bool) -> Self {
         Self {
             literals: 0,
@@ -39,7 +61,7 @@ impl Node {
             hash: NONE,
             repeats,
             seen: 0,
-            here: Targets::default(),
+            here: L::default(),
         }
     }
 
@@ -57,8 +79,8 @@ struct Word {
 
 /// The patterns of one topic.
 #[derive(Debug)]
-pub(super) struct Trie {
-    nodes: Vec<Node>,
+pub(super) struct Trie<L> {
+    nodes: Vec<Node<L>>,
     free: Vec<u32>,
     words: KeyedMap<Bytes, Word>,
     free_words: Vec<u32>,
@@ -71,12 +93,21 @@ pub(super) struct Trie {
 }
 
 /// The words of a key or pattern.
-fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn words(key: &[u8]) -> impl Iterator<Item = &[u8]> {
     let words = key.split(|byte| *byte == b'.');
     words.take(if key.is_empty() { 0 } else { usize::MAX })
 }
 
-impl Trie {
+/// The steps of a binding's pattern.
+pub(super) fn steps(pattern: &[u8]) -> impl Iterator<Item = Step<'_>> {
+    words(pattern).map(|word| match word {
+        b"*" => Step::One,
+        b"#" => Step::Many,
+        word => Step::Word(word),
+    })
+}
+
+impl<L: Leaf> Trie<L> {
     pub(super) fn new(hasher: &RandomState) -> Self {
         Self {
             nodes: vec![Node::new(false)],
@@ -91,54 +122,56 @@ impl Trie {
         }
     }
 
-    pub(super) fn add(&mut self, pattern: &[u8], hit: Hit) {
-        let mut at = ROOT;
-        for word in words(pattern) {
-            at = match self.follow(at, word) {
-                Some(next) => next,
-                None => self.extend(at, word),
-            };
-        }
-        if let Some(node) = self.nodes.get_mut(at as usize) {
-            node.here.push(hit);
-        }
+    /// Whether there is no pattern.
+    pub(super) fn is_empty(&self) -> bool {
+        self.nodes
+            .get(ROOT as usize)
+            .is_none_or(|root| !root.is_needed())
     }
 
-    pub(super) fn remove(&mut self, pattern: &[u8], rank: u64) {
+    /// Changes what stands where a pattern ends.
+    pub(super) fn change<'a, T>(
+        &mut self,
+        pattern: impl Iterator<Item = Step<'a>>,
+        change: impl FnOnce(&mut L) -> T,
+    ) -> Option<T> {
         let mut path = Vec::new();
         let mut at = ROOT;
-        for word in words(pattern) {
-            let Some(next) = self.follow(at, word) else {
-                return;
+        for step in pattern {
+            let next = match self.follow(at, step) {
+                Some(next) => next,
+                None => self.extend(at, step),
             };
-            path.push((at, word, next));
+            path.push((at, step, next));
             at = next;
         }
-        if let Some(node) = self.nodes.get_mut(at as usize) {
-            node.here.remove(rank);
-        }
-        while let Some((from, word, to)) = path.pop() {
+        let changed = self
+            .nodes
+            .get_mut(at as usize)
+            .map(|node| change(&mut node.here));
+        while let Some((from, step, to)) = path.pop() {
             if self.nodes.get(to as usize).is_none_or(Node::is_needed) {
-                return;
+                break;
             }
-            self.cut(from, word, to);
+            self.cut(from, step, to);
         }
+        changed
     }
 
     /// The node that a pattern's word leads to.
-    fn follow(&self, from: u32, word: &[u8]) -> Option<u32> {
+    fn follow(&self, from: u32, step: Step<'_>) -> Option<u32> {
         let node = self.nodes.get(from as usize)?;
-        let next = match word {
-            b"*" => node.star,
-            b"#" => node.hash,
-            word => *self.edges.get(&(from, self.words.get(word)?.number))?,
+        let next = match step {
+            Step::One => node.star,
+            Step::Many => node.hash,
+            Step::Word(word) => *self.edges.get(&(from, self.words.get(word)?.number))?,
         };
         (next != NONE).then_some(next)
     }
 
     /// Makes the node that a pattern's word leads to.
-    fn extend(&mut self, from: u32, word: &[u8]) -> u32 {
-        let node = Node::new(word == b"#");
+    fn extend(&mut self, from: u32, step: Step<'_>) -> u32 {
+        let node = Node::new(step == Step::Many);
         let made = if let Some(free) = self.free.pop() {
             if let Some(place) = self.nodes.get_mut(free as usize) {
                 *place = node;
@@ -148,15 +181,15 @@ impl Trie {
             self.nodes.push(node);
             (self.nodes.len() - 1) as u32
         };
-        let number = match word {
-            b"*" | b"#" => NONE,
-            word => self.intern(word),
+        let number = match step {
+            Step::One | Step::Many => NONE,
+            Step::Word(word) => self.intern(word),
         };
         if let Some(node) = self.nodes.get_mut(from as usize) {
-            match word {
-                b"*" => node.star = made,
-                b"#" => node.hash = made,
-                _ => {
+            match step {
+                Step::One => node.star = made,
+                Step::Many => node.hash = made,
+                Step::Word(_) => {
                     node.literals += 1;
                     self.edges.insert((from, number), made);
                 }
@@ -166,14 +199,14 @@ impl Trie {
     }
 
     /// Takes away a node that nothing needs, with the edge to it.
-    fn cut(&mut self, from: u32, word: &[u8], to: u32) {
+    fn cut(&mut self, from: u32, step: Step<'_>, to: u32) {
         let Some(node) = self.nodes.get_mut(from as usize) else {
             return;
         };
-        match word {
-            b"*" => node.star = NONE,
-            b"#" => node.hash = NONE,
-            word => {
+        match step {
+            Step::One => node.star = NONE,
+            Step::Many => node.hash = NONE,
+            Step::Word(word) => {
                 node.literals = node.literals.saturating_sub(1);
                 if let Some(entry) = self.words.get_mut(word) {
                     self.edges.remove(&(from, entry.number));
@@ -206,8 +239,18 @@ impl Trie {
         number
     }
 
-    /// Adds what the key matches to `hits`, in the order of the bindings.
-    pub(super) fn collect(&mut self, key: &[u8], hits: &mut Vec<Hit>) {
+    /// Goes along a key to all that stands where patterns end that match it.
+    pub(super) fn matches(&mut self, key: &[u8]) -> impl Iterator<Item = &L> {
+        self.walk(key);
+        let states = self.states.iter();
+        states.filter_map(|state| {
+            let here = &self.nodes.get(*state as usize)?.here;
+            (!here.is_empty()).then_some(here)
+        })
+    }
+
+    /// Finds the nodes that a key leads to.
+    fn walk(&mut self, key: &[u8]) {
         self.step += 1;
         self.states.clear();
         enter(&mut self.nodes, &mut self.states, self.step, ROOT);
@@ -235,21 +278,6 @@ impl Trie {
                 return;
             }
         }
-        let from = hits.len();
-        let mut sources = 0;
-        for &state in &self.states {
-            if let Some(node) = self.nodes.get(state as usize)
-                && !node.here.is_empty()
-            {
-                hits.extend(node.here.hits());
-                sources += 1;
-            }
-        }
-        if sources > 1
-            && let Some(hits) = hits.get_mut(from..)
-        {
-            hits.sort_unstable();
-        }
     }
 
     /// How many nodes, words and edges there are, for tests of the clean-up.
@@ -263,9 +291,26 @@ impl Trie {
     }
 }
 
+impl Trie<Targets> {
+    /// Adds what the key matches to `hits`, in the order of the bindings.
+    pub(super) fn collect(&mut self, key: &[u8], hits: &mut Vec<Hit>) {
+        let from = hits.len();
+        let mut sources = 0;
+        for targets in self.matches(key) {
+            hits.extend(targets.hits());
+            sources += 1;
+        }
+        if sources > 1
+            && let Some(hits) = hits.get_mut(from..)
+        {
+            hits.sort_unstable();
+        }
+    }
+}
+
 /// Adds a node to the set of states, and those that `#` leads to from it without a word.
 #[inline]
-fn enter(nodes: &mut [Node], states: &mut Vec<u32>, step: u64, mut at: u32) {
+fn enter<L>(nodes: &mut [Node<L>], states: &mut Vec<u32>, step: u64, mut at: u32) {
     while let Some(node) = nodes.get_mut(at as usize) {
         if node.seen == step {
             return;

@@ -14,7 +14,7 @@ use super::plain::Fields;
 use super::readers::HeaderReaders;
 use super::targets::{Hit, Reach, Target};
 use super::topic::{Matcher, Topic};
-use super::{RouteError, RouteMode, Routed, Router};
+use super::{Found, RouteError, RouteMode, Routed, Router, Wanted};
 
 /// What a message is matched by, read at most once.
 struct Ask<'a> {
@@ -58,6 +58,8 @@ impl Router {
             fields: None,
         };
         self.reach.begin();
+        self.live.begin();
+        let mut start = u32::MAX;
         if topic.is_empty() {
             for key in ask.keys() {
                 if let Some(queue) = self.queue_numbers.get(key) {
@@ -67,9 +69,10 @@ impl Router {
                 }
             }
         } else {
-            let Some(&start) = self.topic_numbers.get(topic) else {
+            let Some(&number) = self.topic_numbers.get(topic) else {
                 return Err(RouteError::NotFound);
             };
+            start = number;
             if mode.by_client && self.topics.get(start).is_some_and(|t| t.settings.internal) {
                 return Err(RouteError::Internal);
             }
@@ -92,7 +95,12 @@ impl Router {
                 hits: &mut self.hits,
                 out,
             };
-            let matched = walk.through(topic, &mut ask);
+            let mut matched = walk.through(topic, &mut ask);
+            if mode.live || number != start {
+                for key in ask.keys() {
+                    matched |= self.live.pass(number, topic, key);
+                }
+            }
             if !matched
                 && let Some(alternate) = &topic.settings.alternate
                 && let Some(number) = self.topic_numbers.get(alternate.as_str().as_bytes())
@@ -100,10 +108,38 @@ impl Router {
                 self.reach.visit(*number);
             }
         }
+        self.live.finish(1 + more_keys.len());
         Ok(Routed {
             delayed: !self.delayed_at.is_empty(),
             logged: !self.reach.logs_reached().is_empty(),
         })
+    }
+
+    /// The number of a topic that a client publishes to.
+    pub(crate) fn live_topic(&self, name: &str) -> Result<u32, RouteError> {
+        match self.topic_numbered(name) {
+            Some((_, topic)) if topic.settings.internal => Err(RouteError::Internal),
+            Some((number, _)) => Ok(number),
+            None => Err(RouteError::NotFound),
+        }
+    }
+
+    /// Finds who listens to a topic for a key; whether the message may lead on beside that.
+    #[inline]
+    pub(crate) fn hear(&mut self, number: u32, key: &[u8]) -> (Found, bool) {
+        match self.topics.get_mut(number) {
+            Some(topic) => {
+                let (found, leads_on) = self.live.find(number, topic, key);
+                (found, leads_on || topic.log.is_some())
+            }
+            None => (Found::Nobody, false),
+        }
+    }
+
+    /// Adds a listener to a topic; its number, if there is such a topic.
+    pub(crate) fn listen(&mut self, topic: &str, wanted: Wanted) -> Option<u32> {
+        let (topic, _) = self.topic_numbered(topic)?;
+        Some(self.live.add(topic, wanted))
     }
 
     /// The delayed topics that the last routed message stopped at. When its delay is over, route it to each of them with

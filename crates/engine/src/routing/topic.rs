@@ -7,7 +7,7 @@ use polybus_model::{Binding, Name, TopicKind, TopicSettings};
 use super::consistent::Shares;
 use super::hash::KeyedMap;
 use super::headers::HeaderRules;
-use super::pattern::Trie;
+use super::pattern::{Trie, steps};
 use super::slab::Slab;
 use super::targets::{Hit, Target, Targets};
 
@@ -42,7 +42,7 @@ pub(super) struct Bound {
 pub(super) enum Matcher {
     Direct(KeyedMap<Bytes, Targets>),
     Fanout(Targets),
-    Pattern(Box<Trie>),
+    Pattern(Box<Trie<Targets>>),
     Headers(Box<HeaderRules>),
     ConsistentHash(Box<Shares>),
 }
@@ -102,7 +102,9 @@ impl Topic {
             match &mut self.matcher {
                 Matcher::Direct(keys) => keys.entry(binding.key.clone()).or_default().push(hit),
                 Matcher::Fanout(targets) => targets.push(hit),
-                Matcher::Pattern(trie) => trie.add(&binding.key, hit),
+                Matcher::Pattern(trie) => {
+                    trie.change(steps(&binding.key), |targets| targets.push(hit));
+                }
                 Matcher::Headers(rules) => rules.add(place, binding, hit),
                 Matcher::ConsistentHash(shares) => shares.add(binding, hit),
             }
@@ -126,11 +128,27 @@ impl Topic {
                 }
             }
             Matcher::Fanout(targets) => targets.remove(hit.rank),
-            Matcher::Pattern(trie) => trie.remove(&binding.key, hit.rank),
+            Matcher::Pattern(trie) => {
+                trie.change(steps(&binding.key), |targets| targets.remove(hit.rank));
+            }
             Matcher::Headers(rules) => rules.remove(place),
             Matcher::ConsistentHash(shares) => shares.remove(*hit),
         }
         Some(bound)
+    }
+
+    /// Whether what is published to it with that key may go anywhere but to live subscribers.
+    pub(super) fn leads_on(&mut self, key: &[u8]) -> bool {
+        let settings = &self.settings;
+        settings.delayed
+            || settings.alternate.is_some()
+            || match &mut self.matcher {
+                Matcher::Direct(keys) => keys.contains_key(key),
+                Matcher::Pattern(trie) => !trie.is_empty() && trie.matches(key).next().is_some(),
+                Matcher::Fanout(_) | Matcher::Headers(_) | Matcher::ConsistentHash(_) => {
+                    self.bound.len() > 0
+                }
+            }
     }
 
     /// Its bindings in the order in which they were made.

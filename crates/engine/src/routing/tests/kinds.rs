@@ -69,10 +69,7 @@ fn unknown_and_internal_topics_are_refused() {
     r.must_bind(&to_topic("f", "i", ""));
     let refused = r.try_route("i", &[""], CLIENT);
     assert_eq!(refused, Err(RouteError::Internal));
-    let broker = RouteMode {
-        by_client: false,
-        delay: false,
-    };
+    let broker = RouteMode::BROKER;
     assert_eq!(r.try_route("i", &[""], broker).unwrap().0, [0]);
     assert_eq!(r.to("f", ""), [0]);
     let refused = r.try_route("nope", &[""], CLIENT);
@@ -184,8 +181,8 @@ fn delayed_topics_stop_what_has_a_delay() {
         r.must_bind(&binding);
     }
     let delay = RouteMode {
-        by_client: true,
         delay: true,
+        ..RouteMode::CLIENT
     };
     let (queues, routed) = r.try_route("f", &["k"], delay).unwrap();
     assert_eq!((queues, routed.delayed), (vec![1], true));

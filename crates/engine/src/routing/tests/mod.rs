@@ -14,10 +14,7 @@ use polybus_model::{
 
 use super::{HeaderReaders, RouteError, RouteMode, Routed, Router};
 
-const CLIENT: RouteMode = RouteMode {
-    by_client: true,
-    delay: false,
-};
+const CLIENT: RouteMode = RouteMode::CLIENT;
 
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::super::hash::keyed;
-use super::super::pattern::Trie;
-use super::super::targets::{Hit, Target};
+use super::super::pattern::{Trie, steps};
+use super::super::targets::{Hit, Target, Targets};
 use super::*;
 
 /// The patterns of RabbitMQ's own test of its topic exchange; `q1` is bound by the first.
@@ -123,7 +123,7 @@ fn hit(rank: u64) -> Hit {
     }
 }
 
-fn collected(trie: &mut Trie, key: &str) -> Vec<u64> {
+fn collected(trie: &mut Trie<Targets>, key: &str) -> Vec<u64> {
     let mut hits = Vec::new();
     trie.collect(key.as_bytes(), &mut hits);
     hits.iter().map(|hit| hit.rank).collect()
@@ -131,12 +131,14 @@ fn collected(trie: &mut Trie, key: &str) -> Vec<u64> {
 
 #[test]
 fn hostile_patterns_cost_nodes_times_words() {
-    let mut trie = Trie::new(&keyed(1));
+    let mut trie = Trie::<Targets>::new(&keyed(1));
     let hashes = vec!["#"; 127].join(".");
     let mixed = vec!["#.a"; 63].join(".");
     let stars = vec!["#.*"; 63].join(".");
     for (rank, pattern) in [&hashes, &mixed, &stars].into_iter().enumerate() {
-        trie.add(pattern.as_bytes(), hit(rank as u64));
+        trie.change(steps(pattern.as_bytes()), |here| {
+            here.push(hit(rank as u64))
+        });
     }
     let key = vec!["a"; 127].join(".");
     let dots = ".".repeat(254);
@@ -148,20 +150,24 @@ fn hostile_patterns_cost_nodes_times_words() {
     }
     assert!(start.elapsed().as_secs() < 5);
     for (rank, pattern) in [&hashes, &mixed, &stars].into_iter().enumerate() {
-        trie.remove(pattern.as_bytes(), rank as u64);
+        trie.change(steps(pattern.as_bytes()), |here: &mut Targets| {
+            here.remove(rank as u64)
+        });
     }
     assert_eq!(trie.sizes(), (1, 0, 0));
 }
 
 #[test]
 fn keys_as_long_as_they_can_be_need_no_stack() {
-    let mut trie = Trie::new(&keyed(1));
+    let mut trie = Trie::<Targets>::new(&keyed(1));
     let long = "a.".repeat(32_000);
     for (rank, pattern) in [long.as_str(), "#", "#.a.#", "*.a"].into_iter().enumerate() {
-        trie.add(pattern.as_bytes(), hit(rank as u64));
+        trie.change(steps(pattern.as_bytes()), |here| {
+            here.push(hit(rank as u64))
+        });
     }
     assert_eq!(collected(&mut trie, &long), [0, 1, 2]);
-    trie.remove(long.as_bytes(), 0);
+    trie.change(steps(long.as_bytes()), |here: &mut Targets| here.remove(0));
     assert_eq!(collected(&mut trie, &long), [1, 2]);
 }
 
@@ -240,11 +246,11 @@ proptest! {
         patterns in prop::collection::vec((words(&["a", "b", "", "*", "#"]), any::<bool>()), 1..20),
         keys in prop::collection::vec(words(&["a", "b", "c", ""]), 1..10),
     ) {
-        let mut trie = Trie::new(&keyed(1));
+        let mut trie = Trie::<Targets>::new(&keyed(1));
         for (rank, (pattern, _)) in patterns.iter().enumerate() {
-            trie.add(pattern.as_bytes(), hit(rank as u64));
+            trie.change(steps(pattern.as_bytes()), |here: &mut Targets| here.push(hit(rank as u64)));
         }
-        let check = |trie: &mut Trie, are_gone: bool| {
+        let check = |trie: &mut Trie<Targets>, are_gone: bool| {
             for key in &keys {
                 let expected: Vec<_> = (0_u64..).zip(&patterns)
                     .filter(|(_, (_, goes))| !(are_gone && *goes))
@@ -257,13 +263,13 @@ proptest! {
         check(&mut trie, false);
         for (rank, (pattern, goes)) in patterns.iter().enumerate() {
             if *goes {
-                trie.remove(pattern.as_bytes(), rank as u64);
+                trie.change(steps(pattern.as_bytes()), |here: &mut Targets| here.remove(rank as u64));
             }
         }
         check(&mut trie, true);
         for (rank, (pattern, goes)) in patterns.iter().enumerate() {
             if !*goes {
-                trie.remove(pattern.as_bytes(), rank as u64);
+                trie.change(steps(pattern.as_bytes()), |here: &mut Targets| here.remove(rank as u64));
             }
         }
         prop_assert_eq!(trie.sizes(), (1, 0, 0));

@@ -1,0 +1,259 @@
+//! From what is published to those who listen.
+
+use std::sync::Arc;
+
+use polybus_model::{Event, LiveBlock, LiveItem, Message};
+
+use super::{LiveWork, TARGET_BYTES};
+use crate::routing::{Listener, RouteMode};
+use crate::session::Session;
+use crate::slab::Slab;
+use crate::turn::{Asker, Turn};
+use crate::{Engine, Store};
+
+impl Engine {
+    /// A client publishes what one read held.
+    pub(crate) fn publish_live(
+        &mut self,
+        asker: Asker,
+        block: &Arc<LiveBlock>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let Self {
+            namespaces,
+            sessions,
+            live,
+            options,
+            ..
+        } = self;
+        let Some(namespace) = namespaces.get_mut(asker.namespace) else {
+            return;
+        };
+        let topic = match namespace.router.live_topic(block.topic().as_str()) {
+            Ok(topic) => topic,
+            Err(error) => {
+                let topic = block.topic().as_str().as_bytes();
+                let error = self.route_error(asker.namespace, topic, error);
+                let refused = Event::LiveRefused {
+                    block: Arc::clone(block),
+                    items: (0..).take(block.items().len()).collect(),
+                    error: Box::new(error),
+                };
+                turn.tell(asker.id, refused);
+                return;
+            }
+        };
+        let mut unheard = Vec::new();
+        for (at, item) in (0..).zip(block.items()) {
+            let (found, leads_on) = namespace.router.hear(topic, block.key(item));
+            let posted = Posted {
+                at,
+                bytes: item.len() + TARGET_BYTES,
+                publisher: asker.session,
+            };
+            let heard = namespace.router.live.offer(found, |number, listener| {
+                live.post(posted, number, listener, sessions, options.live_pending_max)
+            });
+            if leads_on {
+                live.onward.push((at, heard));
+            } else if !heard && item.wants(LiveItem::WANTS_UNHEARD) {
+                unheard.push(at);
+            }
+        }
+        self.send_letters(asker, block, turn);
+        self.lead_on(asker, block, &mut unheard, turn);
+        self.end_served(asker.namespace, turn);
+        if !unheard.is_empty() {
+            unheard.sort_unstable();
+            let block = Arc::clone(block);
+            let items = unheard;
+            turn.tell(asker.id, Event::Unheard { block, items });
+        }
+    }
+
+    /// Hands each session what the block holds for it.
+    fn send_letters(
+        &mut self,
+        asker: Asker,
+        block: &Arc<LiveBlock>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let mut written = std::mem::take(&mut self.live.written);
+        for slot in written.drain(..) {
+            let Some(letter) = self.live.letters.get_mut(slot as usize) else {
+                continue;
+            };
+            let targets = std::mem::take(&mut letter.targets);
+            let bytes = std::mem::take(&mut letter.bytes);
+            letter.len_before = targets.len();
+            letter.is_open = false;
+            let Some(session) = self.sessions.get_mut(slot) else {
+                continue;
+            };
+            session.outstanding += bytes;
+            if !targets.is_empty() {
+                let block = Arc::clone(block);
+                let event = Event::Live {
+                    block,
+                    targets,
+                    bytes,
+                };
+                turn.tell(session.id, event);
+            }
+            if session.outstanding > self.options.live_pending_max {
+                self.cut_off(slot, turn);
+            } else {
+                self.hold_if_full(asker.session, slot, turn);
+            }
+        }
+        self.live.written = written;
+    }
+
+    /// Sends the messages on that go further than to those who listen.
+    fn lead_on(
+        &mut self,
+        asker: Asker,
+        block: &LiveBlock,
+        unheard: &mut Vec<u32>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let mode = RouteMode {
+            live: false,
+            ..RouteMode::CLIENT
+        };
+        let mut onward = std::mem::take(&mut self.live.onward);
+        let mut slots = std::mem::take(&mut self.work.slots);
+        for (at, mut heard) in onward.drain(..) {
+            let Some(item) = block.item(at) else {
+                continue;
+            };
+            let message = block.message(item);
+            let readers = &self.options.header_readers;
+            let Some(namespace) = self.namespaces.get_mut(asker.namespace) else {
+                continue;
+            };
+            let topic = message.topic();
+            let routed = namespace
+                .router
+                .route(topic, &message, &[], mode, readers, &mut slots);
+            let Ok(routed) = routed else {
+                continue;
+            };
+            heard |= self.tell_listeners(asker.namespace, &message, turn);
+            if routed.logged {
+                self.append_routed(asker.namespace, &message, turn);
+            }
+            if !slots.is_empty() {
+                self.enqueue(&message, &slots, turn);
+            }
+            let is_unheard = !heard && slots.is_empty() && !routed.logged;
+            if is_unheard && item.wants(LiveItem::WANTS_UNHEARD) {
+                unheard.push(at);
+            }
+        }
+        self.live.onward = onward;
+        self.work.slots = slots;
+    }
+
+    /// Tells those who listen to the topics that the message routed last has come through. True if anyone does.
+    pub(crate) fn tell_listeners(
+        &mut self,
+        namespace: u32,
+        message: &Message,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> bool {
+        let Self {
+            namespaces,
+            sessions,
+            live,
+            options,
+            ..
+        } = self;
+        let Some(found) = namespaces.get_mut(namespace) else {
+            return false;
+        };
+        if !found.router.live.has_reached() {
+            return false;
+        }
+        let heard = found.router.live.offer_routed(|number, listener| {
+            let Some(session) = sessions.get_mut(listener.session) else {
+                return false;
+            };
+            if listener.had >= listener.most {
+                return false;
+            }
+            if session.outstanding > options.live_pending_max {
+                live.slow.push(listener.session);
+                return false;
+            }
+            session.outstanding += message.memory_size();
+            live.count_for(number, listener);
+            let event = Event::LiveMessage {
+                subscriber: listener.subscriber,
+                message: message.clone(),
+            };
+            turn.tell(session.id, event);
+            true
+        });
+        self.end_served(namespace, turn);
+        while let Some(slot) = self.live.slow.pop() {
+            self.cut_off(slot, turn);
+        }
+        heard
+    }
+}
+
+/// A message of a block, on its way to one session.
+#[derive(Clone, Copy)]
+struct Posted {
+    /// Its number in the block.
+    at: u32,
+    bytes: usize,
+    /// The slot of the session that publishes it.
+    publisher: u32,
+}
+
+impl LiveWork {
+    /// Puts a message into the letter to a listener's session, if the listener takes it.
+    #[inline]
+    fn post(
+        &mut self,
+        posted: Posted,
+        number: u32,
+        listener: &mut Listener,
+        sessions: &Slab<Session>,
+        pending_max: usize,
+    ) -> bool {
+        let is_own = listener.session == posted.publisher;
+        if (is_own && !listener.echo) || listener.had >= listener.most {
+            return false;
+        }
+        let Some(letter) = self.letters.get_mut(listener.session as usize) else {
+            return false;
+        };
+        if !letter.is_open {
+            letter.is_open = true;
+            letter.before = sessions
+                .get(listener.session)
+                .map_or(0, |session| session.outstanding);
+            letter.targets.reserve_exact(letter.len_before.max(4));
+            self.written.push(listener.session);
+        }
+        if letter.before + letter.bytes > pending_max {
+            return false;
+        }
+        letter.targets.push((posted.at, listener.subscriber));
+        letter.bytes += posted.bytes;
+        self.count_for(number, listener);
+        true
+    }
+
+    /// A listener has one message more.
+    #[inline]
+    fn count_for(&mut self, number: u32, listener: &mut Listener) {
+        listener.had += 1;
+        if listener.had == listener.most {
+            self.served.push(number);
+        }
+    }
+}
