@@ -52,10 +52,11 @@ conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools, librd
 fuzz: ## a minute for each fuzz target (needs the nightly toolchain and cargo-fuzz, which it installs)
 	fuzz/run.sh
 
-bench: ## the load generator, side by side with RabbitMQ and Apache Kafka where they are installed; writes docs/reference/performance*.md
+bench: ## the load generator, side by side with RabbitMQ, Apache Kafka and nats-server where they are installed; writes docs/reference/performance*.md
 	$(CARGO) build --release --locked -p polybus-server
 	$(CARGO) run --release --locked -p polybus-bench -- $(ARGS)
 	$(if $(ARGS),,$(CARGO) run --release --locked -p polybus-bench -- compare --kafka)
+	$(if $(ARGS),,$(CARGO) run --release --locked -p polybus-bench -- compare --nats)
 
 bench-instructions: ## instructions that a message costs, step by step, against those last recorded (needs valgrind)
 	@scripts/bench-instructions.py $(ARGS)

@@ -103,6 +103,7 @@ run_suites() {
       node) tools="node npm" ;;
       java) tools="java mvn" ;;
       tools) tools="java mvn python3" ;;
+      cli) tools="go" ;;
       rust) tools=cargo ;;
       python) tools=python3 ;;
       *) tools=$language ;;

@@ -1,0 +1,306 @@
+"""Brokers of a test's own, started with nats-server's arguments: who may come in, TLS, WebSocket, stops, kills, monitoring."""
+
+import asyncio
+import http.client
+import json
+import signal
+import socket
+import ssl
+import subprocess
+import time
+
+import nats
+import pytest
+from conftest import IS_PEER, SERVER, client, free_port, until
+from nats.js.errors import NotFoundError
+from wire import Wire
+
+
+async def is_refused(url, **options):
+    errors = []
+
+    async def keep(error):
+        errors.append(str(error))
+
+    with pytest.raises(Exception) as error:
+        await nats.connect(url, allow_reconnect=False, connect_timeout=3, error_cb=keep, **options)
+    return "uthorization" in str(error.value) + "".join(errors)
+
+
+async def works(nc):
+    sub = await nc.subscribe("works")
+    await nc.publish("works", b"x")
+    return (await sub.next_msg(5)).data == b"x"
+
+
+@pytest.mark.parametrize("how", ["flags", "config"])
+async def test_user_and_password(server, how):
+    config = 'authorization { user: ada, password: "s3cret" }'
+    one = server(None, "--user", "ada", "--pass", "s3cret") if how == "flags" else server(config)
+    async with client(one.url, user="ada", password="s3cret") as nc:
+        assert await works(nc)
+    assert await is_refused(one.url, user="ada", password="wrong")
+    assert await is_refused(one.url)
+    with Wire(one.address) as raw:
+        assert raw.info.get("auth_required") is True
+        raw.send(b'CONNECT {"user":"ada","pass":"no"}\r\n')
+        assert raw.line() == b"-ERR 'Authorization Violation'"
+        assert raw.is_cut()
+
+
+async def test_several_users(server):
+    one = server('authorization { users: [ { user: a, password: aaa }, { user: b, password: bbb } ] }')
+    for user in "ab":
+        async with client(one.url, user=user, password=user * 3) as nc:
+            assert await works(nc)
+    assert await is_refused(one.url, user="a", password="bbb")
+
+
+async def test_token(server):
+    one = server(None, "--auth", "t0ken")
+    async with client(one.url, token="t0ken") as nc:
+        assert await works(nc)
+    assert await is_refused(one.url, token="other")
+
+
+async def test_nkey(server, tmp_path):
+    import nkeys
+
+    seeds = [nkeys.encode_seed(bytes([i]) * 32, nkeys.PREFIX_BYTE_USER) for i in (7, 8)]
+    public = nkeys.from_seed(bytearray(seeds[0])).public_key.decode()
+    one = server("authorization { users: [ { nkey: %s } ] }" % public)
+    with Wire(one.address) as raw:
+        assert raw.info["nonce"]
+    paths = []
+    for i, seed in enumerate(seeds):
+        path = tmp_path / f"seed{i}"
+        path.write_bytes(seed)
+        paths.append(str(path))
+    async with client(one.url, nkeys_seed=paths[0]) as nc:
+        assert await works(nc)
+    assert await is_refused(one.url, nkeys_seed=paths[1])
+
+
+async def test_silent_ones_are_let_go(server):
+    one = server("authorization { user: a, password: b, timeout: 0.5 }")
+    with Wire(one.address, timeout_s=10) as raw:
+        assert raw.line().startswith(b"-ERR 'Authentication Timeout'")
+        assert raw.is_cut()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    """An authority, a server's certificate for localhost, a client's."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=tests", "-days", "2")
+    for one in ("localhost", "guest"):
+        (folder / "ext").write_text(f"subjectAltName=DNS:{one},IP:127.0.0.1")
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{one}.key", "-out", f"{one}.csr", "-subj", f"/CN={one}")
+        openssl("x509", "-req", "-in", f"{one}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-out", f"{one}.pem", "-extfile", "ext")
+    return folder
+
+
+def tls_block(folder, more=""):
+    return f'tls {{ cert_file: "{folder}/localhost.pem", key_file: "{folder}/localhost.key", ca_file: "{folder}/ca.pem", timeout: 5 {more} }}'
+
+
+async def test_tls_after_info(server, authority):
+    one = server(tls_block(authority))
+    context = ssl.create_default_context(cafile=authority / "ca.pem")
+    async with client(one.url, tls=context, tls_hostname="localhost") as nc:
+        assert await works(nc)
+    with Wire(one.address) as raw:
+        assert raw.info["tls_required"] is True
+        raw.send(b"CONNECT {}\r\nPING\r\n")
+        assert raw.is_cut()
+
+
+async def test_tls_first(server, authority):
+    one = server(tls_block(authority, ", handshake_first: true"))
+    context = ssl.create_default_context(cafile=authority / "ca.pem")
+    async with client(one.url, tls=context, tls_hostname="localhost", tls_handshake_first=True) as nc:
+        assert await works(nc)
+
+
+async def test_tls_wants_a_certificate(server, authority):
+    one = server(tls_block(authority, ", verify: true"))
+    context = ssl.create_default_context(cafile=authority / "ca.pem")
+    with pytest.raises(Exception):
+        await nats.connect(one.url, tls=context, tls_hostname="localhost", allow_reconnect=False, connect_timeout=3)
+    context.load_cert_chain(authority / "guest.pem", authority / "guest.key")
+    async with client(one.url, tls=context, tls_hostname="localhost") as nc:
+        assert await works(nc)
+
+
+async def test_websocket(server):
+    port = free_port()
+    one = server(f'websocket {{ listen: "127.0.0.1:{port}", no_tls: true }}')
+    async with client(f"ws://127.0.0.1:{port}") as web, client(one.url) as plain:
+        sub = await plain.subscribe("a")
+        await plain.flush()
+        await web.publish("a", b"x" * 200_000)
+        assert len((await sub.next_msg(5)).data) == 200_000
+        assert await works(web)
+
+
+async def test_max_payload_setting(server):
+    one = server("max_payload: 1000")
+    async with client(one.url) as nc:
+        assert nc.max_payload == 1000
+    with Wire(one.address, {}) as raw:
+        raw.send(b"PUB a 1001\r\n")
+        assert raw.line() == b"-ERR 'Maximum Payload Violation'"
+
+
+async def test_slow_subscriber_is_cut_and_nobody_waits(server):
+    one = server("max_pending: 1MB, write_deadline: \"2s\"")
+    slow = Wire(one.address, {})
+    slow.send(b"SUB flood 1\r\n")
+    slow.ping()
+    async with client(one.url) as fast, client(one.url) as sender:
+        seen = 0
+
+        async def count(_):
+            nonlocal seen
+            seen += 1
+
+        await fast.subscribe("flood", cb=count)
+        await fast.flush()
+        begin = time.monotonic()
+        for i in range(2000):
+            await sender.publish("flood", b"x" * 20_000)
+            if i % 10 == 0:
+                await sender.flush(20)
+        await sender.flush(20)
+        await until(lambda: seen == 2000)
+        assert time.monotonic() - begin < 15
+        # What it was sent before may still lie in its socket.
+        assert slow.is_cut()
+        assert await works(sender)
+
+
+async def test_reconnect_and_subscriptions_go_on(server):
+    one = server()
+    events = []
+
+    async def lost():
+        events.append("lost")
+
+    async def back():
+        events.append("back")
+
+    async with client(one.url, disconnected_cb=lost, reconnected_cb=back) as nc:
+        sub = await nc.subscribe("a")
+        await nc.flush()
+        one.restart(signal.SIGKILL)
+        await until(lambda: events == ["lost", "back"])
+        await nc.publish("a", b"x")
+        assert (await sub.next_msg(5)).data == b"x"
+
+
+async def test_lame_duck(server):
+    one = server('lame_duck_duration: "30s", lame_duck_grace_period: "1s"')
+    with Wire(one.address, {}) as raw:
+        raw.ping()
+        subprocess.run([SERVER, "--signal", f"ldm={one.process.pid}"], check=True)
+        line = raw.any_line()
+        while line and not line.startswith(b"INFO "):
+            line = raw.any_line()
+        while line.startswith(b"INFO ") and not json.loads(line[5:]).get("ldm"):
+            line = raw.any_line()
+        assert json.loads(line[5:])["ldm"] is True
+        with pytest.raises(OSError):
+            socket.create_connection(one.address, 2).close()
+            await asyncio.sleep(0.3)
+            socket.create_connection(one.address, 2).close()
+    one.stop(signal.SIGTERM)
+
+
+async def test_stop_lets_clients_go(server):
+    one = server()
+    with Wire(one.address, {}) as raw:
+        raw.ping()
+        one.stop(signal.SIGTERM)
+        assert raw.is_cut()
+    assert one.process.returncode is not None
+
+
+def fetch(port, path):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read() or b"null")
+
+
+async def test_monitoring(server):
+    one = server()
+    async with client(one.url, name="watched") as nc:
+        await nc.jetstream().add_stream(name="S", subjects=["s.>"])
+        await nc.jetstream().publish("s.a", b"12345")
+        await nc.subscribe("x.y")
+        await nc.flush()
+        status, varz = fetch(one.monitor, "/varz")
+        assert status == 200
+        for key in ("server_id", "version", "port", "max_payload", "start", "now", "uptime", "mem", "cpu", "connections",
+                    "total_connections", "in_msgs", "out_msgs", "in_bytes", "out_bytes", "slow_consumers", "subscriptions"):
+            assert key in varz, key
+        assert varz["connections"] == 1 and varz["in_msgs"] > 0
+        _, connz = fetch(one.monitor, "/connz?subs=1")
+        told = connz["connections"][0]
+        assert told["name"] == "watched" and "x.y" in told["subscriptions_list"] and told["lang"] == "python3"
+        assert fetch(one.monitor, "/subsz")[1]["num_subscriptions"] > 0
+        jsz = fetch(one.monitor, "/jsz?streams=1")[1]
+        assert jsz["streams"] == 1 and jsz["messages"] == 1
+        assert fetch(one.monitor, "/healthz") == (200, {"status": "ok"})
+
+
+async def test_all_is_there_after_a_kill(server):
+    one = server()
+    async with client(one.url) as nc:
+        js = nc.jetstream()
+        await js.add_stream(name="S", subjects=["s.>"], max_msgs_per_subject=500)
+        sub = await js.pull_subscribe("s.>", durable="d", stream="S")
+        confirmed, acked = [], []
+        for turn in range(3):
+            acks = [await js.publish_async(f"s.{i % 5}", b"%d-%d" % (turn, i), headers={"Nats-Msg-Id": f"{turn}-{i}"}) for i in range(300)]
+            await asyncio.wait_for(asyncio.gather(*acks), 20)
+            confirmed += [b"%d-%d" % (turn, i) for i in range(300)]
+            for message in await sub.fetch(100, timeout=5):
+                await message.ack_sync()
+                acked.append(message.data)
+            one.restart(signal.SIGKILL)
+            await until(lambda: nc.stats["reconnects"] == turn + 1 and nc.is_connected)
+            again = await js.publish("s.0", b"again", headers={"Nats-Msg-Id": f"{turn}-0"})
+            assert again.duplicate
+        info = await js.stream_info("S")
+        assert (info.state.messages, info.state.last_seq) == (900, 900)
+        rest = []
+        while len(set(acked + rest)) < 900:
+            for message in await sub.fetch(200, timeout=5):
+                await message.ack()
+                rest.append(message.data)
+        assert set(acked + rest) == set(confirmed) and rest == sorted(rest, key=confirmed.index)
+        if not IS_PEER:
+            assert acked + rest == confirmed, "what was acknowledged came again"
+
+
+async def test_key_value_after_a_kill(server):
+    one = server()
+    async with client(one.url) as nc:
+        kv = await nc.jetstream().create_key_value(bucket="b", history=2)
+        for i in range(10):
+            await kv.put(f"k{i % 3}", b"%d" % i)
+        await kv.delete("k1")
+        one.restart(signal.SIGKILL)
+        await until(lambda: nc.stats["reconnects"] == 1 and nc.is_connected)
+        assert (await kv.get("k0")).value == b"9"
+        with pytest.raises(NotFoundError):
+            await kv.get("k1")
+        assert [e.value for e in await kv.history("k2")] == [b"5", b"8"]
+
+
