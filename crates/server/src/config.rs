@@ -14,10 +14,12 @@ mod values;
 pub(crate) use layers::{Origin, Resolved, Sources, resolve};
 pub(crate) use reference::{as_json, as_table};
 pub(crate) use settings::{SETTINGS, Setting};
-pub(crate) use values::{Advertised, Durability, Format, Level, Listen, Place};
+pub(crate) use values::{Advertised, Durability, Format, Level, Listen, NatsTls, Place};
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use polybus_nats::PublicKey;
 
 /// Every setting, parsed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -107,6 +109,12 @@ pub(crate) struct Nats {
     pub(crate) auth: bool,
     /// The user of clients that do not say who they are; none: guest, from this machine, with its first password.
     pub(crate) anonymous: Option<String>,
+    /// What clients are to do about TLS.
+    pub(crate) tls: NatsTls,
+    /// Users and their tokens.
+    pub(crate) tokens: Vec<(String, String)>,
+    /// Users and their public keys.
+    pub(crate) nkeys: Vec<(String, PublicKey)>,
     /// The greatest payload.
     pub(crate) payload_bytes_max: usize,
     /// The greatest line.

@@ -1,29 +1,33 @@
 //! Where the server listens, and what happens to whoever comes.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use polybus_broker::Broker;
 use polybus_model::Millis;
-use polybus_session::Peer;
+use polybus_session::{Outbound, Peer, Protocol, Session};
 use socket2::{Domain, Socket, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout_at;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use crate::clock::{Clock, millis};
 use crate::config::{Listen, Place};
 use crate::connection::{Driver, End, sniff};
-use crate::protocols::Spoken;
+use crate::protocols::{Encryption, Spoken};
 use crate::stop::{Connections, Slot};
 use crate::tls::common_name;
 
 /// How many may wait to be accepted.
 const BACKLOG: i32 = 4096;
+/// What a TLS handshake starts with.
+const TLS_HANDSHAKE: u8 = 0x16;
 /// How long to wait after the system refused to accept (no descriptors, no memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -129,6 +133,7 @@ pub(crate) struct Server {
 pub(crate) async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+    encryption: Encryption,
     spoken: Arc<Spoken>,
     server: Arc<Server>,
 ) {
@@ -155,6 +160,9 @@ pub(crate) async fn accept(
         // Two sorts of tasks, so that a plain connection is not as large as an encrypted one.
         match tls.clone() {
             None => drop(tokio::spawn(visitor.plain(socket, remote))),
+            Some(acceptor) if encryption == Encryption::Upgrade => {
+                drop(tokio::spawn(visitor.upgradable(socket, remote, acceptor)));
+            }
             Some(acceptor) => drop(tokio::spawn(visitor.encrypted(socket, remote, acceptor))),
         }
     }
@@ -191,23 +199,79 @@ impl Visitor {
         let Ok(mut peer) = peer(&socket, remote) else {
             return;
         };
+        let Some(stream) = self.encrypt(socket, &mut peer, acceptor).await else {
+            return;
+        };
+        self.talk(stream, peer).await;
+    }
+
+    /// Makes a connection an encrypted one.
+    async fn encrypt(
+        &self,
+        socket: TcpStream,
+        peer: &mut Peer,
+        acceptor: TlsAcceptor,
+    ) -> Option<TlsStream<TcpStream>> {
+        let remote = peer.remote;
         let until = self.server.clock.instant(self.until);
         let stream = match timeout_at(until, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return info!(%remote, %error, "the TLS handshake failed"),
-            Err(_) => return info!(%remote, "the TLS handshake took too long"),
+            Ok(Err(error)) => {
+                info!(%remote, %error, "the TLS handshake failed");
+                return None;
+            }
+            Err(_) => {
+                info!(%remote, "the TLS handshake took too long");
+                return None;
+            }
         };
         peer.tls = true;
         let certificates = stream.get_ref().1.peer_certificates();
         peer.certificate_name = certificates.and_then(|chain| common_name(chain.first()?));
-        self.talk(stream, peer).await;
+        Some(stream)
+    }
+
+    /// The session speaks first, in plain text; the peer's first byte decides whether the rest is encrypted.
+    async fn upgradable(
+        mut self,
+        mut socket: TcpStream,
+        remote: SocketAddr,
+        acceptor: TlsAcceptor,
+    ) {
+        let Ok(mut peer) = peer(&socket, remote) else {
+            return;
+        };
+        let Some(protocol) = self.spoken.protocols.first().cloned() else {
+            return;
+        };
+        let mut session = protocol.accept(peer.clone(), self.server.clock.now());
+        let until = self.server.clock.instant(self.until);
+        let told = tokio::select! {
+            told = timeout_at(until, greet(&mut socket, session.outbound())) => told,
+            () = self.slot.stopping() => return,
+        };
+        match told {
+            Ok(Ok(true)) => {
+                let Some(stream) = self.encrypt(socket, &mut peer, acceptor).await else {
+                    return;
+                };
+                session.handle_secured(peer.certificate_name.clone());
+                self.drive(stream, &peer, protocol, session, BytesMut::new())
+                    .await;
+            }
+            // Who is silent is the session's business.
+            Ok(Ok(false)) | Err(_) => {
+                self.drive(socket, &peer, protocol, session, BytesMut::new())
+                    .await;
+            }
+            Ok(Err(error)) => debug!(%remote, %error, "lost before its first word"),
+        }
     }
 
     async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut socket: S, peer: Peer) {
         let remote = peer.remote;
-        let server = self.server;
         let setting = self.spoken.handshake_setting;
-        let until = server.clock.instant(self.until);
+        let until = self.server.clock.instant(self.until);
         let sniffed = tokio::select! {
             sniffed = timeout_at(until, sniff(&mut socket, &self.spoken.protocols)) => sniffed,
             () = self.slot.stopping() => return,
@@ -218,11 +282,26 @@ impl Visitor {
             Ok(Err(error)) => return debug!(%remote, %error, "lost before its first word"),
             Err(_) => return info!(%remote, "said nothing before {setting}"),
         };
-        let link = match server.broker.connect(protocol.name(), &peer) {
+        let session = protocol.accept(peer.clone(), self.server.clock.now());
+        self.drive(socket, &peer, protocol, session, first).await;
+    }
+
+    /// Drives a session to its end.
+    async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        socket: S,
+        peer: &Peer,
+        protocol: Arc<dyn Protocol>,
+        session: Box<dyn Session>,
+        first: BytesMut,
+    ) {
+        let remote = peer.remote;
+        let server = self.server;
+        let setting = self.spoken.handshake_setting;
+        let link = match server.broker.connect(protocol.name(), peer) {
             Ok(link) => link,
             Err(error) => return warn!(%remote, %error, "turned away"),
         };
-        let session = protocol.accept(peer, server.clock.now());
         drop((protocol, self.spoken));
         let driver = Driver::new(
             socket,
@@ -244,6 +323,24 @@ impl Visitor {
             End::Lost(error) => debug!(%remote, %error, "lost"),
         }
     }
+}
+
+/// Writes what the session has to say first; whether the peer answers with a TLS handshake.
+async fn greet(socket: &mut TcpStream, outbound: &mut Outbound) -> io::Result<bool> {
+    while !outbound.is_empty() {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let filled = outbound.slices(&mut slices);
+        let written = socket
+            .write_vectored(slices.get(..filled).unwrap_or_default())
+            .await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        outbound.advance(written);
+    }
+    let mut first = [0];
+    let peeked = socket.peek(&mut first).await?;
+    Ok(peeked > 0 && first == [TLS_HANDSHAKE])
 }
 
 fn peer(socket: &TcpStream, remote: SocketAddr) -> io::Result<Peer> {

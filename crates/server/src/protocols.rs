@@ -7,11 +7,12 @@ use std::time::Duration;
 use polybus_amqp091::{Amqp091, Random};
 use polybus_broker::{HeaderReaders, RunReaders};
 use polybus_kafka::Kafka;
-use polybus_nats::Nats;
+use polybus_nats::{Nats, Upgrade};
 use polybus_session::Protocol;
+use rustls::pki_types::alg_id;
 
 use crate::clock::millis;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, NatsTls};
 
 /// A setting that names addresses, and what is spoken there.
 pub(crate) struct Port {
@@ -23,10 +24,21 @@ pub(crate) struct Port {
     pub(crate) setting: &'static str,
     /// What the setting says.
     pub(crate) listen: Listen,
-    /// Connections are encrypted.
-    pub(crate) is_encrypted: bool,
+    /// Whether its connections are encrypted.
+    pub(crate) encryption: Encryption,
     /// Gives what is spoken there, by the settings and the data folder's own number.
     pub(crate) speak: Speak,
+}
+
+/// Whether a port's connections are encrypted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Encryption {
+    /// They are not.
+    None,
+    /// From their first byte.
+    First,
+    /// The server speaks first in plain text; clients may go on encrypted.
+    Upgrade,
 }
 
 type Speak = fn(&Config, u64) -> Spoken;
@@ -43,12 +55,12 @@ pub(crate) struct Spoken {
 
 /// Every port, whether it is on or off.
 pub(crate) fn ports(config: &Config) -> Vec<Port> {
-    let port = |name, title, setting, listen: &Listen, is_encrypted, speak| Port {
+    let port = |name, title, setting, listen: &Listen, encryption, speak| Port {
         name,
         title,
         setting,
         listen: listen.clone(),
-        is_encrypted,
+        encryption,
         speak,
     };
     let (amqp_title, kafka_title) = (
@@ -64,14 +76,20 @@ pub(crate) fn ports(config: &Config) -> Vec<Port> {
     } else {
         "NATS; from this machine without a password"
     };
+    let nats_encryption = match config.nats.tls {
+        _ if config.tls.certificate.is_none() => Encryption::None,
+        NatsTls::Off => Encryption::None,
+        NatsTls::Offered | NatsTls::Required => Encryption::Upgrade,
+        NatsTls::First => Encryption::First,
+    };
     let (amqp_as, kafka_as, nats_as): (Speak, Speak, Speak) = (amqp, kafka, nats);
     #[rustfmt::skip]
     let ports = vec![
-        port("amqp", amqp_title, "amqp.listen", &config.amqp.listen, false, amqp_as),
-        port("amqps", "AMQP 0-9-1 with TLS", "amqp.tls-listen", &config.amqp.tls_listen, true, amqp_as),
-        port("kafka", kafka_title, "kafka.listen", &config.kafka.listen, false, kafka_as),
-        port("kafkas", "Kafka with TLS", "kafka.tls-listen", &config.kafka.tls_listen, true, kafka_as),
-        port("nats", nats_title, "nats.listen", &config.nats.listen, false, nats_as),
+        port("amqp", amqp_title, "amqp.listen", &config.amqp.listen, Encryption::None, amqp_as),
+        port("amqps", "AMQP 0-9-1 with TLS", "amqp.tls-listen", &config.amqp.tls_listen, Encryption::First, amqp_as),
+        port("kafka", kafka_title, "kafka.listen", &config.kafka.listen, Encryption::None, kafka_as),
+        port("kafkas", "Kafka with TLS", "kafka.tls-listen", &config.kafka.tls_listen, Encryption::First, kafka_as),
+        port("nats", nats_title, "nats.listen", &config.nats.listen, nats_encryption, nats_as),
     ];
     ports
 }
@@ -138,6 +156,17 @@ fn nats(config: &Config, identity: u64) -> Spoken {
         pings_max: nats.pings_max,
         auth_timeout_ms: millis(nats.auth_timeout),
         lame_duck_ms: millis(nats.lame_duck),
+        tokens: nats.tokens.clone(),
+        nkeys: nats.nkeys.clone(),
+        certificates: config.tls.client_ca.is_some(),
+        certificates_required: config.tls.require_client_certificate,
+        upgrade: match nats.tls {
+            _ if config.tls.certificate.is_none() => Upgrade::None,
+            NatsTls::Off => Upgrade::None,
+            NatsTls::Offered => Upgrade::Offered,
+            NatsTls::Required | NatsTls::First => Upgrade::Required,
+        },
+        verify: Arc::new(is_signed),
         headers_of: Arc::new(move |message| readers.headers(message)),
         ..polybus_nats::Settings::new(identity, random())
     };
@@ -172,6 +201,15 @@ pub(crate) fn header_readers() -> HeaderReaders {
 /// How what a protocol packs into a log is read by the others.
 pub(crate) fn run_readers() -> RunReaders {
     RunReaders::new().with(polybus_kafka::ORIGIN, polybus_kafka::read_messages)
+}
+
+/// Whether a message is signed with the private half of an Ed25519 key, by the library that TLS brings anyway.
+fn is_signed(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    let provider = rustls::crypto::ring::default_provider();
+    let mut known = provider.signature_verification_algorithms.all.iter();
+    known
+        .find(|algorithm| algorithm.public_key_alg_id() == alg_id::ED25519)
+        .is_some_and(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
 }
 
 /// The operating system's randomness, by the library that TLS brings anyway.

@@ -20,7 +20,7 @@ use crate::clock::{Clock, millis};
 use crate::config::{Config, Durability, Resolved};
 use crate::control::{Control, Desk};
 use crate::listener::{Bound, Server, accept, bind};
-use crate::protocols::Port;
+use crate::protocols::{Encryption, Port};
 use crate::stop::Connections;
 use crate::{protocols, tls};
 
@@ -47,7 +47,9 @@ pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
         .into_iter()
         .map(|port| {
             let bound = bind(port.setting, &port.listen)?;
-            let tls = acceptor.clone().filter(|_| port.is_encrypted);
+            let tls = acceptor
+                .clone()
+                .filter(|_| port.encryption != Encryption::None);
             Ok(Door { port, bound, tls })
         })
         .collect::<Result<Vec<_>, String>>()
@@ -103,6 +105,7 @@ async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), F
             tasks.push(tokio::spawn(accept(
                 listener,
                 tls.clone(),
+                port.encryption,
                 Arc::clone(&spoken),
                 Arc::clone(&server),
             )));

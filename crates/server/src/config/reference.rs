@@ -2,14 +2,25 @@
 
 use serde_json::{Value, json};
 
-use super::{Origin, Resolved};
+use super::settings::SECRETS;
+use super::{Origin, Resolved, Setting};
 use crate::table::Table;
+
+/// A value as listings show it.
+fn shown<'a>(setting: &Setting, value: &'a str) -> &'a str {
+    match value {
+        "" => "",
+        _ if SECRETS.contains(&setting.key) => "(secret)",
+        value => value,
+    }
+}
 
 /// What is in force, for people.
 pub(crate) fn as_table(resolved: &Resolved) -> String {
     let mut table = Table::new(&["setting", "value", "from"]);
     for (setting, value, origin) in &resolved.values {
-        let value = match (setting.key, value.as_str()) {
+        let value = shown(setting, value);
+        let value = match (setting.key, value) {
             ("control.socket", "") => format!("({})", resolved.config.control_socket().display()),
             (_, "") => "(not set)".to_owned(),
             (_, value) => value.to_owned(),
@@ -24,7 +35,7 @@ pub(crate) fn as_json(resolved: &Resolved) -> Value {
     let each = resolved.values.iter().map(|(setting, value, origin)| {
         let mut entry = json!({
             "setting": setting.key,
-            "value": value,
+            "value": shown(setting, value),
             "flag": format!("--{}", setting.flag()),
             "variable": setting.variable(),
         });

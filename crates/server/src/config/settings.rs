@@ -43,6 +43,9 @@ pub(crate) const TLS_LISTENERS: &[(&str, &str)] = &[
     ("kafka.tls-listen", "*:9093"),
 ];
 
+/// Settings whose values are secrets: listings only say that they are set.
+pub(crate) const SECRETS: &[&str] = &["nats.tokens"];
+
 /// Every setting, in the order in which they are listed.
 pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
@@ -303,6 +306,34 @@ pub(crate) const SETTINGS: &[Setting] = &[
             c.nats.anonymous = (!text.is_empty()).then(|| text.to_owned());
             Ok(())
         },
+    },
+    Setting {
+        key: "nats.tokens",
+        value: "USER=TOKEN",
+        default: "",
+        is_path: false,
+        help: "Tokens by which clients log in instead of a password, each with the user that it stands for; several with commas.",
+        apply: |c, text| {
+            values::users(text, |token| Ok(token.to_owned())).map(|v| c.nats.tokens = v)
+        },
+    },
+    Setting {
+        key: "nats.nkeys",
+        value: "USER=KEY",
+        default: "",
+        is_path: false,
+        help: "Public keys (U...) by which clients log in instead of a password, each with the user that it stands for; several with commas.",
+        apply: |c, text| {
+            values::users(text, polybus_nats::PublicKey::parse).map(|v| c.nats.nkeys = v)
+        },
+    },
+    Setting {
+        key: "nats.tls",
+        value: "MODE",
+        default: "offered",
+        is_path: false,
+        help: "TLS on nats.listen once tls.certificate is set: off, offered (after INFO, to whoever wants it), required (after INFO), first (before INFO).",
+        apply: |c, text| values::nats_tls(text).map(|v| c.nats.tls = v),
     },
     Setting {
         key: "nats.max-payload",

@@ -234,6 +234,20 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(bytes).ok_or_else(wanted)
 }
 
+/// What NATS clients are to do about TLS.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) enum NatsTls {
+    /// There is none.
+    Off,
+    /// They may.
+    #[default]
+    Offered,
+    /// They have to.
+    Required,
+    /// They have to, before anything is said.
+    First,
+}
+
 pub(super) fn size_between(text: &str, least: u64, most: u64) -> Result<u64, String> {
     let bytes = size(text)?;
     if bytes < least || bytes > most {
@@ -257,6 +271,36 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         return Err("a name of 1 to 255 bytes is needed".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// `off`, `offered`, `required` or `first`.
+pub(super) fn nats_tls(text: &str) -> Result<NatsTls, String> {
+    match text {
+        "off" => Ok(NatsTls::Off),
+        "offered" => Ok(NatsTls::Offered),
+        "required" => Ok(NatsTls::Required),
+        "first" => Ok(NatsTls::First),
+        _ => Err(format!("'{text}' is not off, offered, required or first")),
+    }
+}
+
+/// `USER=VALUE`, several with commas. The value is not repeated in errors: it may be a secret.
+pub(super) fn users<T>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<(String, T)>, String> {
+    let entries = text
+        .split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty());
+    entries
+        .map(|entry| match entry.split_once('=') {
+            Some((user, value)) if !user.is_empty() && !value.is_empty() => {
+                Ok((user.to_owned(), parse(value)?))
+            }
+            _ => Err("it takes USER=VALUE, several with commas".to_owned()),
+        })
+        .collect()
 }
 
 /// A size for people: `16 MiB`.
