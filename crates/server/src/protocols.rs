@@ -8,7 +8,7 @@ use polybus_amqp091::{Amqp091, Random};
 use polybus_broker::{HeaderReaders, RunReaders};
 use polybus_kafka::Kafka;
 use polybus_nats::{Nats, Upgrade};
-use polybus_session::Protocol;
+use polybus_session::{Protocol, Readers};
 use rustls::pki_types::alg_id;
 
 use crate::clock::millis;
@@ -103,6 +103,7 @@ fn amqp(config: &Config, _identity: u64) -> Spoken {
         handshake_timeout_ms: millis(amqp.handshake_timeout),
         message_size_max: amqp.message_bytes_max,
         external: config.tls.client_ca.is_some(),
+        readers: readers(),
         ..polybus_amqp091::Settings::new(random())
     };
     Spoken {
@@ -141,7 +142,6 @@ fn kafka(config: &Config, identity: u64) -> Spoken {
 
 fn nats(config: &Config, identity: u64) -> Spoken {
     let nats = &config.nats;
-    let readers = header_readers();
     let settings = polybus_nats::Settings {
         server_name: nats.server_name.clone(),
         namespace: nats.namespace.clone(),
@@ -167,7 +167,7 @@ fn nats(config: &Config, identity: u64) -> Spoken {
             NatsTls::Required | NatsTls::First => Upgrade::Required,
         },
         verify: Arc::new(is_signed),
-        headers_of: Arc::new(move |message| readers.headers(message)),
+        readers: readers(),
         ..polybus_nats::Settings::new(identity, random())
     };
     Spoken {
@@ -176,6 +176,15 @@ fn nats(config: &Config, identity: u64) -> Spoken {
         handshake_timeout: nats.auth_timeout + Duration::from_secs(5),
         handshake_setting: "nats.auth-timeout",
     }
+}
+
+/// How a session reads what messages of other protocols carry.
+fn readers() -> Readers {
+    let (headers, properties) = (header_readers(), header_readers());
+    Readers::new(
+        move |message| headers.headers(message),
+        move |message, name| properties.property(message, name),
+    )
 }
 
 /// How routing reads the headers of each protocol's messages.

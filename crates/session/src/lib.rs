@@ -13,10 +13,12 @@
 
 mod outbound;
 mod peer;
+mod readers;
 pub mod scram;
 
 pub use outbound::Outbound;
 pub use peer::{Peer, PeerSummary, Traffic};
+pub use readers::Readers;
 
 use bytes::BytesMut;
 use polybus_model::{Batch, Event, Millis};

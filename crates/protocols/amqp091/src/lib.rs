@@ -74,13 +74,15 @@ pub fn read_headers(properties: &[u8]) -> Table {
         .unwrap_or_default()
 }
 
-/// Reads `message_id`, `correlation_id` or `timestamp` as text out of this protocol's property bytes.
+/// Reads `message_id`, `correlation_id`, `reply_to`, `content_type` or `timestamp` as text out of this protocol's property bytes.
 #[must_use]
 pub fn read_property(properties: &[u8], name: &str) -> Option<Bytes> {
     let fields = PropertiesRef::new(properties).fields()?;
     match name {
         "message_id" => fields.message_id.map(Bytes::copy_from_slice),
         "correlation_id" => fields.correlation_id.map(Bytes::copy_from_slice),
+        "reply_to" => fields.reply_to.map(Bytes::copy_from_slice),
+        "content_type" => fields.content_type.map(Bytes::copy_from_slice),
         "timestamp" => fields.timestamp.map(|seconds| seconds.to_string().into()),
         _ => None,
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use polybus_model::Millis;
+use polybus_session::Readers;
 
 /// Gives random numbers: for names that nobody shall guess. The simulation gives a seeded one.
 pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -40,6 +41,8 @@ pub struct Settings {
     pub assembling_bytes_max: usize,
     /// Bytes that a transaction may hold.
     pub transaction_bytes_max: usize,
+    /// Reads what other protocols' messages carry.
+    pub readers: Readers,
     /// Random numbers.
     pub random: Random,
 }
@@ -63,6 +66,7 @@ impl Settings {
             unsettled_per_channel_max: 1_000_000,
             assembling_bytes_max: 256 * 1024 * 1024,
             transaction_bytes_max: 256 * 1024 * 1024,
+            readers: Readers::default(),
             random,
         }
     }

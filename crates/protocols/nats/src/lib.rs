@@ -23,7 +23,7 @@ use polybus_session::{Claim, Peer, Protocol, Session};
 
 pub use mapping::{read_headers, read_property};
 pub use nkey::PublicKey;
-pub use settings::{HeadersOf, Random, Settings, Upgrade, Verify};
+pub use settings::{Random, Settings, Upgrade, Verify};
 
 /// The mark of messages that carry NATS' headers and reply.
 pub const ORIGIN: Origin = Origin(3);

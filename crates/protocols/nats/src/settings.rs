@@ -3,15 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use polybus_model::{Message, Millis, Table};
+use polybus_model::Millis;
+use polybus_session::Readers;
 
 use crate::nkey::PublicKey;
 
 /// Gives random numbers: for what nobody shall guess. The simulation gives a seeded one.
 pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
-
-/// Reads the headers of a message of any protocol.
-pub type HeadersOf = Arc<dyn Fn(&Message) -> Table + Send + Sync>;
 
 /// Whether a message was signed with the private half of a public key (Ed25519): key, message, signature.
 pub type Verify = Arc<dyn Fn(&[u8; 32], &[u8], &[u8]) -> bool + Send + Sync>;
@@ -69,8 +67,8 @@ pub struct Settings {
     pub auth_timeout_ms: Millis,
     /// Over how long the clients are let go when the broker stops.
     pub lame_duck_ms: Millis,
-    /// Reads the headers of other protocols' messages.
-    pub headers_of: HeadersOf,
+    /// Reads what other protocols' messages carry.
+    pub readers: Readers,
     /// Checks signatures.
     pub verify: Verify,
     /// Random numbers.
@@ -101,7 +99,7 @@ impl Settings {
             pings_max: 2,
             auth_timeout_ms: 5_000,
             lame_duck_ms: 1_000,
-            headers_of: Arc::new(|_| Table::new()),
+            readers: Readers::default(),
             verify: Arc::new(|_, _, _| false),
             random,
         }

@@ -267,7 +267,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     Setting {
         key: "nats.listen",
         value: "ADDRESS",
-        default: "off",
+        default: "*:4222",
         is_path: false,
         help: "Where NATS listens: HOST:PORT, *:PORT for every address (IPv4 and IPv6), several with commas, or off.",
         apply: |c, text| values::listen(text).map(|v| c.nats.listen = v),

@@ -2,15 +2,30 @@
 
 use bytes::BytesMut;
 use polybus_model::{Attempts, Marks, Message, Value};
+use polybus_session::Readers;
 
 use super::deaths;
 use super::publish::delay;
 use crate::ORIGIN;
-use crate::codec::{Properties, PropertiesRef, RawValue, TableRef, TableWriter};
+use crate::codec::{Properties, PropertiesRef, RawValue, TableRef, TableWriter, encode_table};
 
 /// Earlier deliveries that failed, and all of them.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const ACQUIRED_COUNT: &str = "x-acquired-count";
+
+/// A text of a property has at most so many bytes.
+const SHORT_BYTES_MAX: usize = 255;
+/// What a frame of properties needs beside the headers, at most.
+const OTHER_BYTES_MAX: usize = 2048;
+
+/// How messages of other protocols are told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Foreigners<'a> {
+    /// Reads what they carry.
+    pub(crate) readers: &'a Readers,
+    /// The largest frame: headers that do not fit into one cannot be told.
+    pub(crate) frame_max: u32,
+}
 
 /// The first flag octet's bit that says there is an expiration.
 const EXPIRATION_FLAG: u8 = 1;
@@ -20,13 +35,13 @@ const EXPIRATION_FLAG: u8 = 1;
 pub(crate) fn properties<'a>(
     message: &'a Message,
     attempts: Option<Attempts>,
+    foreigners: Foreigners<'_>,
     scratch: &'a mut BytesMut,
 ) -> PropertiesRef<'a> {
-    let raw = if message.origin() == ORIGIN {
-        PropertiesRef::new(message.properties())
-    } else {
-        PropertiesRef::NONE
-    };
+    if message.origin() != ORIGIN {
+        return foreign(message, attempts, foreigners, scratch);
+    }
+    let raw = PropertiesRef::new(message.properties());
     let expiration_gone = message.ttl().is_none()
         && raw
             .as_bytes()
@@ -37,6 +52,37 @@ pub(crate) fn properties<'a>(
         return raw;
     }
     rewritten(raw, message, attempts, scratch)
+}
+
+/// The properties of another protocol's message.
+#[cold]
+fn foreign<'a>(
+    message: &Message,
+    attempts: Option<Attempts>,
+    foreigners: Foreigners<'_>,
+    scratch: &'a mut BytesMut,
+) -> PropertiesRef<'a> {
+    let table = encode_table(&foreigners.readers.headers(message));
+    let property = |name| {
+        let text = foreigners.readers.property(message, name);
+        text.filter(|text| text.len() <= SHORT_BYTES_MAX)
+    };
+    let (reply_to, message_id) = (property("reply_to"), property("message_id"));
+    let (correlation_id, content_type) = (property("correlation_id"), property("content_type"));
+    let room = (foreigners.frame_max as usize).saturating_sub(OTHER_BYTES_MAX);
+    let mut bytes = BytesMut::new();
+    Properties {
+        headers: (1..=room)
+            .contains(&table.len())
+            .then(|| TableRef::new(&table)),
+        reply_to: reply_to.as_deref(),
+        message_id: message_id.as_deref(),
+        correlation_id: correlation_id.as_deref(),
+        content_type: content_type.as_deref(),
+        ..Properties::default()
+    }
+    .encode(&mut bytes);
+    rewritten(PropertiesRef::new(&bytes), message, attempts, scratch)
 }
 
 #[cold]

@@ -10,7 +10,7 @@ use crate::codec::{
     BasicDeliver, Content, ContentBody, Encode, FRAME_MAX_MIN, write_content, write_delivery,
     write_method,
 };
-use crate::mapping::delivery;
+use crate::mapping::delivery::{self, Foreigners};
 use crate::settings::Settings;
 
 /// What the client said it understands.
@@ -110,7 +110,11 @@ impl Core {
         message: &Message,
         attempts: Option<Attempts>,
     ) {
-        let content = content(message, attempts, &mut self.scratch);
+        let foreigners = Foreigners {
+            readers: &self.settings.readers,
+            frame_max: self.frame_max,
+        };
+        let content = content(message, attempts, foreigners, &mut self.scratch);
         write_content(&mut self.out, channel, self.frame_max, method, content);
     }
 
@@ -123,7 +127,11 @@ impl Core {
         message: &Message,
         attempts: Option<Attempts>,
     ) {
-        let content = content(message, attempts, &mut self.scratch);
+        let foreigners = Foreigners {
+            readers: &self.settings.readers,
+            frame_max: self.frame_max,
+        };
+        let content = content(message, attempts, foreigners, &mut self.scratch);
         write_delivery(&mut self.out, channel, self.frame_max, method, content);
     }
 }
@@ -132,10 +140,11 @@ impl Core {
 fn content<'a>(
     message: &'a Message,
     attempts: Option<Attempts>,
+    foreigners: Foreigners<'_>,
     scratch: &'a mut BytesMut,
 ) -> Content<'a> {
     Content {
-        properties: delivery::properties(message, attempts, scratch),
+        properties: delivery::properties(message, attempts, foreigners, scratch),
         body: match message.shared_body() {
             Some(bytes) => ContentBody::Shared(bytes),
             None => ContentBody::Inline(message.body()),

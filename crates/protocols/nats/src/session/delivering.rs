@@ -88,7 +88,7 @@ impl Connection {
         let properties = if message.origin() == ORIGIN {
             LiveProperties::decoded(message.properties())
         } else {
-            foreign = mapping::properties(message, &self.settings.headers_of);
+            foreign = mapping::properties(message, &self.settings.readers);
             LiveProperties {
                 reply: &foreign.reply,
                 headers: &foreign.headers,

@@ -1,8 +1,11 @@
 use bytes::BytesMut;
 use polybus_model::{Attempts, Event, Lane, Outcome, Table, Value};
 
+use polybus_session::Readers;
+
 use super::world::*;
 use crate::codec::*;
+use crate::mapping::delivery::Foreigners;
 
 fn confirming() -> World {
     let mut world = World::with_channel();
@@ -10,6 +13,13 @@ fn confirming() -> World {
     world.send(1, &ConfirmSelect { nowait: false });
     assert_eq!(world.take(), ["1 confirm.select_ok"]);
     world
+}
+
+fn foreigners(readers: &Readers) -> Foreigners<'_> {
+    Foreigners {
+        readers,
+        frame_max: 4096,
+    }
 }
 
 fn with_headers<'a>(bytes: &'a [u8]) -> Properties<'a> {
@@ -430,7 +440,12 @@ fn a_dead_letter_is_rendered() {
     });
     let mut scratch = BytesMut::new();
     let attempts = Attempts { failed: 2, all: 3 };
-    let rendered = crate::mapping::delivery::properties(&message, Some(attempts), &mut scratch);
+    let rendered = crate::mapping::delivery::properties(
+        &message,
+        Some(attempts),
+        foreigners(&Readers::default()),
+        &mut scratch,
+    );
     let fields = rendered.fields().unwrap_or_default();
     assert_eq!(
         (fields.expiration, fields.message_id),
@@ -508,7 +523,12 @@ fn what_the_broker_did_shows_in_the_headers() {
             Marks { delayed, rekeyed },
         );
         let mut scratch = BytesMut::new();
-        let properties = crate::mapping::delivery::properties(&message, None, &mut scratch);
+        let properties = crate::mapping::delivery::properties(
+            &message,
+            None,
+            foreigners(&Readers::default()),
+            &mut scratch,
+        );
         let fields = properties.fields().unwrap_or_default();
         let table = fields
             .headers
@@ -521,4 +541,46 @@ fn what_the_broker_did_shows_in_the_headers() {
     assert_eq!(seen(false, false), (Some(300), true));
     assert_eq!(seen(true, false), (Some(-300), true));
     assert_eq!(seen(false, true), (Some(300), false));
+}
+
+#[test]
+fn what_another_protocol_said_is_told_in_this_ones_words() {
+    use polybus_model::{Body, Message, MessageParts, Origin};
+
+    let message = Message::new(MessageParts {
+        origin: Origin(9),
+        topic: b"x",
+        key: b"k",
+        properties: b"unread",
+        body: Body::Copied(b"x"),
+        durable: true,
+        priority: None,
+        ttl: None,
+        deaths: None,
+    });
+    let readers = |headers_len: usize| {
+        Readers::new(
+            move |_| {
+                let mut table = Table::new();
+                table.push("kind", Value::text(&"n".repeat(headers_len)));
+                table
+            },
+            |_, name| match name {
+                "reply_to" => Some("answers".into()),
+                "message_id" => Some("i".repeat(300).into()),
+                _ => None,
+            },
+        )
+    };
+    let mut scratch = BytesMut::new();
+    for (len, is_told) in [(3, true), (2000, true), (4000, false)] {
+        let readers = readers(len);
+        let foreigners = foreigners(&readers);
+        let told = crate::mapping::delivery::properties(&message, None, foreigners, &mut scratch);
+        let fields = told.fields().unwrap_or_default();
+        assert_eq!(fields.reply_to, Some(&b"answers"[..]));
+        assert_eq!(fields.message_id, None);
+        let headers = fields.headers.unwrap_or_default();
+        assert_eq!(headers.lookup(b"kind").is_some(), is_told);
+    }
 }

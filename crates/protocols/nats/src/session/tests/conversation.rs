@@ -2,6 +2,8 @@
 
 use polybus_model::{Body, Event, Message, MessageParts, Origin, SubscriberId, Table, Value};
 
+use polybus_session::Readers;
+
 use super::world::{World, settings};
 use crate::settings::Settings;
 
@@ -227,14 +229,21 @@ fn a_client_that_reads_too_little_is_cut_off() {
 #[test]
 fn messages_of_others_have_their_headers_and_only_valid_subjects_come() {
     let mut world = World::with(Settings {
-        headers_of: std::sync::Arc::new(|_| {
-            let mut table = Table::new();
-            table.push("kind", Value::text("a\r\nb"));
-            table.push("n", Value::I32(5));
-            table.push("no:name", Value::I32(5));
-            table.push("list", Value::Array(Vec::new()));
-            table
-        }),
+        readers: Readers::new(
+            |_| {
+                let mut table = Table::new();
+                table.push("kind", Value::text("a\r\nb"));
+                table.push("n", Value::I32(5));
+                table.push("no:name", Value::I32(5));
+                table.push("list", Value::Array(Vec::new()));
+                table
+            },
+            |_, name| match name {
+                "reply_to" => Some("answers".into()),
+                "message_id" => Some("m1".into()),
+                _ => None,
+            },
+        ),
         ..settings()
     });
     let a = world.join();
@@ -255,6 +264,6 @@ fn messages_of_others_have_their_headers_and_only_valid_subjects_come() {
     }
     assert_eq!(
         world.hear(a),
-        "HMSG order.created 1 30 34\r\nNATS/1.0\r\nkind: a  b\r\nn: 5\r\n\r\nbody\r\n"
+        "HMSG order.created 1 answers 47 51\r\nNATS/1.0\r\nNats-Msg-Id: m1\r\nkind: a  b\r\nn: 5\r\n\r\nbody\r\n"
     );
 }
