@@ -268,6 +268,7 @@ impl Engine {
             let parked = std::mem::take(&mut session.parked);
             self.unpark(parked);
         }
+        self.readers.unpark(asker.session);
     }
 
     pub(crate) fn limit_lane(&mut self, asker: Asker, limit: Option<u32>) {

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
 use crate::estate::Estates;
-use crate::groups::{Groups, Windows};
+use crate::groups::{Groups, Readers, Windows};
 use crate::live::LiveWork;
 use crate::logs::Logs;
 use crate::namespace::Namespace;
@@ -43,6 +43,8 @@ pub struct Engine {
     pub(crate) groups: Groups,
     /// What groups lease of logs.
     pub(crate) windows: Windows,
+    /// Who reads logs record by record.
+    pub(crate) readers: Readers,
     pub(crate) live: LiveWork,
     /// What deleted queues have left.
     pub(crate) estates: Estates,
@@ -50,6 +52,8 @@ pub struct Engine {
     pub(crate) timers: BTreeSet<(Millis, u32)>,
     pub(crate) next_incarnation: u64,
     pub(crate) next_stamp: u32,
+    /// The latest time that a turn was given: some turns are given none.
+    clock: Millis,
     pub(crate) next_consumer: u64,
     /// Bytes of messages in memory.
     pub(crate) resident_bytes: usize,
@@ -82,11 +86,13 @@ impl Engine {
             delayed: DelayedMessages::default(),
             groups: Groups::default(),
             windows: Windows::default(),
+            readers: Readers::default(),
             live: LiveWork::default(),
             estates: Estates::default(),
             timers: BTreeSet::new(),
             next_incarnation: 1,
             next_stamp: 0,
+            clock: 0,
             next_consumer: 0,
             resident_bytes: 0,
             work: Work::default(),
@@ -352,6 +358,7 @@ impl Engine {
         self.release_delayed(&mut turn);
         self.handle_group_timeouts(&mut turn);
         self.handle_window_timeouts(&mut turn);
+        self.handle_reader_timeouts(&mut turn);
         self.abort_overdue(&mut turn);
         self.answer_overdue(&mut turn);
         self.sweep_logs(&mut turn);
@@ -369,6 +376,7 @@ impl Engine {
             delayed,
             self.groups.deadline(),
             self.windows.deadline(),
+            self.readers.deadline(),
             self.logs.deadline(),
             self.live.deadline(),
         ]
@@ -383,11 +391,17 @@ impl Engine {
         store: &'a mut S,
         out: &'a mut Effects,
     ) -> Turn<'a, S> {
+        self.clock = self.clock.max(now);
         self.work.expiries_left = EXPIRIES_PER_TURN;
         self.work.confirms.clear();
         self.work.failed.clear();
         self.work.stored.clear();
         Turn { now, store, out }
+    }
+
+    /// The time of the turn, or of the last one that had one.
+    pub(crate) fn time<S>(&self, turn: &Turn<'_, S>) -> Millis {
+        turn.now.max(self.clock)
     }
 
     /// Puts a queue on the turn's work list.
@@ -423,6 +437,7 @@ impl Engine {
 
     /// The end of a turn: all queues are looked after, what ended in them is journaled, their timers are set.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_, impl Store>) {
+        self.feed_readers(turn);
         self.look_after_touched(turn);
         let mut touched = std::mem::take(&mut self.work.touched);
         self.work.done = 0;
@@ -431,6 +446,7 @@ impl Engine {
         }
         self.work.touched = touched;
         self.delayed.journal_ended(&mut self.work.buffer, turn);
+        self.journal_readers(turn);
         self.windows.journal(turn);
         self.look_after_keyed(turn);
         self.journal_removed(turn);

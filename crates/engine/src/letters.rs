@@ -164,7 +164,7 @@ fn current_keys(message: &Message, readers: &HeaderReaders) -> Vec<Bytes> {
 }
 
 /// A history with one more death: the latest first, one entry per queue and reason, which counts.
-fn add_death(history: Option<&[Death]>, death: Death) -> Vec<Death> {
+pub(crate) fn add_death(history: Option<&[Death]>, death: Death) -> Vec<Death> {
     let mut deaths = history.unwrap_or_default().to_vec();
     let same = deaths
         .iter()

@@ -24,6 +24,9 @@
 //! | 36 window opened, or closed | window u64, flag u8 and, if 1 (opened), namespace name, group text, log u64, partition u32, floor u64 |
 //! | 37 window settled | window u64, ranges u32, each: first u64, end u64 |
 //! | 38 window returned | window u64, spans u32, each: first u64, end u64, attempts u32, state u8 (0 ready, 1 waiting, 2 attempts used up, 3 rejected), if waiting due u64 |
+//! | 48 reader declared | reader u64 (its window), namespace name, log u64, partition u32, name text, created u64, first u64, last of keys u64, settings as in `groups/readers/record.rs` |
+//! | 49 reader deleted | reader u64 |
+//! | 50 reader counted | reader u64, sequence u64, delivered option, settled option |
 //!
 //! The message is written as in `record/message.rs`, settings and bindings as in `record/settings.rs`. A transient target
 //! is in the journal only to be out of memory: recovery passes it over.
@@ -79,6 +82,10 @@ pub(crate) mod kind {
     pub(crate) const GROUP_CHANGED: u8 = 34;
     pub(crate) const GROUP_DELETED: u8 = 35;
     // Of groups that lease, see `groups/leased/record.rs`.
+    // 48 to 50: readers, see `groups/readers/record.rs`.
+    pub(crate) const READER_DECLARED: u8 = 48;
+    pub(crate) const READER_DELETED: u8 = 49;
+    pub(crate) const READER_COUNTED: u8 = 50;
     pub(crate) const WINDOW_OPENED: u8 = 36;
     pub(crate) const WINDOW_SETTLED: u8 = 37;
     pub(crate) const WINDOW_RETURNED: u8 = 38;

@@ -115,6 +115,7 @@ impl Engine {
                 .put_definitions(slot, &namespace.name, &mut buffer, &mut put);
             self.windows
                 .put_definitions(slot, &namespace.name, &mut buffer, &mut put);
+            self.put_readers(slot, &namespace.name, &mut put);
         }
         put(&[]);
     }

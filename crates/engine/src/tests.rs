@@ -16,6 +16,7 @@ mod log_routing;
 mod logs;
 mod memory;
 mod model;
+mod readers;
 mod recovering;
 mod transaction_model;
 mod transactions;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LogReply, Message, Name, SubscriberId,
+    AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LiveNote, LogReply, Message, Name,
+    SubscriberId,
 };
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
@@ -90,6 +91,8 @@ pub enum Event {
         subscriber: SubscriberId,
         /// The message.
         message: Message,
+        /// What there is to say of it, if a reader of a log sends it.
+        note: Option<LiveNote>,
     },
     /// Nobody took these messages of a block of the session's own, which wanted that to be told.
     Unheard {

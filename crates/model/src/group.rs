@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::{Millis, Name, PartitionName, Transactor};
+use crate::{Millis, Name, PartitionName, ReaderReply, ReaderRequest, Transactor};
 
 /// A member's way to share the work: the name of an assignor and what it says to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -205,6 +205,8 @@ pub enum GroupRequest {
     DescribeShared(Vec<Result<String, GroupError>>),
     /// Delete groups. Answers [`GroupReply::Deleted`]; what stands here as an error is answered with it.
     Delete(Vec<Result<String, GroupError>>),
+    /// Something of readers. Answers [`GroupReply::Reader`].
+    Reader(Box<ReaderRequest>),
     /// The broker puts this in place of what the session may not ask: it is answered so.
     Refused(Box<GroupReply>),
 }
@@ -383,6 +385,8 @@ pub enum GroupReply {
     Synced(Result<(String, String, Bytes), GroupError>),
     /// To a sign of life where the broker shares out the work.
     Beat(Result<BeatAnswer, GroupError>),
+    /// To something of readers.
+    Reader(ReaderReply),
     /// To a heartbeat.
     Done(Result<(), GroupError>),
     /// To a leave: for the group, then for each leaver.

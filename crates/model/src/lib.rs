@@ -15,6 +15,7 @@ mod live;
 mod log;
 mod message;
 mod name;
+mod reader;
 mod request;
 mod settings;
 mod value;
@@ -42,6 +43,11 @@ pub use log::{
 };
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};
+pub use reader::{
+    Acknowledging, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push, ReaderError,
+    ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart, ReaderSummary,
+    RecordNote,
+};
 pub use request::{
     Batch, Credentials, Destination, Outcome, Publish, Request, Settle, Subscribe, Transaction,
 };

@@ -2,7 +2,9 @@
 //! deletes it or its offsets may configure it. Names of groups are no secret within a namespace. What is not allowed is replaced
 //! by its answer: a request about groups never fails its lane.
 
-use polybus_model::{GroupError, GroupReply, GroupRequest};
+use polybus_model::{
+    GroupError, GroupReply, GroupRequest, ReaderError, ReaderReply, ReaderRequest,
+};
 
 use super::{Action, Permissions};
 
@@ -39,6 +41,10 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         GroupRequest::Delete(names) => {
             return refuse_each(names, |group| may(Action::Configure, group));
         }
+        GroupRequest::Reader(request) => match refused_reader(request, permissions) {
+            Some(reply) => GroupReply::Reader(reply),
+            None => return,
+        },
         GroupRequest::Join(_)
         | GroupRequest::Sync { .. }
         | GroupRequest::Beat(_)
@@ -52,6 +58,37 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         | GroupRequest::Refused(_) => return,
     };
     *request = GroupRequest::Refused(Box::new(refusal));
+}
+
+/// The refusal of a request about readers: whoever has to do with one reads its log; whoever lets it send dead letters writes to
+/// their topic.
+fn refused_reader(request: &ReaderRequest, permissions: &Permissions) -> Option<ReaderReply> {
+    use ReaderError::Forbidden;
+    use ReaderRequest::{Declare, Delete, Describe, Flow, List, Pause, Pull, Settle};
+    let (Declare { log, .. }
+    | Delete { log, .. }
+    | Describe { log, .. }
+    | List { log }
+    | Pull { log, .. }
+    | Settle { log, .. }
+    | Flow { log, .. }
+    | Pause { log, .. }) = request;
+    let mut may = permissions.allows(Action::Read, log.as_str());
+    if let Declare { settings, .. } = request
+        && let Some(topic) = &settings.dead_letters
+    {
+        may &= permissions.allows(Action::Write, topic.as_str());
+    }
+    if may {
+        return None;
+    }
+    Some(match request {
+        Declare { .. } | Describe { .. } | Pause { .. } => ReaderReply::Reader(Err(Forbidden)),
+        List { .. } => ReaderReply::Readers(Err(Forbidden)),
+        Delete { .. } | Pull { .. } | Settle { .. } | Flow { .. } => {
+            ReaderReply::Done(Err(Forbidden))
+        }
+    })
 }
 
 fn refuse_each(names: &mut [Result<String, GroupError>], may: impl Fn(&str) -> bool) {

@@ -10,6 +10,7 @@
 //! deadlines  -> members that are not heard of, phases that take too long, groups and offsets nobody uses   (timers)
 //! snapshot + records -> RecoveredGroups -> groups without members                                  (recovery)
 //! lease      -> single records of a partition, each under a lease of its own                        (leased)
+//! read       -> a log's records one by one, to live subscribers who listen or ask            (readers)
 //! ```
 //! What always holds: an answer that waits is given once, or its client is gone; every deadline is in `timers` once; the
 //! sum of the groups' weights is `weight`; a group that is in no snapshot and no record is one without offsets.
@@ -19,11 +20,16 @@ mod assignors;
 mod check;
 mod group;
 mod join;
-#[expect(dead_code, unused_imports, reason = "what leases by it is yet to come")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "share groups, which come next, use the rest"
+)]
 mod leased;
 mod member;
 mod offset;
 mod options;
+pub(crate) mod readers;
 mod record;
 mod recovery;
 mod requests;
@@ -41,9 +47,11 @@ use crate::turn::Turn;
 use crate::{Engine, Store};
 use group::{Group, Phase, Round};
 pub(crate) use leased::Windows;
+use leased::{Failure, Settlement, Window};
 use member::Waiter;
 pub(crate) use offset::Offset;
 pub use options::GroupOptions;
+pub(crate) use readers::Readers;
 pub(crate) use record::{offsets, put_offset_list, text};
 pub(crate) use recovery::RecoveredGroups;
 use timers::{Of, Timer, Timers};
@@ -272,9 +280,10 @@ impl Engine {
     /// Leases that broke off come back.
     pub(crate) fn handle_window_timeouts(&mut self, turn: &mut Turn<'_, impl Store>) {
         for _ in 0..TIMERS_PER_TURN {
-            if self.windows.tick(turn.now).is_none() {
+            let Some(number) = self.windows.tick(turn.now) else {
                 break;
-            }
+            };
+            self.readers.stir(number);
         }
     }
 

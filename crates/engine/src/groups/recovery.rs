@@ -6,6 +6,7 @@ use polybus_model::{Millis, Name, PartitionName};
 
 use super::leased::RecoveredWindows;
 use super::offset::Offset;
+use super::readers::RecoveredReaders;
 use super::record::{self, Past};
 use super::{BLANK_KEEP_MS, Groups};
 use crate::Engine;
@@ -24,13 +25,14 @@ struct Found {
 pub(crate) struct RecoveredGroups {
     found: BTreeMap<(Name, String), Found>,
     windows: RecoveredWindows,
+    readers: RecoveredReaders,
 }
 
 impl RecoveredGroups {
     /// Applies a record; false if it is none of a group.
     pub(crate) fn apply(&mut self, kind: u8, from: &mut Bounded<'_>) -> Result<bool, Corrupt> {
         if !(kind::OFFSETS_COMMITTED..=kind::GROUP_DELETED).contains(&kind) {
-            return self.windows.apply(kind, from);
+            return Ok(self.windows.apply(kind, from)? || self.readers.apply(kind, from)?);
         }
         let at = (from.name()?, record::text(from)?);
         match kind {
@@ -64,6 +66,7 @@ impl RecoveredGroups {
     pub(crate) fn drop_namespace(&mut self, name: &Name) {
         self.found.retain(|(namespace, _), _| namespace != name);
         self.windows.drop_namespace(name);
+        self.readers.drop_namespace(name);
     }
 
     /// Gives the groups to an engine. Those that had members have been without them since now: they could not join.
@@ -103,6 +106,7 @@ impl RecoveredGroups {
             engine.groups.account(number);
         }
         self.windows.finish(engine);
+        self.readers.finish(engine);
     }
 }
 

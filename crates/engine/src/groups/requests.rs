@@ -63,6 +63,10 @@ impl Engine {
                 let reply = GroupReply::Offsets(Err(GroupError::Unstable));
                 GroupRequest::Refused(Box::new(reply))
             }
+            GroupRequest::Reader(request) => {
+                self.reader_request(asker, number, *request, turn);
+                return;
+            }
             request => request,
         };
         let namespace = self.namespace_name(asker.namespace);
@@ -158,7 +162,7 @@ impl<S: Store> Asking<'_, '_, S> {
             }
             GroupRequest::Refused(reply) => *reply,
             // It is answered before.
-            GroupRequest::CommitInTransaction { .. } => return,
+            GroupRequest::CommitInTransaction { .. } | GroupRequest::Reader(_) => return,
         };
         tell(self.waiter, reply, self.turn);
     }

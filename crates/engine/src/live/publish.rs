@@ -191,6 +191,7 @@ impl Engine {
             let event = Event::LiveMessage {
                 subscriber: listener.subscriber,
                 message: message.clone(),
+                note: None,
             };
             turn.tell(session.id, event);
             true
@@ -250,7 +251,7 @@ impl LiveWork {
 
     /// A listener has one message more.
     #[inline]
-    fn count_for(&mut self, number: u32, listener: &mut Listener) {
+    pub(crate) fn count_for(&mut self, number: u32, listener: &mut Listener) {
         listener.had += 1;
         if listener.had == listener.most {
             self.served.push(number);

@@ -60,6 +60,8 @@ impl Engine {
             // A copy: the peer's bytes may be part of a large buffer.
             share: subscribe.share.map(|name| Bytes::copy_from_slice(&name)),
         };
+        self.readers
+            .listening_changed(asker.namespace, &wanted.filter);
         let number = self
             .namespaces
             .get_mut(asker.namespace)
@@ -102,6 +104,8 @@ impl Engine {
             }
             return;
         }
+        self.readers
+            .listener_leaves(asker.namespace, namespace.router.live.filter_of(number));
         namespace.router.live.remove(number);
         self.live.count -= 1;
         if let Some(session) = self.sessions.get_mut(asker.session) {
@@ -110,12 +114,15 @@ impl Engine {
     }
 
     /// Ends the subscriptions that have had all that they wanted.
-    pub(super) fn end_served(&mut self, namespace: u32, turn: &mut Turn<'_, impl Store>) {
+    pub(crate) fn end_served(&mut self, namespace: u32, turn: &mut Turn<'_, impl Store>) {
         while let Some(number) = self.live.served.pop() {
-            let listener = self
-                .namespaces
-                .get_mut(namespace)
-                .and_then(|namespace| namespace.router.live.remove(number));
+            let Some(found) = self.namespaces.get_mut(namespace) else {
+                continue;
+            };
+            let live = &mut found.router.live;
+            self.readers
+                .listener_leaves(namespace, live.filter_of(number));
+            let listener = live.remove(number);
             if let Some(listener) = listener {
                 self.tell_listening_ended(listener.session, listener.subscriber, turn);
             }
@@ -146,9 +153,12 @@ impl Engine {
         };
         let listeners = std::mem::take(&mut session.listeners);
         self.live.count -= listeners.len();
-        if let Some(namespace) = self.namespaces.get_mut(session.namespace) {
+        let slot = session.namespace;
+        if let Some(namespace) = self.namespaces.get_mut(slot) {
+            let live = &mut namespace.router.live;
             for number in listeners.into_values() {
-                namespace.router.live.remove(number);
+                self.readers.listener_leaves(slot, live.filter_of(number));
+                live.remove(number);
             }
         }
     }

@@ -220,6 +220,7 @@ impl Engine {
 
     /// Takes a log away, without a record. Reads that wait for it are answered.
     pub(crate) fn drop_log(&mut self, id: u64, turn: &mut Turn<'_, impl Store>) -> Option<Log> {
+        self.forget_readers_of(id, turn);
         let mut log = self.logs.all.remove(&id)?;
         self.disarm_keyed(id);
         self.logs.partition_count -= log.partitions.len();

@@ -80,6 +80,7 @@ impl Engine {
                 ready.extend(&partition.waiters);
             }
             self.logs.count_down(one.at, more, &mut ready);
+            self.readers.log_grew(one.at);
         }
         self.logs.marks.waiting = reached;
         ready.sort_unstable();

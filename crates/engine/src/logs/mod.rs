@@ -22,7 +22,7 @@ mod holes;
 pub(crate) mod keyed;
 mod log;
 mod offsets;
-mod partition;
+pub(crate) mod partition;
 mod producers;
 pub(crate) mod publish;
 mod read;
@@ -82,7 +82,7 @@ pub(crate) struct Logs {
     removed: Removed,
     keyed: KeyedWork,
     waiters: Waiters,
-    loadings: Loadings,
+    pub(crate) loadings: Loadings,
     sweep: Sweep,
     pub(crate) transactions: Transactions,
 }

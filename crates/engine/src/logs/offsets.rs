@@ -131,6 +131,7 @@ impl Engine {
         let (bytes, runs) = partition.trim(wanted, runs_max, turn.store);
         let start = partition.start;
         self.logs.recent.freed(runs, bytes);
+        self.readers.records_went(at, start.saturating_sub(1));
         if durable {
             put_trimmed(&mut self.work.buffer, at.log, at.partition, start);
             turn.append(&self.work.buffer, at.log);

@@ -83,7 +83,7 @@ pub(crate) struct Entered {
 }
 
 /// A run that is read.
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// It is in memory.
     Recent(&'a Run),
     /// It has to be read back from there.
@@ -212,7 +212,7 @@ impl Partition {
     }
 
     /// The runs from a position of the index on.
-    pub(super) fn from(&self, position: usize) -> impl Iterator<Item = (Indexed, Found<'_>)> {
+    pub(crate) fn from(&self, position: usize) -> impl Iterator<Item = (Indexed, Found<'_>)> {
         let position = position.min(self.runs.len());
         let runs = self.runs.range(position..).enumerate();
         let runs = runs.filter(|(_, indexed)| !indexed.is_gone());

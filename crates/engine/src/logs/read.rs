@@ -58,9 +58,18 @@ pub(super) struct Loading {
 
 /// Answers that wait for the disk, by the numbers of their loads.
 #[derive(Debug, Default)]
-pub(super) struct Loadings {
+pub(crate) struct Loadings {
     next: u64,
     under_way: FxHashMap<u64, Loading>,
+}
+
+impl Loadings {
+    /// A number for a load.
+    pub(crate) fn number(&mut self) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        number
+    }
 }
 
 /// What a read comes to at this moment.
@@ -234,8 +243,7 @@ impl Engine {
             return;
         }
         let loadings = &mut self.logs.loadings;
-        let number = loadings.next;
-        loadings.next += 1;
+        let number = loadings.number();
         let items = holes.iter().map(|hole| {
             let stand = hole.indexed.stand();
             (stand.place, stand.len)
@@ -272,15 +280,19 @@ impl Engine {
     pub fn handle_log_loaded(
         &mut self,
         number: u64,
-        runs: Vec<Run>,
+        mut runs: Vec<Run>,
         now: Millis,
         store: &mut impl Store,
         out: &mut Effects,
     ) {
+        let mut turn = self.begin(now, store, out);
+        if self.reader_loaded(number, &mut runs) {
+            self.finish(&mut turn);
+            return;
+        }
         let Some(loading) = self.logs.loadings.under_way.remove(&number) else {
             return;
         };
-        let mut turn = self.begin(now, store, out);
         let Loading {
             caller,
             forbidden,

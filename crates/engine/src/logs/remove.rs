@@ -52,6 +52,9 @@ impl Engine {
             freed = (freed.0 + bytes, freed.1 + runs);
         }
         self.logs.recent.freed(freed.1, freed.0);
+        if let Some(last) = gone.iter().map(|range| range.first).max() {
+            self.readers.records_went(at, last);
+        }
         let count = gone.len();
         let gone = gone.into_iter().map(|range| (at, range));
         self.logs.removed.extend(gone);

@@ -78,6 +78,7 @@ pub(super) fn heard(told: &Told) -> Vec<(u64, u32, String)> {
             Event::LiveMessage {
                 subscriber,
                 message,
+                ..
             } => {
                 let key = String::from_utf8_lossy(message.key()).into();
                 heard.push((session.0, subscriber.0, key));

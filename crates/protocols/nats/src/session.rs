@@ -230,6 +230,7 @@ impl Connection {
             Event::LiveMessage {
                 subscriber,
                 message,
+                ..
             } => self.deliver_message(subscriber, &message),
             Event::Unheard { block, items } => self.tell_unheard(&block, &items),
             Event::LiveRefused {

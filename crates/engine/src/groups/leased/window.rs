@@ -68,6 +68,32 @@ impl Window {
         self.spans.leased()
     }
 
+    /// Records that are back to be handed out again at once.
+    pub(crate) fn ready(&self) -> u64 {
+        let ready = self
+            .spans
+            .iter()
+            .filter(|(_, span)| span.state == State::Ready);
+        ready.map(|(first, span)| span.end - first).sum()
+    }
+
+    /// Records that were handed out more than once and are not settled.
+    pub(crate) fn tried_again(&self) -> u64 {
+        let again = self.spans.iter().filter(|(_, span)| span.attempts > 1);
+        again.map(|(first, span)| span.end - first).sum()
+    }
+
+    /// Whether a record is settled.
+    pub(crate) fn is_settled(&self, offset: u64) -> bool {
+        offset < self.next && self.spans.within(offset..offset + 1).next().is_none()
+    }
+
+    /// How often a record that is not settled was handed out.
+    pub(crate) fn attempts(&self, offset: u64) -> u32 {
+        let span = self.spans.within(offset..offset + 1).next();
+        span.map_or(0, |(_, span)| span.attempts)
+    }
+
     /// How often a record may be handed out.
     pub(crate) const fn set_attempts_max(&mut self, most: Option<u32>) {
         self.attempts_max = most;

@@ -31,6 +31,8 @@ struct Kept {
     owner: Owner,
     at: At,
     window: Window,
+    /// The journal knows of it.
+    durable: bool,
     armed: Option<Millis>,
     touched: bool,
 }
@@ -55,18 +57,21 @@ impl Windows {
         owner: Owner,
         at: At,
         start: u64,
+        durable: bool,
         turn: &mut Turn<'_, impl Store>,
     ) -> u64 {
         let known = self.find(owner.namespace, &owner.group, at);
         let number = known.unwrap_or(self.last_number + 1);
         self.forget(number);
-        record::put_opened(&mut self.buffer, number, namespace, &owner.group, at, start);
-        turn.append(&self.buffer, 0);
-        self.insert(number, owner, at, Window::new(start));
+        if durable {
+            record::put_opened(&mut self.buffer, number, namespace, &owner.group, at, start);
+            turn.append(&self.buffer, 0);
+        }
+        self.insert(number, owner, at, Window::new(start), durable);
         number
     }
 
-    fn insert(&mut self, number: u64, owner: Owner, at: At, window: Window) {
+    fn insert(&mut self, number: u64, owner: Owner, at: At, window: Window, durable: bool) {
         self.last_number = self.last_number.max(number);
         let groups = self.owned.entry(owner.namespace).or_default();
         let partitions = groups.entry(owner.group.clone()).or_default();
@@ -75,6 +80,7 @@ impl Windows {
             owner,
             at,
             window,
+            durable,
             armed: None,
             touched: false,
         };
@@ -83,7 +89,7 @@ impl Windows {
 
     /// A window comes back from the journal.
     pub(super) fn recover(&mut self, number: u64, owner: Owner, at: At, window: Window) {
-        self.insert(number, owner, at, window);
+        self.insert(number, owner, at, window, true);
         self.arm(number);
     }
 
@@ -164,6 +170,11 @@ impl Windows {
             };
             kept.touched = false;
             let window = &mut kept.window;
+            if !kept.durable {
+                window.settled.clear();
+                window.returned.clear();
+                continue;
+            }
             let is_news = window.is_news || window.settled.len() > PASSED_OVER_MAX;
             if is_news && record::put_settled(&mut self.buffer, number, window) {
                 turn.append(&self.buffer, 0);
@@ -178,7 +189,8 @@ impl Windows {
 
     /// Closes a window, and says so in the journal.
     pub(crate) fn close(&mut self, number: u64, turn: &mut Turn<'_, impl Store>) {
-        if self.forget(number) {
+        let durable = self.all.get(&number).is_some_and(|kept| kept.durable);
+        if self.forget(number) && durable {
             record::put_closed(&mut self.buffer, number);
             turn.append(&self.buffer, 0);
         }
@@ -202,6 +214,16 @@ impl Windows {
     pub(crate) fn drop_namespace(&mut self, slot: u32) {
         let groups = self.owned.remove(&slot).unwrap_or_default();
         for (_, number) in groups.into_values().flatten() {
+            self.forget(number);
+        }
+    }
+
+    /// After recovery: windows that have lost their owners go, without a word.
+    pub(crate) fn drop_orphans(&mut self, is_orphan: impl Fn(u64, &str) -> bool) {
+        let all = self.all.iter();
+        let orphans = all.filter(|(number, kept)| is_orphan(**number, &kept.owner.group));
+        let orphans: Vec<u64> = orphans.map(|(number, _)| *number).collect();
+        for number in orphans {
             self.forget(number);
         }
     }
@@ -237,7 +259,8 @@ impl Windows {
     ) {
         for (group, partitions) in self.owned.get(&slot).into_iter().flatten() {
             for (at, number) in partitions {
-                if let Some(window) = self.get(*number) {
+                let kept = self.all.get(number).filter(|kept| kept.durable);
+                if let Some(window) = kept.map(|kept| &kept.window) {
                     let opened = (namespace, &**group, *at);
                     record::put_window(buffer, *number, opened, window, put);
                 }

@@ -257,6 +257,35 @@ impl Keys {
         self.records_from(from).map(|(offset, _)| offset)
     }
 
+    /// The last record before an offset.
+    pub(crate) fn last_before(&self, end: u64) -> Option<u64> {
+        let behind = self.offsets.partition_point(|offset| *offset < end);
+        let offsets = self.offsets.range(..behind).copied();
+        let mut records = offsets.zip(self.slots.range(..behind).copied()).rev();
+        let found = records.find(|(_, slot)| *slot != GONE);
+        found.map(|(offset, _)| offset)
+    }
+
+    /// How many records lie between these offsets whose keys are wanted; without a filter, all are.
+    pub(crate) fn count_wanted(&self, from: u64, end: u64, filters: &[LiveFilter]) -> u64 {
+        if from >= end {
+            return 0;
+        }
+        if filters.is_empty() && self.gaps == 0 {
+            let behind = self.offsets.partition_point(|offset| *offset < end);
+            let first = self.offsets.partition_point(|offset| *offset < from);
+            return behind.saturating_sub(first) as u64;
+        }
+        let records = self.records_from(from);
+        let records = records.take_while(|(offset, _)| *offset < end);
+        let wanted = records.filter(|(_, slot)| {
+            let held = self.held.get(*slot);
+            let fits = |held: &Held| filters.iter().any(|one| one.fits(&held.key));
+            filters.is_empty() || held.is_some_and(fits)
+        });
+        wanted.count() as u64
+    }
+
     /// The key of a record.
     pub(crate) fn key_of(&self, offset: u64) -> Option<&[u8]> {
         let at = self.offsets.binary_search(&offset).ok()?;

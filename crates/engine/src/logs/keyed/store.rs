@@ -94,6 +94,7 @@ impl Engine {
         if let Some(roll_up) = terms.and_then(|terms| terms.roll_up) {
             self.roll_up(at, head.offset, &message, roll_up, turn);
         }
+        self.drop_if_unwanted(at, head.offset, turn);
         self.touch_keyed(at);
         self.logs.bound_recent(self.options.log_resident_bytes_max);
         Ok(StoredRecord {

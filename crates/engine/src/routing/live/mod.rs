@@ -204,6 +204,14 @@ impl Live {
         self.listeners.get_mut(number)
     }
 
+    /// Which keys a listener wants.
+    pub(crate) fn filter_of(&self, number: u32) -> Option<&LiveFilter> {
+        match &self.listeners.get(number)?.home {
+            Home::Alone(filter) => Some(filter),
+            Home::Shared(share) => Some(&self.shares.get(*share)?.key.filter),
+        }
+    }
+
     /// Adds a listener to a topic; its number.
     pub(super) fn add(&mut self, topic: u32, wanted: Wanted) -> u32 {
         if topic as usize >= self.topics.len() {

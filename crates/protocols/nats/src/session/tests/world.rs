@@ -155,6 +155,7 @@ impl World {
             Event::LiveMessage {
                 subscriber,
                 message,
+                note: None,
             },
         );
     }
