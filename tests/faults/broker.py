@@ -17,7 +17,7 @@ class Broker:
     def __init__(self, data, log, **flags):
         self.data, self.log_path, self.flags = str(data), str(log), flags
         self.process = None
-        self.port = self.kafka_port = None
+        self.port = self.kafka_port = self.nats_port = None
 
     def spawn(self, **more):
         """Starts the process without waiting for anything."""
@@ -40,6 +40,8 @@ class Broker:
         self.port = int(re.search(r"amqp +\S+:(\d+)", self.log())[1])
         if kafka := re.search(r"kafka +\S+:(\d+)", self.log()):
             self.kafka_port = int(kafka[1])
+        if nats := re.search(r"nats +\S+:(\d+)", self.log()):
+            self.nats_port = int(nats[1])
         return self
 
     def refuses_to_start(self, timeout=20, **more):

@@ -2,9 +2,14 @@
 
 import os
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from broker import Broker
+
+# NATS by hand is there already.
+sys.path.append(str(Path(__file__).parents[1] / "clients/nats/python"))
 
 
 def pytest_addoption(parser):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nats
 import pytest
-from wire import Wire
+from nats_wire import Wire
 
 HOST = os.environ.get("NATS_HOST", "127.0.0.1")
 PORT = int(os.environ.get("NATS_PORT", "4222"))

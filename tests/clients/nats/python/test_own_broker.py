@@ -13,7 +13,7 @@ import nats
 import pytest
 from conftest import IS_PEER, SERVER, client, free_port, until
 from nats.js.errors import NotFoundError
-from wire import Wire
+from nats_wire import Wire
 
 
 async def is_refused(url, **options):
