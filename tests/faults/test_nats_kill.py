@@ -12,6 +12,7 @@ from nats_wire import Wire
 
 LOST = (ConnectionError, TimeoutError, OSError, EOFError)
 WINDOW = 64
+BATCH = 500
 
 
 class Client(Wire):
@@ -47,7 +48,7 @@ class Worker(threading.Thread):
 
     def run(self):
         try:
-            while not self.stopping.is_set():
+            while not self.is_done():
                 try:
                     with Client(self.one.nats_port) as client:
                         self.work(client)
@@ -56,6 +57,9 @@ class Worker(threading.Thread):
         except Exception as error:  # A bug of the tests must not look like silence.
             self.failure = error
             raise
+
+    def is_done(self):
+        return self.stopping.is_set()
 
     def stop(self):
         self.stopping.set()
@@ -70,6 +74,9 @@ class Publisher(Worker):
         super().__init__(one)
         self.next, self.acknowledged, self.waiting = 0, {}, []
 
+    def is_done(self):
+        return self.stopping.is_set() and not self.waiting
+
     def publish(self, client, number):
         head = b"NATS/1.0\r\nNats-Msg-Id: %d\r\n\r\n" % number
         body = b"%d" % number
@@ -78,7 +85,7 @@ class Publisher(Worker):
     def work(self, client):
         for number in self.waiting:
             self.publish(client, number)
-        while not (self.stopping.is_set() and not self.waiting):
+        while not self.is_done():
             while len(self.waiting) < WINDOW and not self.stopping.is_set():
                 self.waiting.append(self.next)
                 self.publish(client, self.next)
@@ -101,10 +108,10 @@ class Reader(Worker):
 
     def work(self, client):
         while not self.stopping.is_set():
-            body = json.dumps({"batch": 20, "expires": 300_000_000}).encode()
+            body = json.dumps({"batch": BATCH, "expires": 300_000_000}).encode()
             client.send(b"PUB $JS.API.CONSUMER.MSG.NEXT.KILLS.d %s.next %d\r\n%s\r\n" % (client.inbox, len(body), body))
-            asked, waiting = True, set()
-            while asked or waiting:
+            asked, waiting = BATCH, set()
+            while asked > 0 or waiting:
                 subject, _, reply, _, body = client.message()
                 if subject.startswith(client.inbox + b".ack."):
                     number = int(subject.rsplit(b".", 1)[1])
@@ -112,7 +119,7 @@ class Reader(Worker):
                     self.in_doubt.discard(number)
                     self.done.add(number)
                 elif reply.startswith(b"$JS.ACK."):
-                    number = int(body)
+                    number, asked = int(body), asked - 1
                     if number in self.done:
                         self.again.append(number)
                     waiting.add(number)
@@ -120,7 +127,7 @@ class Reader(Worker):
                     client.send(b"PUB %s %s.ack.%d 4\r\n+ACK\r\n" % (reply, client.inbox, number))
                 else:
                     # The request has run out.
-                    asked = False
+                    asked = 0
 
 
 def test_kills_while_publishes_are_acknowledged(broker, pytestconfig):
