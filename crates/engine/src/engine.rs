@@ -396,6 +396,8 @@ impl Engine {
         self.work.confirms.clear();
         self.work.failed.clear();
         self.work.stored.clear();
+        self.work.wants_stored = false;
+        self.work.terms = None;
         Turn { now, store, out }
     }
 

@@ -93,7 +93,8 @@ pub(crate) struct Work {
     pub(crate) slots: Vec<u32>,
     /// On what terms keyed logs take the message being published, and what came of it in each that it reached.
     pub(crate) terms: Option<std::sync::Arc<Terms>>,
-    pub(crate) stored: Vec<Result<StoredRecord, LogError>>,
+    pub(crate) stored: Vec<(Name, Result<StoredRecord, LogError>)>,
+    pub(crate) wants_stored: bool,
     /// The logs that the message being published reached.
     pub(crate) logs: Vec<u64>,
     pub(crate) plan: Vec<Planned>,

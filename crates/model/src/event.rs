@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LiveNote, LogReply, Message, Name,
-    SubscriberId,
+    Stored, SubscriberId,
 };
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
@@ -100,6 +100,14 @@ pub enum Event {
         block: Arc<LiveBlock>,
         /// Which of its messages.
         items: Vec<u32>,
+    },
+    /// What keyed logs made of messages of a block of the session's own, which wanted that to be told; when what they took is
+    /// durable.
+    Stored {
+        /// The block.
+        block: Arc<LiveBlock>,
+        /// What became of its messages, in their order.
+        stored: Vec<Stored>,
     },
     /// These messages of a block of the session's own went nowhere: it may not publish them, or cannot now.
     LiveRefused {

@@ -14,10 +14,14 @@ pub struct KeyedSettings {
     pub records_max: Option<u64>,
     /// At most so many records of one key.
     pub key_records_max: Option<u64>,
+    /// The largest body that is taken, in bytes.
+    pub body_bytes_max: Option<u64>,
     /// What happens to one more than there may be.
     pub when_full: WhenFull,
     /// Until when records stay.
     pub keeps: Keeps,
+    /// What it takes of a topic, beside what is published to its own.
+    pub takes: Option<Takes>,
     /// For so long a message with the id of an earlier one is not appended again, in milliseconds (0: it is).
     pub duplicates_ms: Millis,
     /// A message's own time to live counts.
@@ -32,6 +36,16 @@ pub struct KeyedSettings {
     pub denies_purge: bool,
     /// A message may take the place of all before it ([`Terms::roll_up`]).
     pub rolls_up: bool,
+}
+
+/// What a keyed log takes of a pattern topic: it is bound there by itself. Of two logs that take from one topic, no key may be
+/// for both.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Takes {
+    /// The topic.
+    pub topic: Name,
+    /// Which keys.
+    pub keys: Vec<LiveFilter>,
 }
 
 /// What a full log does with one more record.
@@ -115,6 +129,17 @@ pub struct StoredRecord {
     pub duplicate: bool,
 }
 
+/// What a keyed log made of a message of a block.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Stored {
+    /// The message's number in the block.
+    pub item: u32,
+    /// The log.
+    pub log: Name,
+    /// Where it went, or why not.
+    pub result: Result<StoredRecord, LogError>,
+}
+
 /// What a keyed log refuses.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum KeyedError {
@@ -142,6 +167,8 @@ pub enum KeyedError {
     RollUpDenied,
     /// Messages do not expire by themselves in it.
     ExpiryDenied,
+    /// Another log takes some of these keys.
+    Overlaps(Name),
     /// What the terms say makes no sense together; the text says what.
     Terms(String),
 }

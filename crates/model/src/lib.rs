@@ -31,8 +31,8 @@ pub use group::{
     SharedSummary, Standing,
 };
 pub use keyed::{
-    Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Purge, RecordTtl, RollUp,
-    StoredRecord, Terms, WhenFull, WhichRecord,
+    Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Purge, RecordTtl, RollUp, Stored,
+    StoredRecord, Takes, Terms, WhenFull, WhichRecord,
 };
 pub use live::{FilterWord, LiveBlock, LiveFilter, LiveItem, LiveProperties, SubscribeLive};
 pub use log::{

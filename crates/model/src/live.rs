@@ -11,10 +11,11 @@
 //! Whoever is handed a block lets it go soon: a small message keeps the bytes of its whole read in memory.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Body, Message, MessageParts, Name, Origin, SubscriberId};
+use crate::{Body, Message, MessageParts, Name, Origin, SubscriberId, Terms};
 
 /// What one read held of live publishes.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct LiveBlock {
     topic: Name,
     bytes: Bytes,
     items: Vec<LiveItem>,
+    /// Of some messages, on what terms keyed logs take them; rising.
+    terms: Vec<(u32, Arc<Terms>)>,
 }
 
 /// One message of a block, as offsets into the block's bytes. An offset outside of them stands for nothing.
@@ -46,6 +49,8 @@ impl LiveItem {
     pub const WANTS_UNHEARD: u8 = 1;
     /// The publisher wants to be told where logs have put the message.
     pub const WANTS_STORED: u8 = 2;
+    /// The broker answers by way of this session: it hears it itself, whether it wants its echo or not.
+    pub const OF_BROKER: u8 = 4;
 
     /// A message of a key and a body. A key is cut at 65,535 bytes: sessions refuse longer ones before.
     #[must_use]
@@ -151,7 +156,22 @@ impl LiveBlock {
             topic,
             bytes,
             items,
+            terms: Vec::new(),
         }
+    }
+
+    /// With the terms on which keyed logs take some of the messages, by their rising numbers.
+    #[must_use]
+    pub fn with_terms(mut self, terms: Vec<(u32, Arc<Terms>)>) -> Self {
+        self.terms = terms;
+        self
+    }
+
+    /// On what terms keyed logs take a message, if its publisher names any.
+    #[must_use]
+    pub fn terms(&self, item: u32) -> Option<&Arc<Terms>> {
+        let at = self.terms.binary_search_by_key(&item, |(at, _)| *at).ok()?;
+        self.terms.get(at).map(|(_, terms)| terms)
     }
 
     /// Whose headers these are.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polybus_model::{Event, LiveBlock, LiveItem, Message};
+use polybus_model::{Event, LiveBlock, LiveItem, Message, Stored};
 
 use super::{LiveWork, TARGET_BYTES};
 use crate::routing::{Listener, RouteMode};
@@ -49,7 +49,10 @@ impl Engine {
             let posted = Posted {
                 at,
                 bytes: item.len() + TARGET_BYTES,
-                publisher: asker.session,
+                publisher: match item.wants(LiveItem::OF_BROKER) {
+                    true => u32::MAX,
+                    false => asker.session,
+                },
             };
             let heard = namespace.router.live.offer(found, |number, listener| {
                 live.post(posted, number, listener, sessions, options.live_pending_max)
@@ -113,7 +116,7 @@ impl Engine {
     fn lead_on(
         &mut self,
         asker: Asker,
-        block: &LiveBlock,
+        block: &Arc<LiveBlock>,
         unheard: &mut Vec<u32>,
         turn: &mut Turn<'_, impl Store>,
     ) {
@@ -123,6 +126,7 @@ impl Engine {
         };
         let mut onward = std::mem::take(&mut self.live.onward);
         let mut slots = std::mem::take(&mut self.work.slots);
+        let mut stored = Vec::new();
         for (at, mut heard) in onward.drain(..) {
             let Some(item) = block.item(at) else {
                 continue;
@@ -141,7 +145,15 @@ impl Engine {
             };
             heard |= self.tell_listeners(asker.namespace, &message, turn);
             if routed.logged {
+                self.work.terms = block.terms(at).cloned();
+                self.work.wants_stored = item.wants(LiveItem::WANTS_STORED);
                 self.append_routed(asker.namespace, &message, turn);
+                let became = self.work.stored.drain(..);
+                stored.extend(became.map(|(log, result)| Stored {
+                    item: at,
+                    log,
+                    result,
+                }));
             }
             if !slots.is_empty() {
                 self.enqueue(&message, &slots, turn);
@@ -151,8 +163,16 @@ impl Engine {
                 unheard.push(at);
             }
         }
+        self.work.terms = None;
+        self.work.wants_stored = false;
         self.live.onward = onward;
         self.work.slots = slots;
+        if !stored.is_empty() {
+            let block = Arc::clone(block);
+            // A message that comes again is confirmed when the first one is durable, too.
+            let taken = stored.iter().any(|one| one.result.is_ok());
+            turn.gate(asker.id, Event::Stored { block, stored }, taken);
+        }
     }
 
     /// Tells those who listen to the topics that the message routed last has come through. True if anyone does.

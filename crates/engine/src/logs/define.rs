@@ -6,6 +6,7 @@ use polybus_model::{
 };
 
 use super::At;
+use super::keyed::takes;
 use super::log::Log;
 use super::record::{Declared, PARTITIONS_MAX, put_altered, put_declared};
 use crate::record::{self, codec::Put, kind};
@@ -55,6 +56,7 @@ impl Engine {
             return Err(LogError::Exists);
         }
         self.check_log_settings(asker, &name, &settings, 0)?;
+        self.check_takes(asker.namespace, &name, &settings)?;
         if dry_run {
             return Ok(LogSummary {
                 name,
@@ -91,6 +93,11 @@ impl Engine {
             namespace.router.log_declared(&name, id);
         }
         self.start_sweeping(turn.now);
+        let takes = takes(&summary.settings);
+        if let Err(error) = self.take_from_topic(asker, &name, None, takes, turn) {
+            self.delete_log(asker, id, turn);
+            return Err(error);
+        }
         Ok(summary)
     }
 
@@ -108,6 +115,7 @@ impl Engine {
         let (had, durable) = (log.settings.partitions, log.settings.durable);
         let keyed = log.settings.keyed.is_some();
         self.check_log_settings(asker, name, &settings, had)?;
+        self.check_takes(asker.namespace, name, &settings)?;
         if settings.partitions < had {
             let text = format!("it has {had} partitions, and can only get more");
             return Err(self.bad_setting(asker, name, text));
@@ -120,6 +128,7 @@ impl Engine {
             let text = "whether a log survives a restart cannot be changed".to_owned();
             return Err(self.bad_setting(asker, name, text));
         }
+        let before = takes(&log.settings).cloned();
         let log = self.logs.all.get_mut(&id).ok_or(LogError::NotFound)?;
         if dry_run {
             return Ok(LogSummary {
@@ -140,7 +149,10 @@ impl Engine {
         }
         let summary = log.summary();
         // Stricter limits hold at once.
+        self.keep_key_limit(at, turn);
         self.touch_keyed(at);
+        let now = takes(&summary.settings);
+        self.take_from_topic(asker, name, before.as_ref(), now, turn)?;
         Ok(summary)
     }
 

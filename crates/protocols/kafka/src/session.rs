@@ -302,6 +302,7 @@ impl Session for Connection {
             | Event::Live { .. }
             | Event::LiveMessage { .. }
             | Event::Unheard { .. }
+            | Event::Stored { .. }
             | Event::LiveRefused { .. }
             | Event::LiveNotSubscribed { .. }
             | Event::TooSlow { .. } => {}

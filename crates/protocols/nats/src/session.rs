@@ -10,6 +10,7 @@
 //! `PONG` comes after all that was delivered because of what stood before its `PING`: see [`Connection::settle`].
 
 mod delivering;
+mod jetstream;
 mod keepalive;
 mod login;
 mod publishing;
@@ -27,6 +28,7 @@ use polybus_session::{Outbound, Peer, PeerSummary, Session, Traffic};
 
 use self::keepalive::{Due, Keepalive};
 use self::subscriptions::Subscriptions;
+pub(crate) use self::subscriptions::filter;
 use crate::TOPIC;
 use crate::codec::{
     Connect, Info, Limits, Operation, Operations, write_error, write_info, write_ok, write_ping,
@@ -67,6 +69,7 @@ pub(crate) struct Connection {
     subscriptions: Subscriptions,
     /// How many messages the last block had: the next is likely to have as many.
     block_len: usize,
+    jetstream: jetstream::JetStream,
     keepalive: Keepalive,
     auth_until: Millis,
     /// When it is let go, once the broker stops.
@@ -105,6 +108,7 @@ impl Connection {
             pongs: 0,
             subscriptions: Subscriptions::default(),
             block_len: 1,
+            jetstream: jetstream::JetStream::default(),
             leave_at: None,
             traffic: Traffic::default(),
             user: None,
@@ -148,8 +152,13 @@ impl Connection {
                 let text = String::from_utf8_lossy(text).into_owned();
                 self.finish(Some(format!("the client gives up: {text}")));
             }
-            // Only a run takes publishes: one that it has left is one that this client may not make.
-            Operation::Publish(..) => return Err(Fault::HeadersNotSupported),
+            // Only a run takes publishes: one that it has left is for the broker, or one that this client may not make.
+            Operation::Publish(publication, has_headers) => {
+                if has_headers && !self.connect.headers {
+                    return Err(Fault::HeadersNotSupported);
+                }
+                self.handle_asked(input, &publication, now);
+            }
         }
         input.advance(consumed);
         Ok(true)
@@ -233,6 +242,8 @@ impl Connection {
                 ..
             } => self.deliver_message(subscriber, &message),
             Event::Unheard { block, items } => self.tell_unheard(&block, &items),
+            Event::Stored { block, stored } => self.tell_stored(&block, &stored),
+            Event::Log { number, reply } => self.handle_log_reply(number, *reply, now),
             Event::LiveRefused {
                 block,
                 items,
@@ -315,6 +326,7 @@ impl Session for Connection {
         if std::mem::take(&mut self.is_asking) {
             self.settle();
         }
+        self.flush_answers();
         self.is_asking = !self.requests.is_empty();
         batch.requests.append(&mut self.requests);
     }

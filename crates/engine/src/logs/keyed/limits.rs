@@ -4,7 +4,7 @@
 //! What always holds: a keyed partition's start is its first record that is there and durable (or its end); a partition in
 //! which something is to go for its age has a deadline.
 
-use polybus_model::Millis;
+use polybus_model::{FilterWord, LiveFilter, Millis};
 
 use super::Keyed;
 use crate::logs::At;
@@ -81,13 +81,40 @@ impl Engine {
             first = first.max(stays.unwrap_or(next));
         }
         if first > 0 {
-            self.cut(at, first, turn);
+            self.cut_before(at, first, turn);
         }
         self.move_start(at, turn);
     }
 
+    /// Of keys with more records than they may have by now, the oldest go.
+    pub(in crate::logs) fn keep_key_limit(&mut self, at: At, turn: &mut Turn<'_, impl Store>) {
+        let Some(log) = self.logs.all.get(&at.log) else {
+            return;
+        };
+        let max = log
+            .settings
+            .keyed
+            .as_deref()
+            .and_then(|rules| rules.key_records_max);
+        let partition = log.partitions.get(at.partition as usize);
+        let (Some(max), Some(keyed)) = (max, partition.and_then(|one| one.keyed.as_ref())) else {
+            return;
+        };
+        let all = LiveFilter::new([FilterWord::Rest]);
+        let full = keyed.keys.matching(&all).filter(|key| key.count() > max);
+        let gone = full.flat_map(|key| key.offsets().take((key.count() - max) as usize));
+        let mut gone: Vec<u64> = gone.collect();
+        gone.sort_unstable();
+        self.remove_records(at, &gone, turn);
+    }
+
     /// All records before an offset go.
-    pub(super) fn cut(&mut self, at: At, first: u64, turn: &mut Turn<'_, impl Store>) -> usize {
+    pub(super) fn cut_before(
+        &mut self,
+        at: At,
+        first: u64,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> usize {
         let records = |engine: &Self| {
             let partition = engine.logs.partition(at);
             partition.map_or((0, 0), |one| {

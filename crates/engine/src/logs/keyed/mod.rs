@@ -21,6 +21,7 @@ pub(super) mod recovery;
 mod requests;
 mod settings;
 mod store;
+mod takes;
 
 use std::collections::BTreeSet;
 
@@ -30,6 +31,7 @@ use super::At;
 pub(crate) use duplicates::Duplicates;
 pub(crate) use keys::Keys;
 pub(crate) use settings::{put as put_settings, read as read_settings};
+pub(in crate::logs) use takes::takes;
 
 /// What a partition of a keyed log knows of its records.
 #[derive(Debug, Default)]

@@ -48,7 +48,7 @@ impl Engine {
             let goes = keyed.keys.records().saturating_sub(purge.keep);
             let stays = keyed.keys.offsets_from(0).nth(goes as usize);
             let first = stays.unwrap_or(partition.next).min(before);
-            let removed = self.cut(at, first, turn) as u64;
+            let removed = self.cut_before(at, first, turn) as u64;
             self.touch_keyed(at);
             return Ok(removed);
         }

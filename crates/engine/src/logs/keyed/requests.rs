@@ -106,7 +106,11 @@ impl Engine {
             stamped: None,
         });
         let appended = appended.map_err(Clone::clone);
-        self.work.stored.push(result);
+        if self.work.wants_stored
+            && let Some(log) = self.logs.all.get(&at.log)
+        {
+            self.work.stored.push((log.name.clone(), result));
+        }
         appended
     }
 

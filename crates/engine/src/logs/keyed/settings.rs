@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up) | when full u8 | keeps u8 |
-//! records_max option | key_records_max option | duplicates_ms u64 | marker_ms option
+//! records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 | marker_ms option |
+//! takes u8, [topic name | keys u32, each: words u32, each: 0 and the word | 1 any one | 2 the rest]
 //! ```
 
-use polybus_model::{Keeps, KeyedSettings, WhenFull};
+use polybus_model::{FilterWord, Keeps, KeyedSettings, LiveFilter, Takes, WhenFull};
 
 use crate::record::Corrupt;
 use crate::record::codec::{Bounded, Put};
@@ -32,8 +33,49 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
     });
     out.put_option(settings.records_max);
     out.put_option(settings.key_records_max);
+    out.put_option(settings.body_bytes_max);
     out.put_u64(settings.duplicates_ms);
     out.put_option(settings.marker_ms);
+    out.put_u8(settings.takes.is_some().into());
+    if let Some(takes) = &settings.takes {
+        put_takes(out, takes);
+    }
+}
+
+fn put_takes(out: &mut Vec<u8>, takes: &Takes) {
+    out.put_name(&takes.topic);
+    out.put_u32(takes.keys.len() as u32);
+    for filter in &takes.keys {
+        out.put_u32(filter.words().count() as u32);
+        for word in filter.words() {
+            match word {
+                FilterWord::Exact(word) => {
+                    out.put_u8(0);
+                    out.put_bytes(word);
+                }
+                FilterWord::AnyOne => out.put_u8(1),
+                FilterWord::Rest => out.put_u8(2),
+            }
+        }
+    }
+}
+
+fn read_takes(from: &mut Bounded<'_>) -> Result<Takes, Corrupt> {
+    let topic = from.name()?;
+    let mut keys = Vec::new();
+    for _ in 0..from.u32()? {
+        let mut words = Vec::new();
+        for _ in 0..from.u32()? {
+            words.push(match from.u8()? {
+                0 => FilterWord::Exact(from.bytes()?),
+                1 => FilterWord::AnyOne,
+                2 => FilterWord::Rest,
+                other => return Err(Corrupt(format!("{other} is no word of a filter"))),
+            });
+        }
+        keys.push(LiveFilter::new(words));
+    }
+    Ok(Takes { topic, keys })
 }
 
 pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
@@ -53,14 +95,53 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
     Ok(KeyedSettings {
         records_max: from.option()?,
         key_records_max: from.option()?,
+        body_bytes_max: from.option()?,
         when_full,
         keeps,
         duplicates_ms: from.u64()?,
         expires,
         marker_ms: from.option()?,
+        takes: match from.bool()? {
+            true => Some(read_takes(from)?),
+            false => None,
+        },
         sealed,
         denies_removal,
         denies_purge,
         rolls_up,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use polybus_model::Name;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_read_back() {
+        let words = [
+            FilterWord::Exact(b"a"),
+            FilterWord::AnyOne,
+            FilterWord::Rest,
+        ];
+        let settings = KeyedSettings {
+            records_max: Some(5),
+            when_full: WhenFull::RefuseKey,
+            keeps: Keeps::Unsettled,
+            marker_ms: Some(7),
+            sealed: true,
+            takes: Some(Takes {
+                topic: Name::new("amq.topic").unwrap(),
+                keys: vec![LiveFilter::new(words), LiveFilter::exact(b"b")],
+            }),
+            ..KeyedSettings::default()
+        };
+        let mut out = Vec::new();
+        put(&mut out, &settings);
+        assert_eq!(read(&mut Bounded::new(&out)).unwrap(), settings);
+        for len in 0..out.len() {
+            assert!(read(&mut Bounded::new(&out[..len])).is_err(), "{len}");
+        }
+    }
 }

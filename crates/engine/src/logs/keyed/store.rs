@@ -64,6 +64,10 @@ impl Engine {
             content: RunContent::Message(message.clone()),
         };
         check(&run, log.settings.run_bytes_max, partition.next)?;
+        let body_len = message.body().len() as u64;
+        if rules.body_bytes_max.is_some_and(|max| body_len > max) {
+            return Err(LogError::TooLarge);
+        }
         let gives = room(partition, &message, rules, log.settings.retention_bytes)?;
         let expires = rules.expires;
         let head = RunHead {
@@ -232,6 +236,9 @@ fn check_terms(
     };
     if terms.ttl.is_some() && !rules.expires {
         return Err(KeyedError::ExpiryDenied.into());
+    }
+    if terms.ttl == Some(RecordTtl::For(0)) {
+        return Err(KeyedError::Terms("a time to live of nothing".to_owned()).into());
     }
     if let Some(LastOfKey { key, offset }) = &terms.last_of_key {
         let last = match key {

@@ -233,6 +233,7 @@ impl Channel {
             | Event::Live { .. }
             | Event::LiveMessage { .. }
             | Event::Unheard { .. }
+            | Event::Stored { .. }
             | Event::LiveRefused { .. }
             | Event::LiveNotSubscribed { .. }
             | Event::TooSlow { .. }

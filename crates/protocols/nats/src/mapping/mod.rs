@@ -6,6 +6,8 @@
 //! reply to of others:        the reply, if it is a subject
 //! ```
 
+pub(crate) mod jetstream;
+
 use bytes::Bytes;
 use polybus_model::{LiveProperties, Message, Table, Value};
 use polybus_session::Readers;

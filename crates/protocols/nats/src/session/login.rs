@@ -41,7 +41,7 @@ pub(super) fn info(settings: &Settings, server_id: &str, client_id: u64, peer: &
         tls_verify: settings.upgrade != Upgrade::None && settings.certificates_required,
         tls_available: settings.upgrade == Upgrade::Offered,
         max_payload: settings.payload_bytes_max,
-        jetstream: false,
+        jetstream: true,
         client_id,
         client_ip: peer.remote.ip().to_string(),
         nonce,

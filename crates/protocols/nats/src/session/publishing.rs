@@ -9,6 +9,7 @@ use super::{Connection, Phase};
 use crate::ORIGIN;
 use crate::codec::{Operation, Operations, Publication, is_literal, write_error, write_unheard};
 use crate::error::{INVALID_PUBLISH_SUBJECT, publish_refused};
+use crate::mapping::jetstream::terms;
 
 /// Runs up to so many bytes are copied: a small one would keep the whole of a read's memory.
 const COPY_BYTES_MAX: usize = 16 * 1024;
@@ -23,6 +24,7 @@ impl Connection {
         }
         let mut operations = Operations::new(input, self.limits());
         let mut items = Vec::new();
+        let mut demanded = Vec::new();
         let mut consumed = 0;
         // What cannot be read, or is no publish, ends the run; it is looked at again by itself.
         while let Ok(Some(Operation::Publish(publication, has_headers))) =
@@ -31,14 +33,23 @@ impl Connection {
             if has_headers && !self.connect.headers {
                 break;
             }
+            let subject = publication.subject.start as usize..publication.subject.end as usize;
+            let subject = input.get(subject).unwrap_or_default();
+            if subject.first() == Some(&b'$') && self.is_for_broker(subject) {
+                break;
+            }
+            if has_headers {
+                let block = self.headers_in(input, &publication);
+                let number = u32::try_from(items.len()).unwrap_or(u32::MAX);
+                demanded.extend(terms(block).map(|terms| (number, Arc::new(terms))));
+            }
             if items.is_empty() {
                 items.reserve_exact(self.block_len);
             }
             self.traffic.bytes_in += u64::from(publication.body.end - publication.body.start)
                 + u64::from(publication.headers_len);
             if self.connect.pedantic || self.connect.verbose {
-                let subject = publication.subject.start as usize..publication.subject.end as usize;
-                self.answer_publish(input.get(subject).unwrap_or_default());
+                self.answer_publish(subject);
             }
             items.push(self.item(publication));
             consumed = operations.consumed();
@@ -55,9 +66,16 @@ impl Connection {
         } else {
             input.split_to(consumed).freeze()
         };
-        let block = LiveBlock::new(ORIGIN, self.topic.clone(), bytes, items);
+        let block = LiveBlock::new(ORIGIN, self.topic.clone(), bytes, items).with_terms(demanded);
         self.requests
             .push((Lane::default(), Request::PublishLive(Arc::new(block))));
+    }
+
+    /// The header block of a publish.
+    fn headers_in<'a>(&self, input: &'a [u8], publication: &Publication) -> &'a [u8] {
+        let body = publication.body.start as usize;
+        let headers = body.saturating_sub(publication.headers_len as usize)..body;
+        input.get(headers).unwrap_or_default()
     }
 
     #[inline]
@@ -67,7 +85,9 @@ impl Connection {
             .with_headers(publication.headers_len)
             .with_rest(publication.rest);
         if has_reply {
-            item = item.with_reply(publication.reply);
+            item = item
+                .with_reply(publication.reply)
+                .wanting(LiveItem::WANTS_STORED);
             if self.connect.no_responders {
                 item = item.wanting(LiveItem::WANTS_UNHEARD);
             }

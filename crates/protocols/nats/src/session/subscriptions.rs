@@ -176,7 +176,7 @@ impl Subscriptions {
 }
 
 /// A subject as the broker filters by it.
-pub(super) fn filter(subject: &[u8]) -> LiveFilter {
+pub(crate) fn filter(subject: &[u8]) -> LiveFilter {
     LiveFilter::new(subject.split(|&byte| byte == b'.').map(|word| match word {
         b"*" => FilterWord::AnyOne,
         b">" => FilterWord::Rest,

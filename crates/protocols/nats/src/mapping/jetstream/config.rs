@@ -1,0 +1,436 @@
+//! A stream's configuration: JSON, and the settings of a log.
+//!
+//! The text that a client gave, with what it left open filled in, is kept with the log ([`CONFIG`]) and told again.
+
+use polybus_model::{Keeps, KeyedSettings, LogSettings, Millis, Name, Takes, WhenFull};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::ApiError;
+use crate::TOPIC;
+use crate::codec::is_valid;
+use crate::session::filter;
+
+/// The argument of a log that holds its stream's configuration,
+pub(crate) const CONFIG: &str = "nats.config";
+/// and the one that says when it was made.
+pub(crate) const CREATED: &str = "nats.created";
+
+const NS_PER_MS: i64 = 1_000_000;
+/// Ages and windows are at least so long.
+const TIME_NS_MIN: i64 = 100 * NS_PER_MS;
+const DUPLICATES_NS: i64 = 120_000 * NS_PER_MS;
+const NAME_LEN_MAX: usize = 255;
+const DESCRIPTION_LEN_MAX: usize = 4 * 1024;
+const METADATA_LEN_MAX: usize = 128 * 1024;
+/// The largest message where a stream does not say.
+const MESSAGE_BYTES_MAX: u32 = 64 << 20;
+
+/// What a stream is asked to be. Times are in nanoseconds; -1 stands for no limit.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct StreamConfig {
+    pub(crate) name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    description: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) subjects: Vec<String>,
+    retention: Retention,
+    max_consumers: i64,
+    max_msgs: i64,
+    max_bytes: i64,
+    max_age: i64,
+    max_msgs_per_subject: i64,
+    max_msg_size: i64,
+    discard: Discard,
+    #[serde(skip_serializing_if = "is_false")]
+    discard_new_per_subject: bool,
+    storage: Storage,
+    num_replicas: i64,
+    #[serde(skip_serializing_if = "is_false")]
+    no_ack: bool,
+    duplicate_window: i64,
+    compression: Compression,
+    pub(crate) allow_direct: bool,
+    mirror_direct: bool,
+    sealed: bool,
+    deny_delete: bool,
+    deny_purge: bool,
+    allow_rollup_hdrs: bool,
+    consumer_limits: Map<String, Value>,
+    #[serde(skip_serializing_if = "is_false")]
+    allow_msg_ttl: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    subject_delete_marker_ttl: i64,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    metadata: Map<String, Value>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Retention {
+    Limits,
+    Interest,
+    Workqueue,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Discard {
+    Old,
+    New,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Storage {
+    File,
+    Memory,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Compression {
+    None,
+    S2,
+}
+
+impl Default for StreamConfig {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            description: String::new(),
+            subjects: Vec::new(),
+            retention: Retention::Limits,
+            max_consumers: -1,
+            max_msgs: -1,
+            max_bytes: -1,
+            max_age: 0,
+            max_msgs_per_subject: -1,
+            max_msg_size: -1,
+            discard: Discard::Old,
+            discard_new_per_subject: false,
+            storage: Storage::File,
+            num_replicas: 1,
+            no_ack: false,
+            duplicate_window: 0,
+            compression: Compression::None,
+            allow_direct: false,
+            mirror_direct: false,
+            sealed: false,
+            deny_delete: false,
+            deny_purge: false,
+            allow_rollup_hdrs: false,
+            consumer_limits: Map::new(),
+            allow_msg_ttl: false,
+            subject_delete_marker_ttl: 0,
+            metadata: Map::new(),
+            others: Map::new(),
+        }
+    }
+}
+
+/// What a stream of another kind would need; the first words of what is told of it.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("mirror", "mirrors"),
+    ("sources", "sources"),
+    ("republish", "republishing"),
+    ("subject_transform", "subject transforms"),
+    ("allow_msg_counter", "message counters"),
+    ("allow_msg_schedules", "message schedules"),
+    ("allow_atomic", "atomic batch publishes"),
+    ("allow_batched", "batched publishes"),
+    ("first_seq", "first sequences other than 1"),
+];
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+fn is_zero(value: &i64) -> bool {
+    *value == 0
+}
+
+impl StreamConfig {
+    /// Reads what a client asks for, and fills in what it leaves open.
+    pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
+        let mut json: Value =
+            serde_json::from_slice(body).map_err(|error| ApiError::invalid_json(&error))?;
+        if let Value::Object(fields) = &mut json {
+            // Nothing, said aloud.
+            fields.retain(|_, value| !value.is_null());
+        }
+        let mut config: Self =
+            serde_json::from_value(json).map_err(|error| ApiError::invalid_json(&error))?;
+        config.fill_in();
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Reads what was kept with a log.
+    pub(crate) fn kept(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// As it is kept and told.
+    pub(crate) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    fn fill_in(&mut self) {
+        for limit in [
+            &mut self.max_consumers,
+            &mut self.max_msgs,
+            &mut self.max_bytes,
+            &mut self.max_msgs_per_subject,
+            &mut self.max_msg_size,
+        ] {
+            if *limit <= 0 {
+                *limit = -1;
+            }
+        }
+        if self.num_replicas == 0 {
+            self.num_replicas = 1;
+        }
+        if self.duplicate_window == 0 {
+            self.duplicate_window = match self.max_age {
+                age if age > 0 => age.min(DUPLICATES_NS),
+                _ => DUPLICATES_NS,
+            };
+        }
+        if self.subjects.is_empty() {
+            self.subjects.push(self.name.clone());
+        }
+        if self.subject_delete_marker_ttl > 0 {
+            self.allow_msg_ttl = true;
+        }
+        // What later versions of clients say and is not said is not meant.
+        let is_meant = |value: &Value| match value {
+            Value::Bool(is) => *is,
+            Value::Array(values) => !values.is_empty(),
+            Value::Number(number) => number.as_i64() != Some(0),
+            Value::String(text) => !text.is_empty(),
+            Value::Object(_) => true,
+            Value::Null => false,
+        };
+        self.others.retain(|name, value| {
+            is_meant(value) && UNSUPPORTED.iter().any(|(known, _)| known == name)
+        });
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        let refused = |text: &str| Err(ApiError::invalid_config(text));
+        if !is_asset_name(&self.name) {
+            return refused("stream name is required and can not contain '.', '*', '>', '\\', '/'");
+        }
+        if self.name.len() > NAME_LEN_MAX {
+            return refused("stream name is too long, maximum allowed is 255");
+        }
+        if self.description.len() > DESCRIPTION_LEN_MAX {
+            return refused("stream description is too long, maximum allowed is 4096");
+        }
+        let texts = self.metadata.iter();
+        let len: usize = texts
+            .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+            .sum();
+        if len > METADATA_LEN_MAX {
+            return refused("stream metadata exceeds maximum size of 131072 bytes");
+        }
+        if self.num_replicas != 1 {
+            let text = "replicas > 1 not supported in non-clustered mode";
+            return Err(ApiError::new(500, 10074, text));
+        }
+        if self.max_age < 0 {
+            return refused("max age can not be negative");
+        }
+        if self.max_age != 0 && self.max_age < TIME_NS_MIN {
+            return refused("max age needs to be >= 100ms");
+        }
+        if self.duplicate_window < 0 {
+            return refused("duplicates window can not be negative");
+        }
+        if self.max_age != 0 && self.duplicate_window > self.max_age {
+            return refused("duplicates window can not be larger then max age");
+        }
+        if self.duplicate_window < TIME_NS_MIN {
+            return refused("duplicates window needs to be >= 100ms");
+        }
+        if self.deny_purge && self.allow_rollup_hdrs {
+            return refused("roll-ups require the purge permission");
+        }
+        if self.discard_new_per_subject && self.discard != Discard::New {
+            return refused("discard new per subject requires discard new policy to be set");
+        }
+        if self.discard_new_per_subject && self.max_msgs_per_subject <= 0 {
+            return refused("discard new per subject requires max msgs per subject > 0");
+        }
+        if let Some((_, what)) = UNSUPPORTED
+            .iter()
+            .find(|(name, _)| self.others.contains_key(*name))
+        {
+            return Err(ApiError::invalid_config(format!(
+                "{what} are not supported"
+            )));
+        }
+        self.check_subjects()
+    }
+
+    fn check_subjects(&self) -> Result<(), ApiError> {
+        for (at, subject) in self.subjects.iter().enumerate() {
+            if !is_valid(subject.as_bytes()) {
+                return Err(ApiError::invalid_config("invalid subject"));
+            }
+            let ours = filter(subject.as_bytes());
+            if ["$JS.>", "$JS.API.>", "$SYS.>"]
+                .iter()
+                .any(|own| ours.overlaps(&filter(own.as_bytes())))
+            {
+                let text = "subjects that overlap with jetstream api require no-ack to be true";
+                return Err(ApiError::invalid_config(text));
+            }
+            let others = self.subjects.get(..at).unwrap_or_default();
+            if others.contains(subject) {
+                return Err(ApiError::invalid_config("duplicate subjects detected"));
+            }
+            if let Some(other) = others
+                .iter()
+                .find(|other| filter(other.as_bytes()).overlaps(&ours))
+            {
+                let text = format!("subject \"{subject}\" overlaps with \"{other}\"");
+                return Err(ApiError::invalid_config(text));
+            }
+        }
+        Ok(())
+    }
+
+    /// What cannot be otherwise once the stream is there.
+    pub(crate) fn check_update(&self, before: &Self) -> Result<(), ApiError> {
+        let refused = |text: &str| Err(ApiError::invalid_config(text));
+        if self.name != before.name {
+            return refused("stream configuration name must match original");
+        }
+        if self.storage != before.storage {
+            return refused("stream configuration update can not change storage type");
+        }
+        if self.retention != before.retention
+            && (self.retention == Retention::Workqueue || before.retention == Retention::Workqueue)
+        {
+            return refused(
+                "stream configuration update can not change retention policy to/from workqueue",
+            );
+        }
+        if self.max_consumers != before.max_consumers {
+            return refused("stream configuration update can not change MaxConsumers");
+        }
+        if before.sealed && !self.sealed {
+            return refused("stream configuration update can not unseal a sealed stream");
+        }
+        if before.deny_delete && !self.deny_delete {
+            return refused("stream configuration update can not cancel deny message deletes");
+        }
+        if before.deny_purge && !self.deny_purge {
+            return refused("stream configuration update can not cancel deny purge");
+        }
+        if before.allow_msg_ttl && !self.allow_msg_ttl {
+            return refused("message TTL status can not be disabled");
+        }
+        Ok(())
+    }
+
+    /// The settings of the log that it is.
+    pub(crate) fn settings(&self, created: Millis) -> LogSettings {
+        let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
+        let ms = |ns: i64| u64::try_from(ns / NS_PER_MS).unwrap_or_default();
+        let keys = self
+            .subjects
+            .iter()
+            .map(|subject| filter(subject.as_bytes()));
+        LogSettings {
+            partitions: 1,
+            retention_ms: positive(self.max_age).map(|_| ms(self.max_age).max(1)),
+            retention_bytes: positive(self.max_bytes),
+            run_bytes_max: MESSAGE_BYTES_MAX,
+            durable: self.storage == Storage::File,
+            keyed: Some(Box::new(KeyedSettings {
+                records_max: positive(self.max_msgs),
+                key_records_max: positive(self.max_msgs_per_subject),
+                body_bytes_max: positive(self.max_msg_size),
+                when_full: match (self.discard, self.discard_new_per_subject) {
+                    (Discard::Old, _) => WhenFull::DropOldest,
+                    (Discard::New, false) => WhenFull::Refuse,
+                    (Discard::New, true) => WhenFull::RefuseKey,
+                },
+                keeps: match self.retention {
+                    Retention::Limits => Keeps::All,
+                    Retention::Interest => Keeps::Wanted,
+                    Retention::Workqueue => Keeps::Unsettled,
+                },
+                // A constant that is short enough.
+                takes: Name::new(TOPIC).ok().map(|topic| Takes {
+                    topic,
+                    keys: keys.collect(),
+                }),
+                duplicates_ms: ms(self.duplicate_window),
+                expires: self.allow_msg_ttl,
+                marker_ms: positive(self.subject_delete_marker_ttl)
+                    .map(|_| ms(self.subject_delete_marker_ttl)),
+                sealed: self.sealed,
+                denies_removal: self.deny_delete,
+                denies_purge: self.deny_purge,
+                rolls_up: self.allow_rollup_hdrs,
+            })),
+            arguments: vec![
+                (CONFIG.to_owned(), self.text()),
+                (CREATED.to_owned(), created.to_string()),
+            ],
+            ..LogSettings::default()
+        }
+    }
+}
+
+/// Whether a stream can have that name.
+fn is_asset_name(name: &str) -> bool {
+    let is_sound = |c: char| !c.is_whitespace() && !c.is_control() && !".*>\\/".contains(c);
+    !name.is_empty() && name.chars().all(is_sound)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_open_is_filled_in() {
+        let config =
+            StreamConfig::read(br#"{"name":"S","max_age":null,"subjects":["a.*"],"new_thing":0}"#)
+                .unwrap();
+        assert_eq!(
+            (config.max_msgs, config.duplicate_window),
+            (-1, DUPLICATES_NS)
+        );
+        assert_eq!(StreamConfig::kept(&config.text()).as_ref(), Some(&config));
+        let settings = config.settings(5);
+        let keyed = settings.keyed.unwrap();
+        assert_eq!(keyed.takes.unwrap().keys, [filter(b"a.*")]);
+        assert_eq!(settings.retention_ms, None);
+        let named = StreamConfig::read(br#"{"name":"S"}"#).unwrap();
+        assert_eq!(named.subjects, ["S"]);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for (json, number) in [
+            (&br#"{"name":"a.b"}"#[..], 10052),
+            (b"{", 10025),
+            (br#"{"name":"S","max_age":5}"#, 10052),
+            (br#"{"name":"S","subjects":["a.*","a.b"]}"#, 10052),
+            (br#"{"name":"S","subjects":["$JS.API.x"]}"#, 10052),
+            (br#"{"name":"S","num_replicas":3}"#, 10074),
+            (br#"{"name":"S","mirror":{"name":"T"}}"#, 10052),
+            (br#"{"name":"S","retention":"odd"}"#, 10025),
+        ] {
+            assert_eq!(StreamConfig::read(json).unwrap_err().number, number);
+        }
+    }
+}

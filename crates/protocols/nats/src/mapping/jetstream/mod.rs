@@ -1,0 +1,29 @@
+//! JetStream's words for logs: streams' settings and states, times, errors, what a publisher demands and is told.
+
+mod config;
+mod error;
+mod state;
+mod terms;
+mod time;
+
+pub(crate) use config::{CONFIG, CREATED, StreamConfig};
+pub(crate) use error::ApiError;
+pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, stream_name_of};
+pub(crate) use terms::{pub_ack, terms};
+pub(crate) use time::{parse as parse_time, write as write_time};
+
+use serde_json::{Map, Value};
+
+/// What the API's answers are typed as.
+const TYPE_PREFIX: &str = "io.nats.jetstream.api.v1.";
+
+/// An answer of the API: its type, and what it says.
+pub(crate) fn response(kind: &str, says: Value) -> Vec<u8> {
+    let mut answer = Map::new();
+    let kind = format!("{TYPE_PREFIX}{kind}_response");
+    answer.insert("type".to_owned(), Value::String(kind));
+    if let Value::Object(says) = says {
+        answer.extend(says);
+    }
+    Value::Object(answer).to_string().into_bytes()
+}

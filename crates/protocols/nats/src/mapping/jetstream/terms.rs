@@ -1,0 +1,171 @@
+//! What a publisher demands in headers, and what it is told of its message.
+
+use bytes::Bytes;
+use polybus_model::{LastOfKey, LogError, Name, RecordTtl, RollUp, StoredRecord, Terms};
+use serde_json::{Value, json};
+
+use super::ApiError;
+use crate::codec::Headers;
+use crate::session::filter;
+
+/// What all names of such headers begin with.
+const PREFIX: &[u8] = b"Nats-";
+
+/// What a header block demands of a stream; none if it demands nothing.
+pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
+    memchr::memmem::find(block, PREFIX)?;
+    let mut terms = Terms::default();
+    let mut last_of = None;
+    let mut last_of_subject = None;
+    for (name, value) in Headers::new(block) {
+        let owned = || Bytes::copy_from_slice(value);
+        match name {
+            b"Nats-Msg-Id" => terms.id = Some(owned()).filter(|id| !id.is_empty()),
+            b"Nats-Expected-Stream" => terms.log = Some(owned()).filter(|log| !log.is_empty()),
+            b"Nats-Expected-Last-Sequence" => terms.offset = number(value),
+            b"Nats-Expected-Last-Subject-Sequence" => last_of = number(value),
+            b"Nats-Expected-Last-Subject-Sequence-Subject" => {
+                last_of_subject = Some(filter(value));
+            }
+            b"Nats-Expected-Last-Msg-Id" => {
+                terms.last_id = Some(owned()).filter(|id| !id.is_empty())
+            }
+            b"Nats-Rollup" => terms.roll_up = roll_up(value),
+            b"Nats-TTL" => terms.ttl = Some(ttl(value)),
+            _ => {}
+        }
+    }
+    terms.last_of_key = last_of.map(|sequence| LastOfKey {
+        key: last_of_subject,
+        offset: sequence.checked_sub(1),
+    });
+    (terms != Terms::default()).then_some(terms)
+}
+
+fn number(value: &[u8]) -> Option<u64> {
+    std::str::from_utf8(value).ok()?.parse().ok()
+}
+
+fn roll_up(value: &[u8]) -> Option<RollUp> {
+    if value.eq_ignore_ascii_case(b"all") {
+        Some(RollUp::All)
+    } else if value.eq_ignore_ascii_case(b"sub") {
+        Some(RollUp::Key)
+    } else {
+        None
+    }
+}
+
+/// A time to live: `never`, seconds, or a duration such as `1h30m`. What is none of these stands for no time at all, which no
+/// stream takes.
+fn ttl(value: &[u8]) -> RecordTtl {
+    if value.eq_ignore_ascii_case(b"never") {
+        return RecordTtl::Never;
+    }
+    let seconds = number(value).map(|seconds| seconds.saturating_mul(1_000));
+    let text = std::str::from_utf8(value).unwrap_or_default();
+    let ms = seconds.or_else(|| duration_ms(text)).unwrap_or(0);
+    // Less than a second is none.
+    RecordTtl::For(if ms < 1_000 { 0 } else { ms })
+}
+
+/// A duration as Go writes it, in milliseconds.
+fn duration_ms(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, behind) = rest.split_at_checked(digits)?;
+        let units = [
+            ("ms", 1.0),
+            ("us", 0.001),
+            ("ns", 0.000_001),
+            ("h", 3_600_000.0),
+            ("m", 60_000.0),
+            ("s", 1_000.0),
+        ];
+        let (unit, ms) = units
+            .into_iter()
+            .find(|(unit, _)| behind.starts_with(unit))?;
+        total += number.parse::<f64>().ok()? * ms;
+        rest = behind.get(unit.len()..)?;
+    }
+    Some(total as u64)
+}
+
+/// What a publisher is told of its message.
+pub(crate) fn pub_ack(stream: &Name, stored: &Result<StoredRecord, LogError>) -> Vec<u8> {
+    let says: Value = match stored {
+        Ok(stored) if stored.duplicate => {
+            json!({ "stream": stream.as_str(), "seq": stored.offset + 1, "duplicate": true })
+        }
+        Ok(stored) => return plain_ack(stream, stored.offset + 1),
+        Err(error) => {
+            json!({ "error": ApiError::from(error).value(), "stream": stream.as_str(), "seq": 0 })
+        }
+    };
+    says.to_string().into_bytes()
+}
+
+/// The ack of a message that was stored: the one that there are most of. A name has nothing to escape but quotes and
+/// backslashes, which no stream's name has that a client made; another's is written with care.
+fn plain_ack(stream: &Name, sequence: u64) -> Vec<u8> {
+    let name = stream.as_str();
+    if name
+        .bytes()
+        .any(|byte| matches!(byte, b'"' | b'\\') || byte < b' ')
+    {
+        return json!({ "stream": name, "seq": sequence })
+            .to_string()
+            .into_bytes();
+    }
+    format!("{{\"stream\":\"{name}\",\"seq\":{sequence}}}").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_terms() {
+        let block = b"NATS/1.0\r\nNats-Msg-Id: a1\r\nNats-Expected-Last-Subject-Sequence: 0\r\nNats-Rollup: sub\r\nNats-TTL: 1m30s\r\n\r\n";
+        let terms = terms(block).unwrap();
+        assert_eq!(terms.id.as_deref(), Some(&b"a1"[..]));
+        let last = terms.last_of_key.unwrap();
+        assert_eq!((last.key, last.offset), (None, None));
+        assert_eq!(terms.roll_up, Some(RollUp::Key));
+        assert_eq!(terms.ttl, Some(RecordTtl::For(90_000)));
+        assert!(super::terms(b"NATS/1.0\r\nA: b\r\n\r\n").is_none());
+        assert_eq!(ttl(b"never"), RecordTtl::Never);
+        assert_eq!(ttl(b"5"), RecordTtl::For(5_000));
+        for bad in [&b"0"[..], b"x", b"10ms", b""] {
+            assert_eq!(ttl(bad), RecordTtl::For(0), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn acks_are_json() {
+        let name = Name::new("S").unwrap();
+        let stored = StoredRecord {
+            log: name.clone(),
+            offset: 4,
+            duplicate: false,
+        };
+        assert_eq!(
+            pub_ack(&name, &Ok(stored.clone())),
+            br#"{"stream":"S","seq":5}"#
+        );
+        let again = StoredRecord {
+            duplicate: true,
+            ..stored
+        };
+        let told = pub_ack(&name, &Ok(again));
+        assert_eq!(told, br#"{"stream":"S","seq":5,"duplicate":true}"#);
+        let told = pub_ack(&name, &Err(polybus_model::KeyedError::Offset(7).into()));
+        let expected = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 7"},"stream":"S","seq":0}"#;
+        assert_eq!(told, expected);
+    }
+}

@@ -1,0 +1,265 @@
+//! JetStream's side of a connection: requests to `$JS.API.>` become requests of logs, their replies JSON for whoever waits.
+//!
+//! ```text
+//! PUB $JS.API.x reply -> handle_api -> Request::Log, the step that follows kept by its number (steps)
+//!                                   <- Event::Log -> the step: asks on, or answers -> Answers -> Request::PublishLive
+//! PUB subject reply   -> a block; what streams made of its messages <- Event::Stored -> acks in Answers
+//! ```
+//! What always holds: a request is answered once, if it says where to; answers go the way of every publish, in blocks, so that
+//! whoever listens there hears them, this connection's own subscriptions among them.
+
+mod answers;
+mod messages;
+mod streams;
+
+use std::collections::HashMap;
+
+use polybus_model::{
+    Lane, LiveBlock, LogReply, LogRequest, Millis, Name, PartitionName, Request, Stored,
+};
+use serde_json::{Value, json};
+
+use super::Connection;
+use crate::codec::Publication;
+use crate::mapping::jetstream::{ApiError, StreamConfig, pub_ack, response};
+use answers::Answers;
+
+/// What the subjects of the API begin with.
+pub(super) const API: &[u8] = b"$JS.API.";
+/// Requests of one connection that wait for the broker; more are not heard.
+const PENDING_MAX: usize = 16 * 1024;
+
+/// Where to, and what with, once the broker has replied.
+#[derive(Debug)]
+struct Pending {
+    reply: Vec<u8>,
+    step: Step,
+}
+
+/// What follows a reply of the broker.
+#[derive(Debug)]
+enum Step {
+    /// The log is declared, or was there.
+    Create(Box<StreamConfig>),
+    /// There is a log of that name: is it the same stream?
+    Compare(Box<StreamConfig>),
+    /// What the stream to be changed is like.
+    LookBefore(Box<StreamConfig>),
+    /// It is changed.
+    Update,
+    /// Its state is told, as the answer of that type.
+    Tell(&'static str, Value),
+    Delete,
+    Purge,
+    Names(streams::Page),
+    List(streams::Page),
+    /// The states of the listed, one by one.
+    ListOn(Box<streams::Listing>),
+    Account,
+    MessageGet,
+    MessageDelete(u64),
+    DirectGet(Name),
+}
+
+/// A connection's JetStream.
+#[derive(Debug, Default)]
+pub(super) struct JetStream {
+    next: u64,
+    pending: HashMap<u64, Pending>,
+    answers: Answers,
+}
+
+impl Connection {
+    /// Whether what is published to a subject is for the broker itself.
+    pub(super) fn is_for_broker(&self, subject: &[u8]) -> bool {
+        subject.strip_prefix(API).is_some_and(is_known)
+    }
+
+    /// Takes a publish that is for the broker itself.
+    pub(super) fn handle_asked(&mut self, input: &[u8], publication: &Publication, now: Millis) {
+        let part = |span: &std::ops::Range<u32>| {
+            let part = input.get(span.start as usize..span.end as usize);
+            part.unwrap_or_default().to_vec()
+        };
+        let (subject, reply) = (part(&publication.subject), part(&publication.reply));
+        let body = part(&publication.body);
+        self.traffic.messages_in += 1;
+        self.traffic.bytes_in += body.len() as u64;
+        self.confirm();
+        self.handle_api(&subject, &reply, &body, now);
+    }
+
+    /// Takes a request of the API; false if it is none that is known.
+    pub(super) fn handle_api(
+        &mut self,
+        subject: &[u8],
+        reply: &[u8],
+        body: &[u8],
+        now: Millis,
+    ) -> bool {
+        let Some(asked) = subject.strip_prefix(API) else {
+            return false;
+        };
+        let Ok(asked) = std::str::from_utf8(asked) else {
+            return false;
+        };
+        if self.jetstream.pending.len() >= PENDING_MAX {
+            return true;
+        }
+        if asked == "INFO" {
+            self.ask_log(
+                reply,
+                Step::Account,
+                LogRequest::Sizes(polybus_model::WhichLogs::All),
+            );
+            return true;
+        }
+        if let Some(rest) = asked.strip_prefix("DIRECT.GET.") {
+            self.direct_get(rest, reply, body);
+            return true;
+        }
+        match asked.strip_prefix("STREAM.") {
+            Some(asked) => self.handle_stream_api(asked, reply, body, now),
+            None => false,
+        }
+    }
+
+    fn handle_stream_api(&mut self, asked: &str, reply: &[u8], body: &[u8], now: Millis) -> bool {
+        match asked {
+            "NAMES" => self.stream_names(reply, body),
+            "LIST" => self.stream_list(reply, body),
+            _ => {
+                let (verb, name) = match asked.strip_prefix("MSG.") {
+                    Some(rest) => match rest.split_once('.') {
+                        Some(("GET", name)) => ("MSG.GET", name),
+                        Some(("DELETE", name)) => ("MSG.DELETE", name),
+                        _ => return false,
+                    },
+                    None => match asked.split_once('.') {
+                        Some(split) => split,
+                        None => return false,
+                    },
+                };
+                let Ok(log) = Name::new(name) else {
+                    let kind = kind_of(verb);
+                    self.answer_error(reply, kind, &ApiError::stream_not_found());
+                    return true;
+                };
+                match verb {
+                    "CREATE" => self.stream_create(&log, reply, body, now),
+                    "UPDATE" => self.stream_update(&log, reply, body),
+                    "INFO" => self.stream_info(&log, reply, body),
+                    "DELETE" => self.stream_delete(log, reply),
+                    "PURGE" => self.stream_purge(log, reply, body),
+                    "MSG.GET" => self.message_get(&log, reply, body),
+                    "MSG.DELETE" => self.message_delete(log, reply, body),
+                    _ => return false,
+                }
+            }
+        }
+        true
+    }
+
+    /// Asks the broker, and notes what follows.
+    fn ask_log(&mut self, reply: &[u8], step: Step, request: LogRequest) {
+        let number = self.jetstream.next;
+        self.jetstream.next += 1;
+        let reply = reply.to_vec();
+        self.jetstream
+            .pending
+            .insert(number, Pending { reply, step });
+        let request = Box::new(request);
+        self.requests
+            .push((Lane::default(), Request::Log { number, request }));
+    }
+
+    /// The broker has replied.
+    pub(super) fn handle_log_reply(&mut self, number: u64, reply: LogReply, now: Millis) {
+        let Some(Pending { reply: to, step }) = self.jetstream.pending.remove(&number) else {
+            return;
+        };
+        match step {
+            Step::Create(config) => self.stream_declared(&to, config, reply),
+            Step::Compare(config) => self.stream_compared(&to, &config, reply, now),
+            Step::LookBefore(config) => self.stream_looked_at(&to, config, reply),
+            Step::Update => self.stream_updated(&to, reply),
+            Step::Tell(kind, more) => self.tell_stream(&to, kind, more, reply, now),
+            Step::Delete => self.stream_deleted(&to, reply),
+            Step::Purge => self.stream_purged(&to, reply),
+            Step::Names(page) => self.streams_named(&to, &page, reply),
+            Step::List(page) => self.streams_listed(&to, &page, reply),
+            Step::ListOn(listing) => self.list_on(&to, listing, reply, now),
+            Step::Account => self.tell_account(&to, reply),
+            Step::MessageGet => self.message_found(&to, reply),
+            Step::MessageDelete(sequence) => self.message_deleted(&to, sequence, reply),
+            Step::DirectGet(stream) => self.direct_found(&to, &stream, reply),
+        }
+    }
+
+    /// Answers a request.
+    fn answer(&mut self, reply: &[u8], kind: &str, says: Value) {
+        self.jetstream
+            .answers
+            .add(reply, b"", &response(kind, says));
+    }
+
+    fn answer_error(&mut self, reply: &[u8], kind: &str, error: &ApiError) {
+        self.answer(reply, kind, json!({ "error": error.value() }));
+    }
+
+    /// Streams have taken messages of a block, or not: their publishers are told.
+    pub(super) fn tell_stored(&mut self, block: &LiveBlock, stored: &[Stored]) {
+        for one in stored {
+            let Some(item) = block.item(one.item) else {
+                continue;
+            };
+            let ack = pub_ack(&one.log, &one.result);
+            self.jetstream.answers.add(block.reply(item), b"", &ack);
+        }
+    }
+
+    /// What is to be said by now goes to the broker.
+    pub(super) fn flush_answers(&mut self) {
+        if let Some(block) = self.jetstream.answers.take(&self.topic) {
+            self.requests
+                .push((Lane::default(), Request::PublishLive(block)));
+        }
+    }
+}
+
+/// Whether a request of the API is one that streams answer; others are publishes like any.
+fn is_known(asked: &[u8]) -> bool {
+    const VERBS: [&[u8]; 8] = [
+        b"STREAM.CREATE.",
+        b"STREAM.UPDATE.",
+        b"STREAM.INFO.",
+        b"STREAM.DELETE.",
+        b"STREAM.PURGE.",
+        b"STREAM.MSG.GET.",
+        b"STREAM.MSG.DELETE.",
+        b"DIRECT.GET.",
+    ];
+    matches!(asked, b"INFO" | b"STREAM.NAMES" | b"STREAM.LIST")
+        || VERBS.iter().any(|verb| asked.starts_with(verb))
+}
+
+/// The one partition of a stream.
+fn partition(log: &Name) -> PartitionName {
+    PartitionName {
+        log: log.clone(),
+        partition: 0,
+    }
+}
+
+/// The type of a verb's answer.
+fn kind_of(verb: &str) -> &'static str {
+    match verb {
+        "CREATE" => "stream_create",
+        "UPDATE" => "stream_update",
+        "DELETE" => "stream_delete",
+        "PURGE" => "stream_purge",
+        "MSG.GET" => "stream_msg_get",
+        "MSG.DELETE" => "stream_msg_delete",
+        _ => "stream_info",
+    }
+}

@@ -1,0 +1,424 @@
+//! Streams: made, changed, told of, listed, emptied, deleted.
+
+use polybus_model::{
+    FilterWord, LiveFilter, LogError, LogReply, LogRequest, LogSummary, Millis, Name, Purge,
+    WhichLogs,
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Connection, Step, partition};
+use crate::mapping::jetstream::{
+    ApiError, StreamConfig, created_of, response, stream_info, stream_name_of,
+};
+use crate::session::filter;
+
+/// Names on one page, and streams.
+const NAMES_PER_PAGE: usize = 1_024;
+const STREAMS_PER_PAGE: usize = 256;
+
+/// Which part of a list is wanted.
+#[derive(Clone, PartialEq, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Page {
+    offset: usize,
+    subject: Option<String>,
+}
+
+/// A list that is being put together.
+#[derive(Debug)]
+pub(super) struct Listing {
+    total: usize,
+    offset: usize,
+    told: Vec<Value>,
+    /// Names still to be asked for, the next one last.
+    left: Vec<Name>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct InfoRequest {
+    deleted_details: bool,
+    subjects_filter: String,
+    offset: usize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct PurgeRequest {
+    filter: String,
+    seq: u64,
+    keep: u64,
+}
+
+/// Reads a request's JSON; no body stands for a request that says nothing.
+pub(super) fn read<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, ApiError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(body).map_err(|error| ApiError::invalid_json(&error))
+}
+
+impl Connection {
+    pub(super) fn stream_create(&mut self, name: &Name, reply: &[u8], body: &[u8], now: Millis) {
+        let kind = "stream_create";
+        let config = match StreamConfig::read(body) {
+            Ok(config) if config.name != name.as_str() => Err(ApiError::stream_mismatch()),
+            other => other,
+        };
+        match config {
+            Err(error) => self.answer_error(reply, kind, &error),
+            Ok(config) => {
+                let declare = LogRequest::Declare {
+                    name: name.clone(),
+                    settings: config.settings(now),
+                    dry_run: false,
+                };
+                self.ask_log(reply, Step::Create(Box::new(config)), declare);
+            }
+        }
+    }
+
+    pub(super) fn stream_declared(
+        &mut self,
+        to: &[u8],
+        config: Box<StreamConfig>,
+        reply: LogReply,
+    ) {
+        let kind = "stream_create";
+        let name = Name::new(&config.name).unwrap_or_else(|_| Name::empty());
+        match first_log(reply) {
+            Ok(_) => {
+                let made = json!({ "did_create": true });
+                self.ask_log(to, Step::Tell(kind, made), state_of(&name));
+            }
+            Err(LogError::Exists) => self.ask_log(to, Step::Compare(config), state_of(&name)),
+            Err(error) => self.answer_error(to, kind, &ApiError::from(&error)),
+        }
+    }
+
+    /// A stream that is asked for again as it is, is there.
+    pub(super) fn stream_compared(
+        &mut self,
+        to: &[u8],
+        config: &StreamConfig,
+        reply: LogReply,
+        now: Millis,
+    ) {
+        let kind = "stream_create";
+        let is_same = match &reply {
+            LogReply::State(Ok(state)) => {
+                stream_name_of(&state.0).is_some_and(|(_, known)| known == *config)
+            }
+            _ => false,
+        };
+        match is_same {
+            true => self.tell_stream(to, kind, json!({ "did_create": false }), reply, now),
+            false => self.answer_error(to, kind, &ApiError::name_in_use()),
+        }
+    }
+
+    pub(super) fn stream_update(&mut self, name: &Name, reply: &[u8], body: &[u8]) {
+        let config = match StreamConfig::read(body) {
+            Ok(config) if config.name != name.as_str() => Err(ApiError::stream_mismatch()),
+            other => other,
+        };
+        match config {
+            Err(error) => self.answer_error(reply, "stream_update", &error),
+            Ok(config) => self.ask_log(reply, Step::LookBefore(Box::new(config)), state_of(name)),
+        }
+    }
+
+    pub(super) fn stream_looked_at(
+        &mut self,
+        to: &[u8],
+        config: Box<StreamConfig>,
+        reply: LogReply,
+    ) {
+        let log = match stream_of(reply) {
+            Ok((log, before)) => config.check_update(&before).map(|()| log),
+            Err(error) => Err(error),
+        };
+        match log {
+            Err(error) => self.answer_error(to, "stream_update", &error),
+            Ok(log) => {
+                let alter = LogRequest::Alter {
+                    settings: config.settings(created_of(&log)),
+                    name: log.name,
+                    dry_run: false,
+                };
+                self.ask_log(to, Step::Update, alter);
+            }
+        }
+    }
+
+    pub(super) fn stream_updated(&mut self, to: &[u8], reply: LogReply) {
+        let kind = "stream_update";
+        match first_log(reply) {
+            Ok(log) => {
+                let tell = Step::Tell(kind, Value::Null);
+                self.ask_log(to, tell, state_of(&log.name));
+            }
+            Err(error) => self.answer_error(to, kind, &ApiError::from(&error)),
+        }
+    }
+
+    pub(super) fn stream_info(&mut self, name: &Name, reply: &[u8], body: &[u8]) {
+        let kind = "stream_info";
+        let asked: InfoRequest = match read(body) {
+            Ok(asked) => asked,
+            Err(error) => return self.answer_error(reply, kind, &error),
+        };
+        let keys = match asked.subjects_filter.as_bytes() {
+            b"" => None,
+            subjects => Some(filter(subjects)),
+        };
+        let more = match &keys {
+            Some(_) => json!({ "offset": asked.offset, "limit": 100_000 }),
+            None => Value::Null,
+        };
+        let state = LogRequest::State {
+            partition: partition(name),
+            keys,
+            removed: asked.deleted_details,
+        };
+        self.ask_log(reply, Step::Tell(kind, more), state);
+    }
+
+    /// Answers with what a stream is and holds.
+    pub(super) fn tell_stream(
+        &mut self,
+        to: &[u8],
+        kind: &'static str,
+        more: Value,
+        reply: LogReply,
+        now: Millis,
+    ) {
+        let told = match &reply {
+            LogReply::State(Ok(state)) => stream_info(&state.0, &state.1, 0, now),
+            LogReply::State(Err(LogError::Forbidden)) => {
+                return self.answer_error(to, kind, &ApiError::from(&LogError::Forbidden));
+            }
+            _ => None,
+        };
+        let Some(mut told) = told else {
+            return self.answer_error(to, kind, &ApiError::stream_not_found());
+        };
+        if let Value::Object(more) = more {
+            if more.contains_key("offset") {
+                let listed = told.get("state").and_then(|state| state.get("subjects"));
+                let total = listed.and_then(Value::as_object).map_or(0, Map::len);
+                told.insert("total".into(), total.into());
+            }
+            told.extend(more);
+        }
+        self.answer(to, kind, Value::Object(told));
+    }
+
+    pub(super) fn stream_delete(&mut self, name: Name, reply: &[u8]) {
+        self.ask_log(reply, Step::Delete, LogRequest::Delete { name });
+    }
+
+    pub(super) fn stream_deleted(&mut self, to: &[u8], reply: LogReply) {
+        let kind = "stream_delete";
+        match first_log(reply) {
+            Ok(_) => self.answer(to, kind, json!({ "success": true })),
+            Err(error) => self.answer_error(to, kind, &ApiError::from(&error)),
+        }
+    }
+
+    pub(super) fn stream_purge(&mut self, name: Name, reply: &[u8], body: &[u8]) {
+        let asked: PurgeRequest = match read(body) {
+            Ok(asked) => asked,
+            Err(error) => return self.answer_error(reply, "stream_purge", &error),
+        };
+        if asked.seq > 0 && asked.keep > 0 {
+            return self.answer_error(reply, "stream_purge", &ApiError::bad_request());
+        }
+        let purge = LogRequest::Purge(Purge {
+            partition: partition(&name),
+            keys: match asked.filter.as_bytes() {
+                b"" | b">" => None,
+                subjects => Some(filter(subjects)),
+            },
+            before: asked.seq.checked_sub(1),
+            keep: asked.keep,
+        });
+        self.ask_log(reply, Step::Purge, purge);
+    }
+
+    pub(super) fn stream_purged(&mut self, to: &[u8], reply: LogReply) {
+        let kind = "stream_purge";
+        match reply {
+            LogReply::Removed(Ok(count)) => {
+                self.answer(to, kind, json!({ "success": true, "purged": count }));
+            }
+            LogReply::Removed(Err(error)) => {
+                self.answer_error(to, kind, &ApiError::from(&error));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn stream_names(&mut self, reply: &[u8], body: &[u8]) {
+        match read(body) {
+            Ok(page) => self.ask_log(reply, Step::Names(page), LogRequest::List(WhichLogs::All)),
+            Err(error) => self.answer_error(reply, "stream_names", &error),
+        }
+    }
+
+    pub(super) fn streams_named(&mut self, to: &[u8], page: &Page, reply: LogReply) {
+        let names = streams_in(reply, page);
+        let shown = names.iter().skip(page.offset).take(NAMES_PER_PAGE);
+        let shown: Vec<&str> = shown.map(Name::as_str).collect();
+        let shown = if shown.is_empty() {
+            Value::Null
+        } else {
+            json!(shown)
+        };
+        let (total, offset) = (names.len(), page.offset);
+        let says =
+            json!({ "total": total, "offset": offset, "limit": NAMES_PER_PAGE, "streams": shown });
+        self.answer(to, "stream_names", says);
+    }
+
+    pub(super) fn stream_list(&mut self, reply: &[u8], body: &[u8]) {
+        match read(body) {
+            Ok(page) => self.ask_log(reply, Step::List(page), LogRequest::List(WhichLogs::All)),
+            Err(error) => self.answer_error(reply, "stream_list", &error),
+        }
+    }
+
+    pub(super) fn streams_listed(&mut self, to: &[u8], page: &Page, reply: LogReply) {
+        let names = streams_in(reply, page);
+        let total = names.len();
+        let shown = names.into_iter().skip(page.offset).take(STREAMS_PER_PAGE);
+        let mut left: Vec<Name> = shown.collect();
+        left.reverse();
+        let listing = Listing {
+            total,
+            offset: page.offset,
+            told: Vec::new(),
+            left,
+        };
+        self.ask_next(to, Box::new(listing));
+    }
+
+    fn ask_next(&mut self, to: &[u8], mut listing: Box<Listing>) {
+        match listing.left.pop() {
+            Some(name) => self.ask_log(to, Step::ListOn(listing), state_of(&name)),
+            None => {
+                let streams = match listing.told.is_empty() {
+                    true => Value::Array(Vec::new()),
+                    false => Value::Array(listing.told),
+                };
+                let (total, offset) = (listing.total, listing.offset);
+                let says = json!({ "total": total, "offset": offset, "limit": STREAMS_PER_PAGE, "streams": streams });
+                self.answer(to, "stream_list", says);
+            }
+        }
+    }
+
+    pub(super) fn list_on(
+        &mut self,
+        to: &[u8],
+        mut listing: Box<Listing>,
+        reply: LogReply,
+        now: Millis,
+    ) {
+        // One that is gone meanwhile is not told.
+        if let LogReply::State(Ok(state)) = &reply
+            && let Some(told) = stream_info(&state.0, &state.1, 0, now)
+        {
+            listing.told.push(Value::Object(told));
+        }
+        self.ask_next(to, listing);
+    }
+
+    /// What the account uses: all streams that can be seen.
+    pub(super) fn tell_account(&mut self, to: &[u8], reply: LogReply) {
+        let LogReply::Sizes(sizes) = reply else {
+            return;
+        };
+        let (mut memory, mut storage, mut streams) = (0, 0, 0);
+        for (log, bytes) in sizes {
+            if stream_name_of(&log).is_none() {
+                continue;
+            }
+            let bytes: u64 = bytes.iter().sum();
+            match log.settings.durable {
+                true => storage += bytes,
+                false => memory += bytes,
+            }
+            streams += 1;
+        }
+        let says = json!({
+            "memory": memory,
+            "storage": storage,
+            "reserved_memory": 0,
+            "reserved_storage": 0,
+            "streams": streams,
+            "consumers": 0,
+            "limits": {
+                "max_memory": -1,
+                "max_storage": -1,
+                "max_streams": -1,
+                "max_consumers": -1,
+                "max_ack_pending": -1,
+                "memory_max_stream_bytes": -1,
+                "storage_max_stream_bytes": -1,
+                "max_bytes_required": false,
+            },
+            "api": { "level": 0, "total": 0, "errors": 0 },
+        });
+        let told = response("account_info", says);
+        self.jetstream.answers.add(to, b"", &told);
+    }
+}
+
+/// What a stream holds, without lists.
+fn state_of(name: &Name) -> LogRequest {
+    LogRequest::State {
+        partition: partition(name),
+        keys: None,
+        removed: false,
+    }
+}
+
+fn first_log(reply: LogReply) -> Result<LogSummary, LogError> {
+    match reply {
+        LogReply::Logs(logs) => logs.into_iter().next().unwrap_or(Err(LogError::NotFound)),
+        _ => Err(LogError::NotFound),
+    }
+}
+
+fn stream_of(reply: LogReply) -> Result<(LogSummary, StreamConfig), ApiError> {
+    match reply {
+        LogReply::State(Ok(state)) => {
+            let config = stream_name_of(&state.0).map(|(_, config)| config);
+            let config = config.ok_or_else(ApiError::stream_not_found)?;
+            Ok((state.0, config))
+        }
+        LogReply::State(Err(LogError::Forbidden)) => Err(ApiError::from(&LogError::Forbidden)),
+        _ => Err(ApiError::stream_not_found()),
+    }
+}
+
+/// The streams among logs, that take some of the subjects that a page is about.
+fn streams_in(reply: LogReply, page: &Page) -> Vec<Name> {
+    let LogReply::Logs(logs) = reply else {
+        return Vec::new();
+    };
+    let wanted = match page.subject.as_deref() {
+        None | Some("") => LiveFilter::new([FilterWord::Rest]),
+        Some(subject) => filter(subject.as_bytes()),
+    };
+    let streams = logs.into_iter().flatten().filter(|log| {
+        let Some((_, config)) = stream_name_of(log) else {
+            return false;
+        };
+        let mut subjects = config.subjects.iter();
+        subjects.any(|subject| filter(subject.as_bytes()).overlaps(&wanted))
+    });
+    streams.map(|log| log.name).collect()
+}
