@@ -355,6 +355,10 @@ impl Engine {
             return;
         };
         let namespace = session.namespace;
+        self.release_session(namespace, id);
+        let Some(session) = self.sessions.get_mut(at) else {
+            return;
+        };
         let owned = std::mem::take(&mut session.owned);
         let mut lanes: Vec<_> = std::mem::take(&mut session.lanes).into_iter().collect();
         lanes.sort_unstable();

@@ -11,7 +11,7 @@ use rustc_hash::FxHashMap;
 use crate::compaction::AsideIndex;
 use crate::delayed::DelayedMessages;
 use crate::estate::Estates;
-use crate::groups::{Groups, Readers, Windows};
+use crate::groups::{Groups, Holders, Readers, Windows};
 use crate::live::LiveWork;
 use crate::logs::Logs;
 use crate::namespace::Namespace;
@@ -46,6 +46,8 @@ pub struct Engine {
     /// Who reads logs record by record.
     pub(crate) readers: Readers,
     pub(crate) live: LiveWork,
+    /// Who leases.
+    pub(crate) holders: Holders,
     /// What deleted queues have left.
     pub(crate) estates: Estates,
     /// Queues by their next deadline.
@@ -88,6 +90,7 @@ impl Engine {
             windows: Windows::default(),
             readers: Readers::default(),
             live: LiveWork::default(),
+            holders: Holders::default(),
             estates: Estates::default(),
             timers: BTreeSet::new(),
             next_incarnation: 1,
@@ -439,6 +442,7 @@ impl Engine {
 
     /// The end of a turn: all queues are looked after, what ended in them is journaled, their timers are set.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_, impl Store>) {
+        self.look_after_windows(turn);
         self.feed_readers(turn);
         self.look_after_touched(turn);
         let mut touched = std::mem::take(&mut self.work.touched);

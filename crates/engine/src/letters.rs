@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use polybus_model::{Death, DeathReason, Message, Millis, Name, Value};
+use polybus_model::{Death, DeathReason, Message, Millis, Name, Run, Value};
 
 use crate::deliver::request_loads;
 use crate::queue::Queue;
@@ -76,6 +76,59 @@ impl Engine {
             self.enqueue(message, &slots, turn);
         }
         self.work.slots = slots;
+    }
+}
+
+/// Where records of a log that failed in a group come from, and where they go.
+pub(crate) struct FailedRecords<'a> {
+    pub(crate) namespace: u32,
+    pub(crate) group: &'a str,
+    pub(crate) log: &'a Name,
+    pub(crate) to: &'a Name,
+    /// The offsets of those of the run that failed.
+    pub(crate) range: std::ops::Range<u64>,
+    pub(crate) reason: DeathReason,
+}
+
+impl Engine {
+    /// Routes records that failed in a group as dead letters: to the topic that the group names, or else to the queue of that
+    /// name.
+    pub(crate) fn post_records(
+        &mut self,
+        failed: &FailedRecords<'_>,
+        run: &Run,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let mut messages = Vec::new();
+        let readers = &self.options.run_readers;
+        readers.read(failed.log, &run.content, &mut messages);
+        // Of a run that has lost records nobody knows which are left: rather too many letters than one too few.
+        let all = messages.len() as u64 != u64::from(run.count);
+        let queue = Name::new(failed.group).unwrap_or_else(|_| failed.log.clone());
+        let known = self.namespaces.get(failed.namespace);
+        let is_topic = known.is_some_and(|one| one.router.topic(failed.to.as_str()).is_some());
+        let nowhere = Name::empty();
+        let (topic, key) = match is_topic {
+            true => (failed.to, None),
+            false => (&nowhere, Some(failed.to.as_str().as_bytes())),
+        };
+        for (offset, message) in (run.offset..).zip(&messages) {
+            if !all && !failed.range.contains(&offset) {
+                continue;
+            }
+            let death = Death {
+                reason: failed.reason,
+                queue: queue.clone(),
+                topic: failed.log.clone(),
+                keys: vec![Bytes::copy_from_slice(message.key())],
+                time: self.time(turn),
+                count: 1,
+                original_ttl: message.ttl(),
+            };
+            let deaths = add_death(message.deaths().map(|deaths| deaths.as_slice()), death);
+            let letter = message.redirected(topic, key, Arc::new(deaths));
+            self.post(failed.namespace, &letter, &[], turn);
+        }
     }
 }
 

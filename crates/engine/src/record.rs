@@ -24,6 +24,7 @@
 //! | 36 window opened, or closed | window u64, flag u8 and, if 1 (opened), namespace name, group text, log u64, partition u32, floor u64 |
 //! | 37 window settled | window u64, ranges u32, each: first u64, end u64 |
 //! | 38 window returned | window u64, spans u32, each: first u64, end u64, attempts u32, state u8 (0 ready, 1 waiting, 2 attempts used up, 3 rejected), if waiting due u64 |
+//! | 39 group configured | namespace name, group text, beginning u8 (0 start, 1 end, 2 age and u64), lease ms u64, committed u8, attempts option, unsettled u32, dead letter flag u8 and, if 1, name, arguments u32, each: name text, value text |
 //! | 48 reader declared | reader u64 (its window), namespace name, log u64, partition u32, name text, created u64, first u64, last of keys u64, settings as in `groups/readers/record.rs` |
 //! | 49 reader deleted | reader u64 |
 //! | 50 reader counted | reader u64, sequence u64, delivered option, settled option |
@@ -91,6 +92,7 @@ pub(crate) mod kind {
     pub(crate) const WINDOW_RETURNED: u8 = 38;
     // 40 to 47: keyed logs, see `logs/keyed/record.rs`.
     pub(crate) const MESSAGE_ID: u8 = 40;
+    pub(crate) const GROUP_CONFIGURED: u8 = 39;
 }
 
 const VERSION: u8 = 1;

@@ -6,7 +6,10 @@
 
 use bytes::Bytes;
 
-use crate::{Millis, Name, PartitionName, ReaderReply, ReaderRequest, Transactor};
+use crate::{
+    GroupSettings, LeaseRequest, Leased, Millis, Name, PartitionName, ReaderReply, ReaderRequest,
+    Transactor, WindowSummary,
+};
 
 /// A member's way to share the work: the name of an assignor and what it says to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -154,6 +157,40 @@ pub enum GroupRequest {
     },
     /// A sign of life of a member whose work the broker shares out. Answers [`GroupReply::Beat`].
     Beat(Box<Beat>),
+    /// A sign of life of a member of a group that leases. Answers [`GroupReply::Beat`].
+    Attend(Box<Beat>),
+    /// Settle leases, and lease more. Answers [`GroupReply::Leased`], when what was settled is durable.
+    Lease(Box<LeaseRequest>),
+    /// How far a group that leases has come (none: in all partitions). Answers [`GroupReply::Windows`].
+    Windows {
+        /// The group.
+        group: String,
+        /// Of which partitions.
+        partitions: Option<Vec<PartitionName>>,
+    },
+    /// Let a group that leases begin anew at these offsets. Answers [`GroupReply::Committed`] when durable.
+    MoveWindows {
+        /// The group; it must have no members.
+        group: String,
+        /// Where.
+        to: Vec<(PartitionName, u64)>,
+    },
+    /// Forget how far a group that leases has come in these logs. Answers [`GroupReply::Committed`] when durable.
+    CloseWindows {
+        /// The group; it must have no members.
+        group: String,
+        /// Which.
+        logs: Vec<Name>,
+    },
+    /// How groups lease. Answers [`GroupReply::Settings`]; what stands here as an error is answered with it.
+    Settings(Vec<Result<String, GroupError>>),
+    /// Say how a group leases, before it is there or after. Answers [`GroupReply::Done`] when durable.
+    Configure {
+        /// The group.
+        group: String,
+        /// How.
+        settings: Box<GroupSettings>,
+    },
     /// A sign of life. Answers [`GroupReply::Done`].
     Heartbeat(Membership),
     /// Leave. Answers [`GroupReply::Left`].
@@ -203,6 +240,8 @@ pub enum GroupRequest {
     /// Describe groups whose work the broker shares out. Answers [`GroupReply::SharedDescribed`]; what stands here as an
     /// error is answered with it.
     DescribeShared(Vec<Result<String, GroupError>>),
+    /// Describe groups that lease. Answers [`GroupReply::SharedDescribed`], likewise.
+    DescribeLeasing(Vec<Result<String, GroupError>>),
     /// Delete groups. Answers [`GroupReply::Deleted`]; what stands here as an error is answered with it.
     Delete(Vec<Result<String, GroupError>>),
     /// Something of readers. Answers [`GroupReply::Reader`].
@@ -262,6 +301,8 @@ pub enum GroupError {
     FencedProducer,
     /// The group was not added to the producer's transaction.
     NoTransaction,
+    /// The records are not leased to the member.
+    NotLeased,
     /// The session may not.
     Forbidden,
     /// It cannot be done now; the text says why.
@@ -321,6 +362,17 @@ pub struct MemberSummary {
     pub assignment: Bytes,
 }
 
+/// Who shares out a group's work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sharing {
+    /// Its members among themselves.
+    ByMembers,
+    /// The broker.
+    ByBroker,
+    /// The broker, record by record.
+    Leased,
+}
+
 /// A group as listings show it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupSummary {
@@ -328,8 +380,8 @@ pub struct GroupSummary {
     pub group: String,
     /// Its state.
     pub state: GroupState,
-    /// The broker shares out its work.
-    pub shared: bool,
+    /// Who shares out its work.
+    pub sharing: Sharing,
     /// The sort of group.
     pub protocol_type: String,
     /// The chosen assignor.
@@ -387,7 +439,13 @@ pub enum GroupReply {
     Beat(Result<BeatAnswer, GroupError>),
     /// To something of readers.
     Reader(ReaderReply),
-    /// To a heartbeat.
+    /// To a lease.
+    Leased(Result<Box<Leased>, GroupError>),
+    /// How far a group has come; partitions that it has not begun with are left out.
+    Windows(Result<Vec<WindowSummary>, GroupError>),
+    /// For each group, in order.
+    Settings(Vec<Result<GroupSettings, GroupError>>),
+    /// To a heartbeat, and to what has nothing to tell.
     Done(Result<(), GroupError>),
     /// To a leave: for the group, then for each leaver.
     Left(Result<Vec<Result<(), GroupError>>, GroupError>),

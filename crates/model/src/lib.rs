@@ -11,6 +11,7 @@ mod event;
 mod group;
 mod joined;
 mod keyed;
+mod lease;
 mod live;
 mod log;
 mod message;
@@ -28,11 +29,15 @@ pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use group::{
     Assignor, Beat, BeatAnswer, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
     GroupSummary, Join, Joined, Leaver, MemberSummary, Membership, SharedMemberSummary,
-    SharedSummary, Standing,
+    SharedSummary, Sharing, Standing,
 };
 pub use keyed::{
     Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Purge, RecordTtl, RollUp, Stored,
     StoredRecord, Takes, Terms, WhenFull, WhichRecord,
+};
+pub use lease::{
+    Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,
+    WindowSummary,
 };
 pub use live::{FilterWord, LiveBlock, LiveFilter, LiveItem, LiveProperties, SubscribeLive};
 pub use log::{

@@ -18,7 +18,25 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         GroupRequest::Sync { membership, .. } if !reads(&membership.group) => {
             GroupReply::Synced(Err(Forbidden))
         }
-        GroupRequest::Beat(beat) if !reads(&beat.group) => GroupReply::Beat(Err(Forbidden)),
+        GroupRequest::Beat(beat) | GroupRequest::Attend(beat) if !reads(&beat.group) => {
+            GroupReply::Beat(Err(Forbidden))
+        }
+        GroupRequest::Lease(lease) if !reads(&lease.group) => GroupReply::Leased(Err(Forbidden)),
+        GroupRequest::Lease(lease) => {
+            for part in &mut lease.parts {
+                part.forbidden = !reads(part.partition.log.as_str());
+            }
+            return;
+        }
+        GroupRequest::Windows { group, .. } if !reads(group) => GroupReply::Windows(Err(Forbidden)),
+        GroupRequest::MoveWindows { group, .. } | GroupRequest::CloseWindows { group, .. }
+            if !may(Action::Configure, group) =>
+        {
+            GroupReply::Committed(Err(Forbidden))
+        }
+        GroupRequest::Configure { group, .. } if !may(Action::Configure, group) => {
+            GroupReply::Done(Err(Forbidden))
+        }
         GroupRequest::Heartbeat(membership) if !reads(&membership.group) => {
             GroupReply::Done(Err(Forbidden))
         }
@@ -35,7 +53,10 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         GroupRequest::ForgetOffsets { group, .. } if !may(Action::Configure, group) => {
             GroupReply::Committed(Err(Forbidden))
         }
-        GroupRequest::Describe(names) | GroupRequest::DescribeShared(names) => {
+        GroupRequest::Describe(names)
+        | GroupRequest::DescribeShared(names)
+        | GroupRequest::DescribeLeasing(names)
+        | GroupRequest::Settings(names) => {
             return refuse_each(names, reads);
         }
         GroupRequest::Delete(names) => {
@@ -48,6 +69,11 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         GroupRequest::Join(_)
         | GroupRequest::Sync { .. }
         | GroupRequest::Beat(_)
+        | GroupRequest::Attend(_)
+        | GroupRequest::Windows { .. }
+        | GroupRequest::MoveWindows { .. }
+        | GroupRequest::CloseWindows { .. }
+        | GroupRequest::Configure { .. }
         | GroupRequest::Heartbeat(_)
         | GroupRequest::Leave { .. }
         | GroupRequest::Commit { .. }

@@ -17,7 +17,9 @@ impl Groups {
             );
             group.check();
             let shared = group.shared.as_ref().map(|shared| shared.check());
-            for (armed, of) in group.armed().chain(shared.into_iter().flatten()) {
+            let leasers = group.leasers.as_ref().map(|leasers| leasers.check());
+            let members = shared.into_iter().chain(leasers).flatten();
+            for (armed, of) in group.armed().chain(members) {
                 timers.insert((armed, group.timer(of)));
             }
         }
@@ -69,12 +71,14 @@ impl Group {
         let offsets = self.offsets.iter();
         let offsets = offsets.map(|(at, one)| offset::weight(at, &one.remark));
         let shared = self.shared.as_ref().map_or(0, |shared| shared.weight());
+        let leasers = self.leasers.as_ref().map_or(0, |leasers| leasers.weight());
         assert_eq!(
             self.weight,
-            members.sum::<usize>() + offsets.sum::<usize>() + shared
+            members.sum::<usize>() + offsets.sum::<usize>() + shared + leasers
         );
         assert!(!self.changed);
         assert_eq!(self.shared.is_some(), self.phase == Phase::Shared);
+        assert_eq!(self.leasers.is_some(), self.phase == Phase::Leasing);
         match self.phase {
             Phase::Empty => {
                 assert!(self.members.is_empty() && self.leader.is_none());
@@ -82,7 +86,7 @@ impl Group {
             }
             Phase::Joining => assert!(self.join_armed.is_some()),
             Phase::Assigning => assert!(self.sync_armed.is_some() && self.joining == 0),
-            Phase::Shared => assert!(self.members.is_empty()),
+            Phase::Shared | Phase::Leasing => assert!(self.members.is_empty()),
             Phase::Stable => assert!(self.members.values().all(|one| one.syncing.is_none())),
         }
         if let Some(leader) = self.leader {

@@ -7,7 +7,8 @@
 //!     +---------------------+    +--------------------------+-----------------------------+
 //!       nobody is left                 a member comes, goes, changes, or does not sync
 //! ```
-//! Or the broker shares out the work: from Empty to Shared, and back when nobody is left (`shared`).
+//! Or the broker shares out the work: from Empty to Shared, and back when nobody is left (`shared`); or it leases record by
+//! record: to Leasing, and back (`leasers`), which a group does either always or never.
 //!
 //! What always holds: `members` and `expected` are numbered together, by age, and never share a number; `ids` names both,
 //! `instances` the members that have a lasting name; `votes` counts the members that know an assignor, `joining` those whose
@@ -16,9 +17,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polybus_model::{
-    GroupError, GroupReply, GroupState, GroupSummary, Join, Millis, Name, PartitionName,
+    GroupError, GroupReply, GroupState, GroupSummary, Join, Millis, Name, PartitionName, Sharing,
 };
 
+use super::leasers::Leasers;
 use super::member::{Member, Waiter};
 use super::offset::Offset;
 use super::shared::Shared;
@@ -27,6 +29,9 @@ use super::{GroupOptions, Told};
 
 /// The sort of a group whose work the broker shares out: its members could as well do it themselves.
 const SHARED_TYPE: &str = "consumer";
+
+/// The sort of a group that leases.
+const LEASING_TYPE: &str = "leasing";
 
 /// What a group works with while it is asked something.
 pub(super) struct Round<'a> {
@@ -58,6 +63,8 @@ pub(super) enum Phase {
     Stable,
     /// The broker shares out the work.
     Shared,
+    /// It leases record by record.
+    Leasing,
 }
 
 /// A group.
@@ -78,6 +85,8 @@ pub(super) struct Group {
     pub(super) expected: BTreeMap<u64, Expected>,
     /// There while members are that the broker shares the work among.
     pub(super) shared: Option<Box<Shared>>,
+    /// There while members are that lease.
+    pub(super) leasers: Option<Box<Leasers>>,
     pub(super) ids: BTreeMap<Box<str>, u64>,
     pub(super) instances: BTreeMap<Box<str>, u64>,
     pub(super) votes: BTreeMap<String, usize>,
@@ -119,6 +128,7 @@ impl Group {
             members: BTreeMap::new(),
             expected: BTreeMap::new(),
             shared: None,
+            leasers: None,
             ids: BTreeMap::new(),
             instances: BTreeMap::new(),
             votes: BTreeMap::new(),
@@ -275,6 +285,9 @@ impl Group {
         if let Some(shared) = &self.shared {
             return Some(shared.reads(log));
         }
+        if let Some(leasers) = &self.leasers {
+            return Some(leasers.reads(log));
+        }
         let mut reads = false;
         for member in self.members.values() {
             reads |= member.reads.as_ref()?.contains(log);
@@ -310,6 +323,37 @@ impl Group {
         result
     }
 
+    /// Does something with the members that lease, and sees what it means for the group.
+    pub(super) fn with_leasers<R>(
+        &mut self,
+        round: &mut Round<'_>,
+        act: impl FnOnce(&mut Leasers, u64, &mut Round<'_>) -> R,
+    ) -> R {
+        let generation = self.generation;
+        let leasers = self.leasers.take();
+        let mut leasers = leasers.unwrap_or_else(|| Box::new(Leasers::new(generation)));
+        let before = leasers.weight();
+        let result = act(&mut leasers, self.number, round);
+        self.weight = self.weight + leasers.weight() - before;
+        self.changed |= leasers.epoch() != self.generation;
+        self.generation = leasers.epoch();
+        if !leasers.is_empty() {
+            self.phase = Phase::Leasing;
+            self.emptied = None;
+            self.protocol_type = Some(LEASING_TYPE.to_owned());
+            self.leasers = Some(leasers);
+        } else if self.phase == Phase::Leasing {
+            self.phase = Phase::Empty;
+            self.emptied = Some(round.now);
+        }
+        result
+    }
+
+    /// Whether it leases, or did when it had members.
+    pub(super) fn leases(&self) -> bool {
+        self.protocol_type.as_deref() == Some(LEASING_TYPE)
+    }
+
     /// Whether nothing would be lost with it.
     pub(super) fn is_blank(&self) -> bool {
         self.phase == Phase::Empty && self.expected.is_empty() && self.offsets.is_empty()
@@ -327,6 +371,9 @@ impl Group {
         }
         if let Some(shared) = &mut self.shared {
             shared.disarm(number, timers);
+        }
+        if let Some(leasers) = &mut self.leasers {
+            leasers.disarm(number, timers);
         }
         timers.disarm(&mut self.join_armed, timer(Of::Join));
         timers.disarm(&mut self.sync_armed, timer(Of::Sync));
@@ -356,8 +403,16 @@ impl Group {
                     .shared
                     .as_ref()
                     .map_or(GroupState::Empty, |shared| shared.state()),
+                Phase::Leasing => self
+                    .leasers
+                    .as_ref()
+                    .map_or(GroupState::Empty, |leasers| leasers.state()),
             },
-            shared: self.phase == Phase::Shared,
+            sharing: match self.phase {
+                _ if self.leases() => Sharing::Leased,
+                Phase::Shared => Sharing::ByBroker,
+                _ => Sharing::ByMembers,
+            },
             protocol_type: self.protocol_type.clone().unwrap_or_default(),
             assignor: assignor.or(assignor_now).unwrap_or_default().to_owned(),
             members: members.map(|member| member.summary(assignor)).collect(),

@@ -18,7 +18,7 @@ impl Group {
         waiter: Waiter,
         round: &mut Round<'_>,
     ) -> Option<Result<Box<Joined>, GroupError>> {
-        if self.phase == Phase::Shared {
+        if self.phase == Phase::Shared || self.leases() {
             return Some(Err(GroupError::Inconsistent));
         }
         let answer = match &join.member {
@@ -99,7 +99,7 @@ impl Group {
             .is_some_and(|member| member.matches(join));
         let is_leader = self.leader == Some(at);
         match self.phase {
-            Phase::Empty | Phase::Shared => Some(Err(GroupError::UnknownMember)),
+            Phase::Empty | Phase::Shared | Phase::Leasing => Some(Err(GroupError::UnknownMember)),
             // It may not have got the answer to its first request.
             Phase::Assigning if same => {
                 self.touch(at, round);
@@ -369,7 +369,7 @@ impl Group {
     pub(super) fn remove(&mut self, at: u64, round: &mut Round<'_>) {
         self.drop_member(at, round);
         match self.phase {
-            Phase::Empty | Phase::Shared => {}
+            Phase::Empty | Phase::Shared | Phase::Leasing => {}
             Phase::Joining => self.try_complete(round),
             Phase::Assigning | Phase::Stable => self.rebalance(round),
         }

@@ -20,12 +20,9 @@ mod assignors;
 mod check;
 mod group;
 mod join;
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "share groups, which come next, use the rest"
-)]
 mod leased;
+mod leasers;
+mod leasing;
 mod member;
 mod offset;
 mod options;
@@ -33,6 +30,7 @@ pub(crate) mod readers;
 mod record;
 mod recovery;
 mod requests;
+mod settings;
 mod shared;
 mod timers;
 mod transactional;
@@ -46,14 +44,16 @@ use rustc_hash::FxHashMap;
 use crate::turn::Turn;
 use crate::{Engine, Store};
 use group::{Group, Phase, Round};
-pub(crate) use leased::Windows;
-use leased::{Failure, Settlement, Window};
+pub(crate) use leased::{Failure, Settlement, Window, Windows};
+use leasers::Leasers;
+pub(crate) use leasing::Holders;
 use member::Waiter;
 pub(crate) use offset::Offset;
 pub use options::GroupOptions;
 pub(crate) use readers::Readers;
 pub(crate) use record::{offsets, put_offset_list, text};
 pub(crate) use recovery::RecoveredGroups;
+use settings::AllSettings;
 use timers::{Of, Timer, Timers};
 
 /// Deadlines of groups that are looked after in one turn; the rest follows in the next.
@@ -81,6 +81,8 @@ pub(crate) struct Groups {
     weight: usize,
     told: Told,
     buffer: Vec<u8>,
+    /// How groups lease.
+    settings: AllSettings,
 }
 
 impl Groups {
@@ -222,7 +224,10 @@ impl Groups {
         let keep_until = group.emptied.map(|at| at.saturating_add(BLANK_KEEP_MS));
         let next = match next {
             Some(next) => Some(next),
-            None if !group.expected.is_empty() => Some(turn.now.saturating_add(BLANK_KEEP_MS)),
+            // How far it has come in its windows is not forgotten.
+            None if group.leases() || !group.expected.is_empty() => {
+                Some(turn.now.saturating_add(BLANK_KEEP_MS))
+            }
             None => keep_until.filter(|until| *until > turn.now),
         };
         let Some(next) = next else {
@@ -242,6 +247,7 @@ impl Groups {
         for number in numbers {
             self.forget(number);
         }
+        self.settings.drop_namespace(slot);
     }
 }
 

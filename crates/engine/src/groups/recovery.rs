@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use polybus_model::{Millis, Name, PartitionName};
+use polybus_model::{GroupSettings, Millis, Name, PartitionName};
 
 use super::leased::RecoveredWindows;
 use super::offset::Offset;
 use super::readers::RecoveredReaders;
 use super::record::{self, Past};
-use super::{BLANK_KEEP_MS, Groups};
+use super::{BLANK_KEEP_MS, Groups, settings};
 use crate::Engine;
 use crate::record::codec::Bounded;
 use crate::record::{Corrupt, kind};
@@ -26,11 +26,17 @@ pub(crate) struct RecoveredGroups {
     found: BTreeMap<(Name, String), Found>,
     windows: RecoveredWindows,
     readers: RecoveredReaders,
+    settings: BTreeMap<(Name, String), GroupSettings>,
 }
 
 impl RecoveredGroups {
     /// Applies a record; false if it is none of a group.
     pub(crate) fn apply(&mut self, kind: u8, from: &mut Bounded<'_>) -> Result<bool, Corrupt> {
+        if kind == kind::GROUP_CONFIGURED {
+            let at = (from.name()?, record::text(from)?);
+            self.settings.insert(at, settings::settings(from)?);
+            return Ok(true);
+        }
         if !(kind::OFFSETS_COMMITTED..=kind::GROUP_DELETED).contains(&kind) {
             return Ok(self.windows.apply(kind, from)? || self.readers.apply(kind, from)?);
         }
@@ -65,6 +71,7 @@ impl RecoveredGroups {
     /// A namespace is gone, and its groups with it.
     pub(crate) fn drop_namespace(&mut self, name: &Name) {
         self.found.retain(|(namespace, _), _| namespace != name);
+        self.settings.retain(|(namespace, _), _| namespace != name);
         self.windows.drop_namespace(name);
         self.readers.drop_namespace(name);
     }
@@ -105,6 +112,11 @@ impl RecoveredGroups {
             timers.arm(&mut group.idle_armed, due, timer);
             engine.groups.account(number);
         }
+        for ((namespace, name), settings) in self.settings {
+            if let Some(slot) = engine.namespace_slot(namespace.as_str()) {
+                engine.groups.settings.set(slot, &name, settings);
+            }
+        }
         self.windows.finish(engine);
         self.readers.finish(engine);
     }
@@ -119,6 +131,7 @@ impl Groups {
         buffer: &mut Vec<u8>,
         put: &mut dyn FnMut(&[u8]),
     ) {
+        self.settings.put_definitions(slot, namespace, buffer, put);
         for group in self.of_namespace(slot).filter(|group| group.recorded) {
             if group.protocol_type.is_some() {
                 record::put_past(buffer, namespace, group);

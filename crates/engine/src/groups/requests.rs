@@ -2,7 +2,8 @@
 
 use polybus_model::{
     Beat, BeatAnswer, Event, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
-    GroupSummary, Join, Joined, Leaver, Membership, Name, PartitionName, SharedSummary, Standing,
+    GroupSummary, Join, Joined, Leaver, Membership, Name, PartitionName, SharedSummary, Sharing,
+    Standing,
 };
 
 use super::member::{Waiter, weight_of_join};
@@ -13,7 +14,7 @@ use crate::turn::{Asker, Turn};
 use crate::{Engine, Store};
 
 /// The longest name of a group, in bytes.
-const NAME_BYTES_MAX: usize = 1_024;
+pub(super) const NAME_BYTES_MAX: usize = 1_024;
 
 /// The most that one member may say when it joins, in bytes.
 const MEMBER_BYTES_MAX: usize = 1 << 20;
@@ -67,7 +68,14 @@ impl Engine {
                 self.reader_request(asker, number, *request, turn);
                 return;
             }
-            request => request,
+            GroupRequest::Lease(request) => {
+                self.lease(asker, number, *request, turn);
+                return;
+            }
+            request => match self.answer_leasing(asker, number, request, turn) {
+                Some(request) => request,
+                None => return,
+            },
         };
         let namespace = self.namespace_name(asker.namespace);
         let waiter = Waiter {
@@ -118,6 +126,7 @@ impl<S: Store> Asking<'_, '_, S> {
                 }
             }
             GroupRequest::Beat(beat) => GroupReply::Beat(self.beat(&beat)),
+            GroupRequest::Attend(beat) => GroupReply::Beat(self.attend(&beat)),
             GroupRequest::Heartbeat(who) => GroupReply::Done(self.heartbeat(&who)),
             GroupRequest::Leave { group, leavers } => {
                 GroupReply::Left(self.leave(&group, &leavers))
@@ -155,14 +164,26 @@ impl<S: Store> Asking<'_, '_, S> {
                 let found = names.map(|name| self.describe_shared(&name?));
                 GroupReply::SharedDescribed(found.collect())
             }
+            GroupRequest::DescribeLeasing(names) => {
+                let names = names.into_iter();
+                let found = names.map(|name| self.describe_leasing(&name?));
+                GroupReply::SharedDescribed(found.collect())
+            }
             GroupRequest::Delete(names) => {
                 let names = names.into_iter();
                 let results = names.map(|name| self.delete(&name?)).collect();
                 return self.when_durable(GroupReply::Deleted(results));
             }
             GroupRequest::Refused(reply) => *reply,
-            // It is answered before.
-            GroupRequest::CommitInTransaction { .. } | GroupRequest::Reader(_) => return,
+            // They are answered before.
+            GroupRequest::CommitInTransaction { .. }
+            | GroupRequest::Reader(_)
+            | GroupRequest::Lease(_)
+            | GroupRequest::Windows { .. }
+            | GroupRequest::MoveWindows { .. }
+            | GroupRequest::CloseWindows { .. }
+            | GroupRequest::Settings(_)
+            | GroupRequest::Configure { .. } => return,
         };
         tell(self.waiter, reply, self.turn);
     }
@@ -265,19 +286,10 @@ impl<S: Store> Asking<'_, '_, S> {
 
     /// A sign of life of a member whose work the broker shares out.
     fn beat(&mut self, beat: &Beat) -> Result<BeatAnswer, GroupError> {
-        if beat.group.is_empty() {
-            return Err(GroupError::InvalidName);
-        }
-        let names = beat.reads.iter().flatten().map(|name| name.as_str().len());
-        let said = beat.member.len() + beat.client.len() + beat.host.len();
-        self.check_room(said + names.map(|len| 64 + len).sum::<usize>())?;
-        let number = match self.find(&beat.group) {
-            Some(number) => number,
-            None if beat.standing == Standing::Joins => self.create(&beat.group)?,
-            None => return Err(GroupError::UnknownMember),
-        };
+        let number = self.group_of_beat(beat)?;
         let logs = self.logs;
         self.act(number, |group, round| match group.phase {
+            _ if group.leases() => Err(GroupError::NotFound),
             Phase::Empty | Phase::Shared => group.with_shared(round, |shared, number, round| {
                 shared.beat(beat, number, logs, round)
             }),
@@ -285,6 +297,37 @@ impl<S: Store> Asking<'_, '_, S> {
             _ => Err(GroupError::NotFound),
         })
         .unwrap_or(Err(GroupError::UnknownMember))
+    }
+
+    /// A sign of life of a member of a group that leases.
+    fn attend(&mut self, beat: &Beat) -> Result<BeatAnswer, GroupError> {
+        let number = self.group_of_beat(beat)?;
+        let logs = self.logs;
+        self.act(number, |group, round| {
+            let may_become = group.phase == Phase::Empty && group.offsets.is_empty();
+            if !group.leases() && !may_become {
+                return Err(GroupError::NotFound);
+            }
+            group.with_leasers(round, |leasers, number, round| {
+                leasers.beat(beat, number, logs, round)
+            })
+        })
+        .unwrap_or(Err(GroupError::UnknownMember))
+    }
+
+    /// The group of a sign of life; it comes into being with its first member.
+    fn group_of_beat(&mut self, beat: &Beat) -> Result<u64, GroupError> {
+        if beat.group.is_empty() {
+            return Err(GroupError::InvalidName);
+        }
+        let names = beat.reads.iter().flatten().map(|name| name.as_str().len());
+        let said = beat.member.len() + beat.client.len() + beat.host.len();
+        self.check_room(said + names.map(|len| 64 + len).sum::<usize>())?;
+        match self.find(&beat.group) {
+            Some(number) => Ok(number),
+            None if beat.standing == Standing::Joins => self.create(&beat.group),
+            None => Err(GroupError::UnknownMember),
+        }
     }
 
     fn leave(
@@ -404,11 +447,11 @@ impl<S: Store> Asking<'_, '_, S> {
     fn describe(&self, name: String) -> GroupSummary {
         let number = self.find(&name);
         match number.and_then(|number| self.groups.all.get(&number)) {
-            Some(group) if group.phase != Phase::Shared => group.summary(true),
+            Some(group) if group.phase != Phase::Shared && !group.leases() => group.summary(true),
             _ => GroupSummary {
                 group: name,
                 state: GroupState::Gone,
-                shared: false,
+                sharing: Sharing::ByMembers,
                 protocol_type: String::new(),
                 assignor: String::new(),
                 members: Vec::new(),
@@ -422,6 +465,16 @@ impl<S: Store> Asking<'_, '_, S> {
         let shared = group.and_then(|group| group.shared.as_ref());
         let shared = shared.ok_or(GroupError::NotFound)?;
         Ok(shared.summary(name))
+    }
+
+    fn describe_leasing(&self, name: &str) -> Result<SharedSummary, GroupError> {
+        let number = self.find(name).ok_or(GroupError::NotFound)?;
+        let group = self.groups.all.get(&number).filter(|one| one.leases());
+        let group = group.ok_or(GroupError::NotFound)?;
+        Ok(match &group.leasers {
+            Some(leasers) => leasers.summary(name),
+            None => super::Leasers::new(group.generation).summary(name),
+        })
     }
 
     fn delete(&mut self, name: &str) -> Result<(), GroupError> {

@@ -20,6 +20,8 @@ pub(super) enum Of {
     Member(u64),
     /// The same, where the broker shares out the work.
     Worker(u64),
+    /// The same, in a group that leases.
+    Leaser(u64),
     /// A member does not give back what it should.
     Revoke(u64),
     /// A member does not come back with its id.

@@ -48,7 +48,7 @@ impl Group {
             return Some(Err(GroupError::Inconsistent));
         }
         match self.phase {
-            Phase::Empty | Phase::Shared => Some(Err(GroupError::UnknownMember)),
+            Phase::Empty | Phase::Shared | Phase::Leasing => Some(Err(GroupError::UnknownMember)),
             Phase::Joining => Some(Err(GroupError::Rebalancing)),
             Phase::Assigning => {
                 if let Some(old) = self
@@ -116,7 +116,7 @@ impl Group {
         let at = self.present(who)?;
         self.touch(at, round);
         match self.phase {
-            Phase::Empty | Phase::Shared => Err(GroupError::UnknownMember),
+            Phase::Empty | Phase::Shared | Phase::Leasing => Err(GroupError::UnknownMember),
             Phase::Joining => Err(GroupError::Rebalancing),
             Phase::Assigning | Phase::Stable => Ok(()),
         }
@@ -161,6 +161,9 @@ impl Group {
         if who.generation.is_none() && self.phase == Phase::Empty {
             return Ok(());
         }
+        if self.leases() {
+            return Err(GroupError::NotFound);
+        }
         if let Some(shared) = &self.shared {
             return shared.admit(&who.member, who.generation);
         }
@@ -192,6 +195,11 @@ impl Group {
             Of::Worker(_) | Of::Revoke(_) => {
                 self.with_shared(round, |shared, number, round| {
                     shared.ring(of, number, round);
+                });
+            }
+            Of::Leaser(at) => {
+                self.with_leasers(round, |leasers, number, round| {
+                    leasers.ring(at, number, round);
                 });
             }
             Of::Idle => {}

@@ -4,6 +4,7 @@
 //! append: check the writer, one record, an entry in the index, its bytes kept in memory     (append, producers, recent)
 //!         -> a mark; when all of its turn is durable, handle_durable moves the ends        (durable)
 //! read:   from memory, or a load for what is no longer there; or wait for an end to move   (read, waiting)
+//! lease:  what a group's window may hand out, read likewise                                 (lending)
 //! publish to a topic with a log: appended; append to a log whose topic has bindings: handed on  (publish)
 //! transaction: partitions and groups are added, runs appended, all of it ended in one turn
 //!         (transactions, transacting, transaction_record; stable says up to where a partition is committed)
@@ -20,6 +21,7 @@ mod define;
 mod durable;
 mod holes;
 pub(crate) mod keyed;
+pub(crate) mod lending;
 mod log;
 mod offsets;
 pub(crate) mod partition;
@@ -351,7 +353,7 @@ impl Engine {
     }
 
     /// The partition of that name, if its log is the one with that id.
-    fn partition_of(
+    pub(crate) fn partition_of(
         &self,
         namespace: u32,
         name: &PartitionName,

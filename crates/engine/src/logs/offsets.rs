@@ -36,8 +36,13 @@ impl Engine {
                 found.push(one);
             }
         }
-        let wanted = Wanted::Offsets { wanted, found };
-        self.answer(caller, forbidden, wanted, holes, turn);
+        let wanted = Wanted::Offsets {
+            caller,
+            forbidden,
+            wanted,
+            found,
+        };
+        self.answer(wanted, holes, turn);
     }
 
     fn find_offset(

@@ -232,6 +232,12 @@ impl Partition {
         Some(first + behind).filter(|at| self.is_shown(*at))
     }
 
+    /// The first offset of that time or later; the end where there is none.
+    pub(crate) fn offset_at(&self, time: Millis) -> u64 {
+        let run = self.at_time(time).and_then(|at| self.runs.get(at));
+        run.map_or(self.end, |run| run.offset)
+    }
+
     /// The position of the durable run with the latest time.
     pub(super) fn at_latest_time(&self) -> Option<usize> {
         let shown = self.runs.partition_point(|run| run.end() <= self.end);

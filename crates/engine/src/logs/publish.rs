@@ -39,7 +39,8 @@ impl RunReaders {
         self
     }
 
-    fn read(&self, topic: &Name, content: &RunContent, messages: &mut Vec<Message>) {
+    /// The messages of a run, to the end of a list.
+    pub(crate) fn read(&self, topic: &Name, content: &RunContent, messages: &mut Vec<Message>) {
         match content {
             RunContent::Message(message) => messages.push(message.clone()),
             RunContent::Packed { origin, bytes } => {
@@ -201,7 +202,7 @@ impl Engine {
 }
 
 /// Which of a log's partitions a key goes to: as Kafka's own clients choose, so that both agree on it.
-pub(super) fn partition_of(key: &[u8], partitions: u32) -> u32 {
+pub(crate) fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & i32::MAX as u32) % partitions.max(1)
 }
 

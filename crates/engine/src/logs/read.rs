@@ -7,13 +7,14 @@
 //! ```
 
 use polybus_model::{
-    FoundOffset, LogError, LogReply, Millis, Origin, PartitionName, Place, ReadRequest, Run,
-    RunContent, Slice,
+    FoundOffset, LeasedPart, LogError, LogReply, Millis, Origin, PartitionName, Place, ReadRequest,
+    Run, RunContent, Slice,
 };
 use rustc_hash::FxHashMap;
 
+use super::lending::{Failed, Lease};
 use super::partition::{Found, Indexed};
-use super::waiting::Waiter;
+use super::waiting::{Asked, Waiter};
 use super::{At, Caller, is_forbidden};
 use crate::effects::LogLoad;
 use crate::turn::Turn;
@@ -38,20 +39,30 @@ pub(super) struct Hole {
 #[derive(Debug)]
 pub(super) enum Wanted {
     Read {
+        caller: Caller,
+        forbidden: Vec<u32>,
         request: ReadRequest,
         slices: Vec<Result<Slice, LogError>>,
     },
     Offsets {
+        caller: Caller,
+        forbidden: Vec<u32>,
         wanted: Vec<(PartitionName, Place)>,
         found: Vec<Result<Option<FoundOffset>, LogError>>,
     },
+    /// Records to hand out under leases.
+    Loan {
+        lease: Box<Lease>,
+        lease_ms: Millis,
+        parts: Vec<LeasedPart>,
+    },
+    /// Records that failed under leases.
+    Failed(Box<Failed>),
 }
 
 /// An answer with holes.
 #[derive(Debug)]
 pub(super) struct Loading {
-    caller: Caller,
-    forbidden: Vec<u32>,
     wanted: Wanted,
     holes: Vec<Hole>,
 }
@@ -110,15 +121,19 @@ impl Engine {
         let enough = plan.failed || plan.bytes >= u64::from(request.bytes_min);
         if enough || due <= turn.now || self.logs.waiters.len() >= self.options.log_waiters_max {
             let slices = plan.slices;
-            let wanted = Wanted::Read { request, slices };
-            self.answer(caller, forbidden, wanted, plan.holes, turn);
+            let wanted = Wanted::Read {
+                caller,
+                forbidden,
+                request,
+                slices,
+            };
+            self.answer(wanted, plan.holes, turn);
             return;
         }
         let missing = u64::from(request.bytes_min) - plan.bytes;
         self.logs.wait(Waiter {
             caller,
-            request,
-            forbidden,
+            asked: Asked::Read { request, forbidden },
             due,
             missing,
             partitions: plan.partitions,
@@ -126,15 +141,15 @@ impl Engine {
     }
 
     /// Looks whether there is enough for a read that waits.
-    pub(super) fn look_again(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
-        if let Some(waiter) = self.logs.stop_waiting(slot) {
-            self.read_until(
-                waiter.caller,
-                waiter.request,
-                waiter.forbidden,
-                waiter.due,
-                turn,
-            );
+    pub(crate) fn look_again(&mut self, slot: u32, turn: &mut Turn<'_, impl Store>) {
+        let Some(waiter) = self.logs.stop_waiting(slot) else {
+            return;
+        };
+        match waiter.asked {
+            Asked::Read { request, forbidden } => {
+                self.read_until(waiter.caller, request, forbidden, waiter.due, turn);
+            }
+            Asked::Lease(lease) => self.lend_until(*lease, waiter.due, turn),
         }
     }
 
@@ -224,17 +239,21 @@ impl Engine {
     /// Answers, by way of the disk if something is not in memory.
     pub(super) fn answer(
         &mut self,
-        caller: Caller,
-        forbidden: Vec<u32>,
         wanted: Wanted,
         holes: Vec<Hole>,
         turn: &mut Turn<'_, impl Store>,
     ) {
         if holes.is_empty() {
-            let fresh = self.is_fresh(caller.namespace, &wanted);
-            let reply = match wanted {
-                Wanted::Read { slices, .. } => LogReply::Read(slices),
-                Wanted::Offsets { found, .. } => LogReply::Offsets(found),
+            let fresh = self.is_fresh(&wanted);
+            let (caller, reply) = match wanted {
+                Wanted::Read { caller, slices, .. } => (caller, LogReply::Read(slices)),
+                Wanted::Offsets { caller, found, .. } => (caller, LogReply::Offsets(found)),
+                Wanted::Loan {
+                    lease,
+                    lease_ms,
+                    parts,
+                } => return lease.tell(lease_ms, parts, turn),
+                Wanted::Failed(failed) => return failed.post(self, turn),
             };
             match fresh {
                 true => turn.gate(caller.session, caller.event(reply), true),
@@ -250,25 +269,26 @@ impl Engine {
         });
         let items = items.collect();
         turn.out.log_loads.push(LogLoad { number, items });
-        let loading = Loading {
-            caller,
-            forbidden,
-            wanted,
-            holes,
-        };
+        let loading = Loading { wanted, holes };
         loadings.under_way.insert(number, loading);
     }
 
     /// Whether what was found is not yet durable: then it is told when it is.
-    fn is_fresh(&self, namespace: u32, wanted: &Wanted) -> bool {
-        let Wanted::Offsets { wanted, found } = wanted else {
+    fn is_fresh(&self, wanted: &Wanted) -> bool {
+        let Wanted::Offsets {
+            caller,
+            wanted,
+            found,
+            ..
+        } = wanted
+        else {
             return false;
         };
         wanted.iter().zip(found).any(|((name, place), found)| {
             let (Place::Record(_), Ok(Some(found))) = (place, found) else {
                 return false;
             };
-            let at = self.partition_at(namespace, name);
+            let at = self.partition_at(caller.namespace, name);
             let partition = at.ok().and_then(|at| self.logs.partition(at));
             partition.is_some_and(|one| found.offset >= one.end)
         })
@@ -293,28 +313,35 @@ impl Engine {
         let Some(loading) = self.logs.loadings.under_way.remove(&number) else {
             return;
         };
-        let Loading {
-            caller,
-            forbidden,
-            mut wanted,
-            holes,
-        } = loading;
+        let Loading { mut wanted, holes } = loading;
         if runs.len() == holes.len() {
             for (hole, run) in holes.into_iter().zip(runs) {
                 fill(&mut wanted, hole, run);
             }
-            self.answer(caller, forbidden, wanted, Vec::new(), &mut turn);
+            self.answer(wanted, Vec::new(), &mut turn);
         } else {
-            match wanted {
-                Wanted::Read { request, .. } => {
-                    self.read_until(caller, request, forbidden, now, &mut turn);
-                }
-                Wanted::Offsets { wanted, .. } => {
-                    self.find_offsets(caller, wanted, forbidden, &mut turn);
-                }
-            }
+            self.look_up_again(wanted, now, &mut turn);
         }
         self.finish(&mut turn);
+    }
+
+    fn look_up_again(&mut self, wanted: Wanted, now: Millis, turn: &mut Turn<'_, impl Store>) {
+        match wanted {
+            Wanted::Read {
+                caller,
+                forbidden,
+                request,
+                ..
+            } => self.read_until(caller, request, forbidden, now, turn),
+            Wanted::Offsets {
+                caller,
+                forbidden,
+                wanted,
+                ..
+            } => self.find_offsets(caller, wanted, forbidden, turn),
+            Wanted::Loan { lease, parts, .. } => self.lend_again(*lease, &parts, turn),
+            Wanted::Failed(failed) => failed.again(self),
+        }
     }
 }
 
@@ -352,5 +379,7 @@ fn fill(wanted: &mut Wanted, hole: Hole, run: Run) {
                 found.run = Some(run);
             }
         }
+        Wanted::Loan { parts, .. } => Lease::fill(parts, hole, run),
+        Wanted::Failed(failed) => failed.fill(run),
     }
 }

@@ -7,16 +7,27 @@ use std::collections::BTreeSet;
 
 use polybus_model::{Millis, ReadRequest, SessionId};
 
+use super::lending::Lease;
 use super::{At, Caller, Logs};
 use crate::slab::Slab;
+
+/// What waits.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Read {
+        request: ReadRequest,
+        /// Its parts that the session may not read.
+        forbidden: Vec<u32>,
+    },
+    /// A read under leases.
+    Lease(Box<Lease>),
+}
 
 /// A read that waits.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) caller: Caller,
-    pub(super) request: ReadRequest,
-    /// Its parts that the session may not read.
-    pub(super) forbidden: Vec<u32>,
+    pub(super) asked: Asked,
     pub(super) due: Millis,
     /// Bytes that are still to come.
     pub(super) missing: u64,
@@ -79,6 +90,21 @@ impl Logs {
             }
         }
         Some(waiter)
+    }
+
+    /// Those who wait to lease from a partition for a group, the longest waiting first.
+    pub(crate) fn waiting_lessees(&self, at: At, namespace: u32, group: &str) -> Vec<u32> {
+        let slots = self.partition(at).into_iter().flat_map(|one| &one.waiters);
+        let found = slots.filter_map(|slot| {
+            let waiter = self.waiters.waiting.get(*slot)?;
+            match &waiter.asked {
+                Asked::Lease(lease) if lease.is_of(namespace, group) => Some((waiter.due, *slot)),
+                _ => None,
+            }
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, slot)| slot).collect()
     }
 
     /// A partition has so many more bytes for its readers: adds those that have enough to `ready`.

@@ -71,6 +71,7 @@ impl Code {
     pub(crate) const UNRELEASED_INSTANCE_ID: Self = Self(111);
     pub(crate) const UNSUPPORTED_ASSIGNOR: Self = Self(112);
     pub(crate) const STALE_MEMBER_EPOCH: Self = Self(113);
+    pub(crate) const INVALID_RECORD_STATE: Self = Self(121);
     pub(crate) const INVALID_REGULAR_EXPRESSION: Self = Self(128);
     pub(crate) const MISMATCHED_ENDPOINT_TYPE: Self = Self(114);
 }
@@ -154,6 +155,7 @@ pub(crate) fn of_group(error: &GroupError) -> Code {
         GroupError::UnknownProducer => Code::INVALID_PRODUCER_ID_MAPPING,
         GroupError::FencedProducer => Code::INVALID_PRODUCER_EPOCH,
         GroupError::NoTransaction => Code::INVALID_TXN_STATE,
+        GroupError::NotLeased => Code::INVALID_RECORD_STATE,
         GroupError::Forbidden => Code::GROUP_AUTHORIZATION_FAILED,
         GroupError::Unavailable(_) => Code::COORDINATOR_NOT_AVAILABLE,
     }

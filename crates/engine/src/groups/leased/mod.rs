@@ -29,6 +29,6 @@ mod window;
 mod windows;
 
 pub(crate) use recovery::RecoveredWindows;
-pub(crate) use span::{Failure, Lent};
+pub(crate) use span::Failure;
 pub(crate) use window::{Settlement, Window};
 pub(crate) use windows::{Owner, Windows};

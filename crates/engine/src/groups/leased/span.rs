@@ -43,17 +43,6 @@ pub(super) struct Span {
     pub(super) state: State,
 }
 
-/// Records that were handed out, or may be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Lent {
-    /// The first.
-    pub(crate) first: u64,
-    /// The first offset behind them.
-    pub(crate) end: u64,
-    /// How often they were handed out, this time included.
-    pub(crate) attempts: u32,
-}
-
 /// All spans of a window.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Spans {

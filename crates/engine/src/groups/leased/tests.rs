@@ -2,7 +2,9 @@
 
 mod model;
 
-use super::{Failure, Lent, Settlement, Window};
+use polybus_model::Lent;
+
+use super::{Failure, Settlement, Window};
 
 const BACK: Settlement = Settlement::Release {
     counted: true,

@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
-use polybus_model::Millis;
+use polybus_model::{Lent, Millis};
 
-use super::span::{Failure, Lent, Span, Spans, State};
+use super::span::{Failure, Span, Spans, State};
 
 /// How a lease ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Window {
     pub(super) is_news: bool,
     /// Came back since the journal was last told.
     pub(super) returned: Vec<Range<u64>>,
+    /// There may be more to hand out, or to bury, than when this was last looked at.
+    pub(super) stirred: bool,
 }
 
 impl Window {
@@ -109,6 +111,7 @@ impl Window {
         let mut any = false;
         while let Some((first, span)) = self.spans.due(now) {
             any = true;
+            self.stirred = true;
             match span.state {
                 State::Leased { .. } => self.give_back(first, span, true, None),
                 _ => {
@@ -346,10 +349,12 @@ impl Window {
 
     fn note_settled(&mut self, range: Range<u64>, is_news: bool) {
         self.is_news |= is_news;
+        self.stirred |= is_news;
         push(&mut self.settled, range);
     }
 
     fn note_returned(&mut self, range: Range<u64>) {
+        self.stirred = true;
         push(&mut self.returned, range);
     }
 

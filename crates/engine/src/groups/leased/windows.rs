@@ -46,6 +46,7 @@ pub(crate) struct Windows {
     last_number: u64,
     due: BTreeSet<(Millis, u64)>,
     touched: Vec<u64>,
+    stirred: Vec<u64>,
     buffer: Vec<u8>,
 }
 
@@ -120,12 +121,20 @@ impl Windows {
     pub(crate) fn act<R>(&mut self, number: u64, act: impl FnOnce(&mut Window) -> R) -> Option<R> {
         let kept = self.all.get_mut(&number)?;
         let result = act(&mut kept.window);
+        if std::mem::take(&mut kept.window.stirred) {
+            self.stirred.push(number);
+        }
         if !kept.touched {
             kept.touched = true;
             self.touched.push(number);
         }
         self.arm(number);
         Some(result)
+    }
+
+    /// A window with more to hand out, or to bury, than before: to be looked after before the turn ends.
+    pub(crate) fn take_stirred(&mut self) -> Option<u64> {
+        self.stirred.pop()
     }
 
     /// The next deadline.

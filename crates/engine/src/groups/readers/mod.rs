@@ -80,6 +80,11 @@ impl Readers {
         names.map(|(_, number)| *number)
     }
 
+    /// Whether a window is a reader's.
+    pub(crate) fn has(&self, window: u64) -> bool {
+        self.all.contains_key(&window)
+    }
+
     /// A window is a reader's: it is fed if there is more to hand out. False if it is another group's.
     pub(crate) fn stir(&mut self, window: u64) -> bool {
         let is_readers = self.all.contains_key(&window);

@@ -2,6 +2,7 @@
 
 mod joining;
 mod lasting;
+mod leasing;
 mod listing;
 mod model;
 mod offsets;

@@ -2,7 +2,7 @@
 
 use polybus_model::{
     Assignor, GroupError, GroupReply, GroupRequest, GroupState, GroupSummary, Join, Leaver,
-    Membership, Millis, Name,
+    Membership, Millis, Name, Sharing,
 };
 
 use super::core::{Core, keep_first};
@@ -263,7 +263,11 @@ pub(super) fn state_name(state: GroupState) -> &'static str {
 }
 
 fn type_name(group: &GroupSummary) -> &'static str {
-    if group.shared { "consumer" } else { "classic" }
+    match group.sharing {
+        Sharing::ByMembers => "classic",
+        Sharing::ByBroker => "consumer",
+        Sharing::Leased => "share",
+    }
 }
 
 /// Lists groups.
@@ -284,7 +288,10 @@ pub(super) fn list(_core: &mut Core, request: ListGroupsRequest, _version: i16) 
             .map(|group| ListedGroup {
                 group_type: type_name(&group).to_owned(),
                 group_id: group.group,
-                protocol_type: group.protocol_type,
+                protocol_type: match group.sharing {
+                    Sharing::Leased => "share".to_owned(),
+                    _ => group.protocol_type,
+                },
                 group_state: state_name(group.state).to_owned(),
             });
         Step::answer(ListGroupsResponse {

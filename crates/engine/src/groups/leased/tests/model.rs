@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use polybus_model::{Millis, Name};
+use polybus_model::{Lent, Millis, Name};
 use proptest::prelude::*;
 
 use super::super::record;
 use super::super::recovery::RecoveredWindows;
-use super::super::{Failure, Lent, Settlement, Window};
+use super::super::{Failure, Settlement, Window};
 use crate::logs::At;
 
 const RECORDS: u64 = 40;
