@@ -1,6 +1,8 @@
 //! What a session asks of groups that lease: their members are given single records of a log, each under a lease, and settle
 //! them in any order.
 
+use std::ops::Range;
+
 use crate::{GroupError, LogError, LogId, Millis, Name, PartitionName, Slice};
 
 /// Where a group begins that has no window to a partition yet.
@@ -130,6 +132,9 @@ pub struct LeasedPart {
     pub slice: Result<Slice, LogError>,
     /// What of them is leased.
     pub lent: Vec<Lent>,
+    /// Aborted transactions that have records among the runs, where only what is committed is handed out: the producer, and
+    /// from where to where its records belong to it.
+    pub aborted: Vec<(u64, Range<u64>)>,
 }
 
 /// What a member is given.

@@ -49,6 +49,7 @@ struct Share {
     lends: Vec<Range<u64>>,
     passes: Vec<Range<u64>>,
     slice: Slice,
+    aborted: Vec<(u64, Range<u64>)>,
 }
 
 /// What a request comes to at this moment.
@@ -211,6 +212,7 @@ impl Engine {
                 stable_end,
                 ..Slice::default()
             },
+            aborted: Vec::new(),
         };
         gather(
             partition, window, limit, part, request, settings, plan, &mut share,
@@ -221,7 +223,7 @@ impl Engine {
             share.slice.runs.last(),
         ) {
             let behind = last.offset.saturating_add(last.count.into());
-            share.slice.aborted = partition.stable.aborted(first.offset, behind);
+            share.aborted = partition.stable.aborted_ranges(first.offset, behind);
         }
         Ok(share)
     }
@@ -241,6 +243,7 @@ impl Engine {
                 settled: settled.clone(),
                 slice: Ok(Slice::default()),
                 lent: Vec::new(),
+                aborted: Vec::new(),
             };
             match share {
                 Ok(None) => {}
@@ -254,6 +257,7 @@ impl Engine {
                         }
                     });
                     part.slice = Ok(share.slice);
+                    part.aborted = share.aborted;
                 }
                 Err(error) => part.slice = Err(error),
             }

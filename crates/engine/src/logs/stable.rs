@@ -98,6 +98,16 @@ impl Stable {
         found.map(|one| (one.producer, one.first)).collect()
     }
 
+    /// The same, with up to where each reaches.
+    pub(super) fn aborted_ranges(&self, from: u64, to: u64) -> Vec<(u64, std::ops::Range<u64>)> {
+        let behind = self.aborted.partition_point(|one| one.end < from);
+        let found = self.aborted.range(behind..);
+        let found = found.filter(|one| one.first < to);
+        found
+            .map(|one| (one.producer, one.first..one.end))
+            .collect()
+    }
+
     /// The partition begins there now.
     pub(super) fn trim(&mut self, start: u64) {
         while self.aborted.pop_front_if(|one| one.end < start).is_some() {}

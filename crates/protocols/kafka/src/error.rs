@@ -72,6 +72,9 @@ impl Code {
     pub(crate) const UNSUPPORTED_ASSIGNOR: Self = Self(112);
     pub(crate) const STALE_MEMBER_EPOCH: Self = Self(113);
     pub(crate) const INVALID_RECORD_STATE: Self = Self(121);
+    pub(crate) const SHARE_SESSION_NOT_FOUND: Self = Self(122);
+    pub(crate) const INVALID_SHARE_SESSION_EPOCH: Self = Self(123);
+    pub(crate) const SHARE_SESSION_LIMIT_REACHED: Self = Self(133);
     pub(crate) const INVALID_REGULAR_EXPRESSION: Self = Self(128);
     pub(crate) const MISMATCHED_ENDPOINT_TYPE: Self = Self(114);
 }

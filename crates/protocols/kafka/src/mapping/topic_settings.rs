@@ -32,7 +32,12 @@ pub(crate) struct Setting {
     words: &'static [&'static str],
 }
 
-const fn number(name: &'static str, sort: Sort, default: &'static str, least: i64) -> Setting {
+pub(super) const fn number(
+    name: &'static str,
+    sort: Sort,
+    default: &'static str,
+    least: i64,
+) -> Setting {
     let most = match sort {
         Sort::Int => i32::MAX as i64,
         _ => i64::MAX,
@@ -46,7 +51,7 @@ const fn number(name: &'static str, sort: Sort, default: &'static str, least: i6
     }
 }
 
-const fn words(
+pub(super) const fn words(
     name: &'static str,
     sort: Sort,
     default: &'static str,
@@ -122,7 +127,7 @@ impl Setting {
     }
 
     /// What is wrong with a value, as Kafka says it.
-    fn check(&self, value: &str) -> Result<(), String> {
+    pub(super) fn check(&self, value: &str) -> Result<(), String> {
         let invalid = |why: String| {
             let name = self.name;
             Err(format!(

@@ -2,7 +2,7 @@
 
 use polybus_model::{LogReply, LogRequest, WhichLogs};
 
-use super::configs::{BROKER, TOPIC};
+use super::configs::{BROKER, GROUP, TOPIC};
 use super::core::Core;
 use super::pending::Step;
 use crate::codec::messages::list_config_resources::{
@@ -12,7 +12,6 @@ use crate::error::Code;
 
 /// Sorts of resources that there are none of here, by Kafka's numbers: subscriptions to clients' metrics, groups.
 const CLIENT_METRICS: i8 = 16;
-const GROUP: i8 = 32;
 /// Loggers have settings in Kafka; here the log is the broker's own affair.
 const BROKER_LOGGER: i8 = 8;
 /// From this version on the sorts are named; before it subscriptions to clients' metrics were meant.

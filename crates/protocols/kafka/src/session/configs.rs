@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use polybus_model::{LogError, LogReply, LogRequest, LogSettings, LogSummary, Name, WhichLogs};
+use polybus_model::{
+    GroupError, GroupReply, GroupRequest, GroupSettings, LogError, LogReply, LogRequest,
+    LogSettings, LogSummary, Name, WhichLogs,
+};
 
 use super::core::{Core, keep_first};
-use super::pending::Step;
+use super::pending::{Answer, Ask, Step};
 use crate::Settings;
 use crate::codec::messages::alter_configs::{
     AlterConfigsRequest, AlterConfigsResourceResponse, AlterConfigsResponse,
@@ -18,12 +21,15 @@ use crate::codec::messages::incremental_alter_configs::{
     AlterConfigsResourceResponse as SomeResponse, AlterableConfig, IncrementalAlterConfigsRequest,
     IncrementalAlterConfigsResponse,
 };
-use crate::error::{Code, of_log as code_of_log, text_of_log};
-use crate::mapping::{SETTINGS, Sort, apply, setting};
+use crate::error::{
+    Code, of_group as code_of_group, of_log as code_of_log, text_of_group, text_of_log,
+};
+use crate::mapping::{GROUP_SETTINGS, SETTINGS, Setting, Sort, apply, group_settings, setting};
 
 /// Sorts of resources, by Kafka's numbers.
 pub(super) const TOPIC: i8 = 2;
 pub(super) const BROKER: i8 = 4;
+pub(super) const GROUP: i8 = 32;
 
 /// Where a value comes from, by Kafka's numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +37,7 @@ pub(super) enum Source {
     Topic = 1,
     StaticBroker = 4,
     Default = 5,
+    Group = 8,
 }
 
 /// One setting as it is in force.
@@ -82,6 +89,33 @@ pub(super) fn of_log(broker: &Settings, log: &LogSettings) -> Vec<Config> {
             }
         })
         .collect()
+}
+
+/// The settings of a group that leases.
+fn of_group(group: &GroupSettings) -> Vec<Config> {
+    let own = |name: &str| {
+        let mut given = group.arguments.iter();
+        given
+            .find(|(given, _)| given == name)
+            .map(|one| one.1.clone())
+    };
+    let config = |setting: &Setting| {
+        let fallback = setting.plain_default().to_owned();
+        let own = own(setting.name);
+        Config {
+            name: setting.name,
+            source: if own.is_some() {
+                Source::Group
+            } else {
+                Source::Default
+            },
+            value: own.unwrap_or_else(|| fallback.clone()),
+            sort: setting.sort,
+            fallback: (fallback, Source::Default),
+            read_only: false,
+        }
+    };
+    GROUP_SETTINGS.iter().map(config).collect()
 }
 
 /// The broker's settings that clients and tools look at.
@@ -163,20 +197,39 @@ pub(super) fn describe(
         .filter(|resource| resource.resource_type == TOPIC)
         .map(|resource| which(&resource.resource_name))
         .collect();
+    let is_group = |one: &&DescribeConfigsResource| one.resource_type == GROUP;
+    let groups = request.resources.iter().filter(is_group);
+    let groups = groups.map(|one| one.resource_name.clone()).collect();
     Step::logs(core, topics, move |core, replies| {
-        let mut replies = replies.into_iter();
-        let results = request.resources.into_iter().map(|resource| {
-            let configs = match resource.resource_type {
-                TOPIC => summary(replies.next()).map(|log| of_log(&core.settings, &log.settings)),
-                BROKER => broker(core, &resource.resource_name).map(|()| of_broker(&core.settings)),
-                other => Err(unsupported(other)),
-            };
-            described(resource, configs, request.include_synonyms)
-        });
-        Step::answer(DescribeConfigsResponse {
-            results: results.collect(),
-            ..DescribeConfigsResponse::default()
+        with_group_settings(core, groups, move |core, groups| {
+            let (mut replies, mut groups) = (replies.into_iter(), groups.into_iter());
+            let results = request.resources.into_iter().map(|resource| {
+                let configs = match resource.resource_type {
+                    TOPIC => {
+                        summary(replies.next()).map(|log| of_log(&core.settings, &log.settings))
+                    }
+                    BROKER => {
+                        broker(core, &resource.resource_name).map(|()| of_broker(&core.settings))
+                    }
+                    GROUP => of_found(groups.next()).map(|group| of_group(&group)),
+                    other => Err(unsupported(other)),
+                };
+                described(resource, configs, request.include_synonyms)
+            });
+            Step::answer(DescribeConfigsResponse {
+                results: results.collect(),
+                ..DescribeConfigsResponse::default()
+            })
         })
+    })
+}
+
+/// What was found of a group's settings.
+fn of_found(found: Option<Result<GroupSettings, GroupError>>) -> Result<GroupSettings, Refusal> {
+    let found = found.unwrap_or(Err(GroupError::NotFound));
+    found.map_err(|error| {
+        let text = text_of_group(&error).unwrap_or_default();
+        (code_of_group(&error), text)
     })
 }
 
@@ -260,8 +313,8 @@ fn shown(config: Config, synonyms: bool) -> DescribeConfigsResourceResult {
     };
     let mut all = Vec::new();
     if synonyms {
-        if config.source == Source::Topic {
-            all.push(synonym(&config.value, Source::Topic));
+        if matches!(config.source, Source::Topic | Source::Group) {
+            all.push(synonym(&config.value, config.source));
         }
         all.push(synonym(&config.fallback.0, config.fallback.1));
     }
@@ -421,52 +474,113 @@ fn alter_all(
         .filter(|change| change.sort == TOPIC)
         .map(|change| which(&change.name))
         .collect();
+    let is_group = |one: &&Change| one.sort == GROUP;
+    let groups = changes.iter().filter(is_group);
+    let groups = groups.map(|one| one.name.clone()).collect();
     Step::logs(core, lists, move |core, replies| {
-        let mut replies = replies.into_iter();
-        let mut outcomes = Outcomes::with_capacity(changes.len());
-        let mut requests = Vec::new();
-        let mut asked = Vec::new();
-        for change in changes {
-            let altered = match change.sort {
-                TOPIC => summary(replies.next()).and_then(|log| {
-                    let mut settings = log.settings;
-                    let own = std::mem::take(&mut settings.arguments);
-                    (change.change)(own)
-                        .and_then(|own| apply(&mut settings, &core.settings, own))
-                        .map_err(|text| (Code::INVALID_CONFIG, text))?;
-                    Ok(LogRequest::Alter {
-                        name: log.name,
-                        settings,
-                        dry_run,
-                    })
-                }),
-                BROKER => Err((
-                    Code::INVALID_REQUEST,
-                    "the broker's settings are those it was started with; `polybus config` shows where each comes from".to_owned(),
-                )),
-                other => Err(unsupported(other)),
-            };
-            let outcome = match altered {
-                Ok(request) => {
-                    asked.push(outcomes.len());
-                    requests.push(request);
-                    (Code::NONE, None)
-                }
-                Err((code, text)) => (code, Some(text)),
-            };
-            outcomes.push((change.sort, change.name, outcome));
-        }
-        Step::logs(core, requests, move |_, replies| {
-            for (at, reply) in asked.into_iter().zip(replies) {
-                let (Some(slot), LogReply::Logs(logs)) = (outcomes.get_mut(at), reply) else {
-                    continue;
+        with_group_settings(core, groups, move |core, groups| {
+            let (mut replies, mut groups) = (replies.into_iter(), groups.into_iter());
+            let mut outcomes = Outcomes::with_capacity(changes.len());
+            let mut asks = Vec::new();
+            for change in changes {
+                let altered = match change.sort {
+                    TOPIC => summary(replies.next()).and_then(|log| {
+                        alter_log(core, log, change.change, dry_run).map(Some)
+                    }),
+                    GROUP => of_found(groups.next()).and_then(|group| {
+                        let altered = alter_group(&change.name, group, change.change)?;
+                        Ok((!dry_run).then_some(altered))
+                    }),
+                    BROKER => Err((
+                        Code::INVALID_REQUEST,
+                        "the broker's settings are those it was started with; `polybus config` shows where each comes from".to_owned(),
+                    )),
+                    other => Err(unsupported(other)),
                 };
-                if let Some(Err(error)) = logs.into_iter().next() {
-                    slot.2 = (code_of_log(&error), text_of_log(&error));
-                }
+                let outcome = match altered {
+                    Ok(ask) => {
+                        asks.extend(ask.map(|ask| (outcomes.len(), ask)));
+                        (Code::NONE, None)
+                    }
+                    Err((code, text)) => (code, Some(text)),
+                };
+                outcomes.push((change.sort, change.name, outcome));
             }
-            answer(outcomes)
+            carry_out(asks, outcomes, answer)
         })
+    })
+}
+
+/// What is to be asked so that a log has its settings changed.
+fn alter_log(core: &Core, log: LogSummary, change: Changes, dry_run: bool) -> Result<Ask, Refusal> {
+    let mut settings = log.settings;
+    let own = std::mem::take(&mut settings.arguments);
+    change(own)
+        .and_then(|own| apply(&mut settings, &core.settings, own))
+        .map_err(|text| (Code::INVALID_CONFIG, text))?;
+    Ok(Ask::Log(LogRequest::Alter {
+        name: log.name,
+        settings,
+        dry_run,
+    }))
+}
+
+/// The same for a group.
+fn alter_group(name: &str, group: GroupSettings, change: Changes) -> Result<Ask, Refusal> {
+    let settings = change(group.arguments).and_then(group_settings);
+    let settings = settings.map_err(|text| (Code::INVALID_CONFIG, text))?;
+    Ok(Ask::Group(GroupRequest::Configure {
+        group: name.to_owned(),
+        settings: Box::new(settings),
+    }))
+}
+
+/// Asks all of it, then answers with what became of each.
+fn carry_out(
+    asks: Vec<(usize, Ask)>,
+    mut outcomes: Outcomes,
+    answer: fn(Outcomes) -> Step,
+) -> Step {
+    if asks.is_empty() {
+        return answer(outcomes);
+    }
+    let (asked, asks): (Vec<usize>, Vec<Ask>) = asks.into_iter().unzip();
+    let then = move |_: &mut Core, answers: Vec<Answer>| {
+        for (at, reply) in asked.into_iter().zip(answers) {
+            let failure = match reply {
+                Answer::Log(LogReply::Logs(logs)) => {
+                    let error = logs.into_iter().find_map(Result::err);
+                    error.map(|error| (code_of_log(&error), text_of_log(&error)))
+                }
+                Answer::Group(GroupReply::Done(Err(error))) => {
+                    Some((code_of_group(&error), text_of_group(&error)))
+                }
+                _ => None,
+            };
+            if let (Some(slot), Some(failure)) = (outcomes.get_mut(at), failure) {
+                slot.2 = failure;
+            }
+        }
+        answer(outcomes)
+    };
+    Step::Ask(asks, Box::new(then))
+}
+
+/// Looks up how groups lease, then goes on.
+fn with_group_settings(
+    core: &mut Core,
+    names: Vec<String>,
+    then: impl FnOnce(&mut Core, Vec<Result<GroupSettings, GroupError>>) -> Step + Send + 'static,
+) -> Step {
+    if names.is_empty() {
+        return then(core, Vec::new());
+    }
+    let names = names.into_iter().map(Ok).collect();
+    Step::group(GroupRequest::Settings(names), move |core, reply| {
+        let GroupReply::Settings(found) = reply else {
+            return Step::misunderstood();
+        };
+        then(core, found)
     })
 }
 

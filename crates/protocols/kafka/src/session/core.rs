@@ -11,6 +11,7 @@ use polybus_session::{Outbound, Peer};
 use super::fetch_sessions::FetchSessions;
 use super::known::KnownTopics;
 use super::pending::Ask;
+use super::share_sessions::ShareSessions;
 use crate::Settings;
 
 /// The shared part of a session.
@@ -25,6 +26,7 @@ pub(super) struct Core {
     pub(super) client: String,
     pub(super) known: KnownTopics,
     pub(super) fetches: FetchSessions,
+    pub(super) shares: ShareSessions,
     /// Bytes that the request that is being read, and its answer, may take.
     pub(super) cost: usize,
     next_number: u64,
@@ -41,6 +43,7 @@ impl Core {
             now,
             client: String::new(),
             fetches: FetchSessions::default(),
+            shares: ShareSessions::default(),
             cost: 0,
             next_number: 0,
         }

@@ -5,7 +5,8 @@ use super::pending::Step;
 use super::{
     cluster, config_resources, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets,
 };
-use super::{produce, producers, records, scram, shared_groups, topics, transactions};
+use super::{produce, producers, records, share_fetch, share_groups, shared_groups};
+use super::{scram, topics, transactions};
 use crate::codec::messages::api_versions::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -80,6 +81,13 @@ const SPOKEN: &[Spoken] = spoken! {
     ListTransactions 0..=1 transactions::list;
     ListConfigResources 0..=1 config_resources::list;
     DescribeTopicPartitions 0..=0 metadata::describe_partitions;
+    ShareGroupHeartbeat 1..=1 share_groups::heartbeat;
+    ShareGroupDescribe 1..=1 share_groups::describe;
+    ShareFetch 1..=2 share_fetch::fetch;
+    ShareAcknowledge 1..=2 share_fetch::acknowledge;
+    DescribeShareGroupOffsets 0..=1 share_groups::describe_offsets;
+    AlterShareGroupOffsets 0..=0 share_groups::alter_offsets;
+    DeleteShareGroupOffsets 0..=0 share_groups::delete_offsets;
 };
 
 /// What the session itself answers, before anyone is let in.
@@ -114,9 +122,13 @@ pub(super) fn dispatch(
     Some((spoken.handle)(core, reader, version))
 }
 
-/// Features that clients look for by name, with their levels: groups whose work the broker shares out; transactions
+/// Features that clients look for by name, with their levels: groups whose work the broker shares out; share groups; transactions
 /// each of which has an epoch of its own, and to which the broker adds the partitions that are written to.
-const FEATURES: &[(&str, i16)] = &[("group.version", 1), ("transaction.version", 2)];
+const FEATURES: &[(&str, i16)] = &[
+    ("group.version", 1),
+    ("share.version", 1),
+    ("transaction.version", 2),
+];
 
 /// What is spoken, as clients are told.
 pub(super) fn api_versions(code: Code) -> ApiVersionsResponse {

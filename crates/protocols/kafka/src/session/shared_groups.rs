@@ -36,7 +36,7 @@ const OWN_IDS_FROM: i16 = 1;
 const MEMBER_OF_THIS_PROTOCOL: i8 = 1;
 
 /// Logs by their names, as they are now.
-type Ids = BTreeMap<Name, LogId>;
+pub(super) type Ids = BTreeMap<Name, LogId>;
 
 /// A sign of life.
 pub(super) fn heartbeat(
@@ -75,20 +75,25 @@ pub(super) fn heartbeat(
     })
 }
 
+/// What a member says by its epoch.
+pub(super) fn standing(epoch: i32) -> Result<Standing, GroupError> {
+    match epoch {
+        0 => Ok(Standing::Joins),
+        LEAVES => Ok(Standing::Leaves),
+        PAUSES => Ok(Standing::Pauses),
+        epoch => u32::try_from(epoch)
+            .map(Standing::Works)
+            .map_err(|_| GroupError::InvalidRequest(format!("there is no member epoch {epoch}"))),
+    }
+}
+
 fn beat(
     core: &Core,
     request: ConsumerGroupHeartbeatRequest,
     reads: Option<Vec<Name>>,
     version: i16,
 ) -> Result<Beat, GroupError> {
-    let standing = match request.member_epoch {
-        0 => Standing::Joins,
-        LEAVES => Standing::Leaves,
-        PAUSES => Standing::Pauses,
-        epoch => Standing::Works(u32::try_from(epoch).map_err(|_| {
-            GroupError::InvalidRequest(format!("there is no member epoch {epoch}"))
-        })?),
-    };
+    let standing = standing(request.member_epoch)?;
     let makes_id =
         version < OWN_IDS_FROM && standing == Standing::Joins && request.member_id.is_empty();
     let member = if makes_id {
@@ -170,7 +175,10 @@ fn told(core: &Core, answer: BeatAnswer, epoch: i32, ids: &Ids) -> ConsumerGroup
 }
 
 /// Partitions that stand in the order of their logs' names; those of logs that are not there any more are left out.
-fn by_log<'a>(partitions: &'a [PartitionName], ids: &Ids) -> Vec<(&'a Name, LogId, Vec<i32>)> {
+pub(super) fn by_log<'a>(
+    partitions: &'a [PartitionName],
+    ids: &Ids,
+) -> Vec<(&'a Name, LogId, Vec<i32>)> {
     let runs = partitions.chunk_by(|one, next| one.log == next.log);
     runs.filter_map(|run| {
         let log = &run.first()?.log;
@@ -181,7 +189,7 @@ fn by_log<'a>(partitions: &'a [PartitionName], ids: &Ids) -> Vec<(&'a Name, LogI
 }
 
 /// Looks up the ids of logs, then goes on.
-fn with_ids(
+pub(super) fn with_ids(
     core: &mut Core,
     mut names: Vec<Name>,
     then: impl FnOnce(&mut Core, &Ids) -> Step + Send + 'static,

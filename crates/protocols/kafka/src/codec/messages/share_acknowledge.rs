@@ -1,5 +1,6 @@
 //! ShareAcknowledge: settle records of a share group.
 
+use super::share_fetch::{AcknowledgementBatch, LeaderIdAndEpoch, NodeEndpoint};
 use super::*;
 
 message! {
@@ -22,12 +23,6 @@ message! {
         acknowledgement_batches: Vec<AcknowledgementBatch> [0..];
     }
 
-    struct AcknowledgementBatch {
-        first_offset: i64 [0..];
-        last_offset: i64 [0..];
-        acknowledge_types: Vec<i8> [0..];
-    }
-
     /// What was settled.
     struct ShareAcknowledgeResponse: ShareAcknowledge {
         throttle_time_ms: i32 [0..];
@@ -48,17 +43,5 @@ message! {
         error_code: i16 [0..];
         error_message: Option<String> [0..] null [0..];
         current_leader: LeaderIdAndEpoch [0..];
-    }
-
-    struct LeaderIdAndEpoch {
-        leader_id: i32 [0..];
-        leader_epoch: i32 [0..];
-    }
-
-    struct NodeEndpoint {
-        node_id: i32 [0..];
-        host: String [0..];
-        port: i32 [0..];
-        rack: Option<String> [0..] null [0..];
     }
 }
