@@ -20,6 +20,9 @@ impl Engine {
         subscribe: Subscribe,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Answer, Error> {
+        if let Some(log) = self.log_as_queue(asker, &subscribe.queue) {
+            return Ok(Answer::Now(Reply::Log(Box::new(log.summary()))));
+        }
         let slot = self.usable_queue(asker, &subscribe.queue)?;
         let lane = self.lane_slot(asker.session, asker.lane).unwrap_or(NONE);
         self.check_subscribe(asker, slot, &subscribe)?;
@@ -162,6 +165,7 @@ impl Engine {
         auto_settle: bool,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Answer, Error> {
+        self.refuse_of_log(asker, name)?;
         let slot = self.usable_queue(asker, name)?;
         let lane = self.lane_slot(asker.session, asker.lane).unwrap_or(NONE);
         self.holder(slot, lane, asker.session);

@@ -151,7 +151,7 @@ impl Queue {
                 priority.unwrap_or(QUORUM_PRIORITY).min(QUORUM_PRIORITY_MAX)
             }
             (_, Some(max)) => priority.unwrap_or(0).min(max),
-            (QueueKind::Classic, None) => 0,
+            (QueueKind::Classic | QueueKind::Log, None) => 0,
         }
     }
 

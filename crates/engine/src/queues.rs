@@ -63,6 +63,9 @@ impl Engine {
         if let Some(slot) = self.queue_slot(asker.namespace, name.as_str()) {
             return self.redeclare_queue(asker, slot, settings.as_ref(), turn);
         }
+        if let Some(done) = self.declare_log_queue(asker, name, settings.as_ref(), turn) {
+            return done;
+        }
         let Some(settings) = settings else {
             return refuse(self, Kind::NotFound);
         };
@@ -156,7 +159,8 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Answer, Error> {
         let Some(slot) = self.queue_slot(asker.namespace, name.as_str()) else {
-            return Ok(Answer::Now(Reply::Count(0)));
+            let deleted = self.delete_log_queue(asker, name, turn);
+            return Ok(deleted.unwrap_or(Answer::Now(Reply::Count(0))));
         };
         self.check_owner(asker, slot)?;
         let Some(queue) = self.queues.get(slot) else {
@@ -193,6 +197,7 @@ impl Engine {
         name: &Name,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Answer, Error> {
+        self.refuse_of_log(asker, name)?;
         let slot = self.usable_queue(asker, name)?;
         let Some(queue) = self.queues.get_mut(slot) else {
             return Ok(Answer::Silent);

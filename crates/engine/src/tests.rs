@@ -12,6 +12,7 @@ mod live;
 mod live_model;
 mod log_limits;
 mod log_model;
+mod log_queues;
 mod log_routing;
 mod logs;
 mod memory;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LiveNote, LogReply, Message, Name,
-    Stored, SubscriberId,
+    AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LiveNote, LogReply, LogSummary,
+    Message, Name, Stored, SubscriberId,
 };
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
@@ -220,6 +220,8 @@ pub enum Reply {
         /// Subscribers.
         consumers: u64,
     },
+    /// The queue to be subscribed to is a log: there is no subscription, the session reads it ([`crate::LogRequest::Read`]).
+    Log(Box<LogSummary>),
     /// So many messages went (purge, delete).
     Count(u64),
     /// With what a password is salted, and how often it is hashed.

@@ -120,6 +120,8 @@ pub struct Run {
     pub time_max: Option<Millis>,
     /// The time of the append, where the log stamps its records with that.
     pub stamped: Option<Millis>,
+    /// It belongs to a transaction of this producer.
+    pub transaction: Option<u64>,
     /// It ends a transaction of this producer, and holds no records.
     pub ends: Option<Ends>,
     /// What it holds; empty for one that ends a transaction.

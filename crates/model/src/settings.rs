@@ -58,6 +58,8 @@ pub enum QueueKind {
     Classic,
     /// Always durable, counts deliveries.
     Quorum,
+    /// A log, and no queue but by its name: it is read, and what it holds stays.
+    Log,
 }
 
 /// What a full queue does.
@@ -133,6 +135,8 @@ pub struct QueueSettings {
     pub max_length: Option<u64>,
     /// At most so many bytes of ready messages.
     pub max_bytes: Option<u64>,
+    /// Of a log: what is older goes, in milliseconds.
+    pub max_age: Option<Millis>,
     /// What happens past them.
     pub overflow: Overflow,
     /// Where dead letters go.
@@ -164,6 +168,7 @@ impl Default for QueueSettings {
             expires: None,
             max_length: None,
             max_bytes: None,
+            max_age: None,
             overflow: Overflow::DropHead,
             dead_letter: None,
             max_priority: None,

@@ -96,6 +96,7 @@ pub(crate) fn ports(config: &Config) -> Vec<Port> {
 
 fn amqp(config: &Config, _identity: u64) -> Spoken {
     let amqp = &config.amqp;
+    let runs = run_readers();
     let settings = polybus_amqp091::Settings {
         frame_max: amqp.frame_max,
         channel_max: amqp.channel_max,
@@ -104,6 +105,7 @@ fn amqp(config: &Config, _identity: u64) -> Spoken {
         message_size_max: amqp.message_bytes_max,
         external: config.tls.client_ca.is_some(),
         readers: readers(),
+        messages_of: Arc::new(move |log, content, messages| runs.read(log, content, messages)),
         ..polybus_amqp091::Settings::new(random())
     };
     Spoken {

@@ -50,7 +50,7 @@ impl QueueShape {
         match (self.settings.kind, self.settings.max_priority) {
             (QueueKind::Quorum, None) => priority.unwrap_or(4).min(31),
             (_, Some(max)) => priority.unwrap_or(0).min(max),
-            (QueueKind::Classic, None) => 0,
+            (QueueKind::Classic | QueueKind::Log, None) => 0,
         }
     }
 }

@@ -203,6 +203,7 @@ impl From<inspect::QueueSummary> for Queue {
         let kind = match queue.settings.kind {
             QueueKind::Classic => "classic",
             QueueKind::Quorum => "quorum",
+            QueueKind::Log => "stream",
         };
         Self {
             name: queue.name.to_string(),

@@ -146,6 +146,7 @@ impl Engine {
             count: head.count,
             time_max: head.time,
             stamped: head.stamped.then_some(head.at),
+            transaction: head.transaction(),
             ends: head.ended(),
             content,
         };

@@ -44,7 +44,7 @@ impl Engine {
         }
     }
 
-    fn declare_log(
+    pub(super) fn declare_log(
         &mut self,
         asker: Asker,
         name: Name,
@@ -208,7 +208,7 @@ impl Engine {
     }
 
     /// Deletes a log, and the topic that its declaration made.
-    fn delete_log(
+    pub(super) fn delete_log(
         &mut self,
         asker: Asker,
         id: u64,

@@ -61,7 +61,7 @@ impl Log {
         number
     }
 
-    pub(super) fn summary(&self) -> LogSummary {
+    pub(crate) fn summary(&self) -> LogSummary {
         LogSummary {
             name: self.name.clone(),
             id: self.id,

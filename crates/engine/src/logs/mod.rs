@@ -27,6 +27,7 @@ mod offsets;
 pub(crate) mod partition;
 mod producers;
 pub(crate) mod publish;
+mod queues;
 mod read;
 mod recent;
 pub(crate) mod record;

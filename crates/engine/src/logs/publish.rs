@@ -17,8 +17,9 @@ use crate::routing::RouteMode;
 use crate::turn::Turn;
 use crate::{Engine, Store};
 
-/// Reads the messages out of a run as its protocol packs it, for a topic of that name, to the end of a list.
-pub type RunReader = fn(&Name, &Bytes, &mut Vec<Message>);
+/// Reads the messages out of a run as its protocol packs it, for a topic of that name, to the end of a list: each with its
+/// offset within the run.
+pub type RunReader = fn(&Name, &Bytes, &mut Vec<(u32, Message)>);
 
 /// The readers of all protocols that append packed runs. Plain functions: the same bytes give the same messages.
 #[derive(Clone, Default)]
@@ -39,10 +40,10 @@ impl RunReaders {
         self
     }
 
-    /// The messages of a run, to the end of a list.
-    pub(crate) fn read(&self, topic: &Name, content: &RunContent, messages: &mut Vec<Message>) {
+    /// Reads the messages of a run, for a topic of that name, to the end of a list: each with its offset within the run.
+    pub fn read(&self, topic: &Name, content: &RunContent, messages: &mut Vec<(u32, Message)>) {
         match content {
-            RunContent::Message(message) => messages.push(message.clone()),
+            RunContent::Message(message) => messages.push((0, message.clone())),
             RunContent::Packed { origin, bytes } => {
                 if let Some((_, reader)) = self.0.iter().find(|(known, _)| known == origin) {
                     reader(topic, bytes, messages);
@@ -170,7 +171,7 @@ impl Engine {
         self.options.run_readers.read(log, content, &mut messages);
         let mode = RouteMode::BROKER;
         let mut slots = std::mem::take(&mut self.work.slots);
-        for message in &messages {
+        for (_, message) in &messages {
             let readers = &self.options.header_readers;
             let routed = self.namespaces.get_mut(namespace).map(|one| {
                 let topic = log.as_str().as_bytes();

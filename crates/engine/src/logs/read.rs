@@ -357,6 +357,7 @@ pub(super) fn unfilled(indexed: Indexed) -> Run {
         count: indexed.count,
         time_max: None,
         stamped: None,
+        transaction: None,
         ends: None,
         content: RunContent::Packed {
             origin: Origin(0),

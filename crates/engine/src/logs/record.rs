@@ -65,6 +65,12 @@ impl RunHead {
         }
     }
 
+    /// To whose transaction its records belong.
+    pub(crate) fn transaction(&self) -> Option<u64> {
+        let writer = self.writer.filter(|writer| writer.transactional)?;
+        self.ends.is_none().then_some(writer.producer)
+    }
+
     /// Of which transaction it is the end.
     pub(crate) fn ended(&self) -> Option<Ends> {
         let (committed, writer) = (self.ends?, self.writer?);
@@ -186,6 +192,7 @@ pub fn decode_run(payload: &Bytes) -> Result<Run, Corrupt> {
         count: head.count,
         time_max: head.time,
         stamped: head.stamped.then_some(head.at),
+        transaction: head.transaction(),
         ends: head.ended(),
         content,
     })

@@ -59,6 +59,7 @@ pub(crate) fn put_queue(out: &mut Vec<u8>, settings: &QueueSettings) {
     out.put_u8(match settings.kind {
         QueueKind::Classic => 0,
         QueueKind::Quorum => 1,
+        QueueKind::Log => 2,
     });
     out.put_u8(match settings.overflow {
         Overflow::DropHead => 0,
@@ -108,6 +109,7 @@ pub(crate) fn queue(from: &mut Bounded<'_>) -> Result<QueueSettings, Corrupt> {
     let kind = match from.u8()? {
         0 => QueueKind::Classic,
         1 => QueueKind::Quorum,
+        2 => QueueKind::Log,
         other => return Err(Corrupt::new(&format!("{other} is no kind of queue"))),
     };
     let overflow = match from.u8()? {
@@ -128,6 +130,7 @@ pub(crate) fn queue(from: &mut Bounded<'_>) -> Result<QueueSettings, Corrupt> {
         expires: from.option()?,
         max_length: from.option()?,
         max_bytes: from.option()?,
+        max_age: None,
         max_priority: from.option()?.map(|priority| priority as u8),
         delivery_limit: from.option()?,
         consumer_timeout: from.option()?,

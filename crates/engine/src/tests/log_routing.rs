@@ -169,10 +169,14 @@ fn alternates_and_dead_letters_and_what_waited_reach_logs() {
 }
 
 /// Each byte is a message.
-fn by_byte(topic: &polybus_model::Name, run: &Bytes, messages: &mut Vec<polybus_model::Message>) {
-    for byte in run {
+fn by_byte(
+    topic: &polybus_model::Name,
+    run: &Bytes,
+    messages: &mut Vec<(u32, polybus_model::Message)>,
+) {
+    for (at, byte) in (0..).zip(run) {
         let body = char::from(*byte).to_string();
-        messages.push(message(topic.as_str(), "", &body));
+        messages.push((at, message(topic.as_str(), "", &body)));
     }
 }
 

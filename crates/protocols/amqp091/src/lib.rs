@@ -22,7 +22,7 @@ use polybus_model::{Millis, Origin, Table};
 use polybus_session::{Claim, Peer, Protocol, Session};
 
 use codec::{Opening, PropertiesRef};
-pub use settings::{Random, Settings};
+pub use settings::{MessagesOf, Random, Settings};
 
 /// The mark of messages that carry AMQP 0-9-1 properties.
 pub const ORIGIN: Origin = Origin(1);

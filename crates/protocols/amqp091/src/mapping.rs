@@ -6,6 +6,7 @@ pub(crate) mod delivery;
 pub(crate) mod exchange;
 pub(crate) mod publish;
 pub(crate) mod queue;
+pub(crate) mod stream;
 
 use polybus_model::Name;
 

@@ -28,6 +28,7 @@ mod heartbeat;
 mod publishing;
 mod replies;
 mod settling;
+mod streams;
 mod transaction;
 mod unsettled;
 
@@ -360,6 +361,7 @@ fn whole_frame(bytes: &[u8]) -> &[u8] {
 impl Session for Connection {
     fn handle_input(&mut self, input: &mut BytesMut, now: Millis) {
         let staged_before = self.core.out.len();
+        self.core.now = now;
         self.heartbeat.heard(now);
         if self.phase == Phase::Header {
             self.handle_header_bytes(input, now);
@@ -376,6 +378,7 @@ impl Session for Connection {
 
     fn handle_event(&mut self, event: Event, now: Millis) {
         let staged_before = self.core.out.len();
+        self.core.now = now;
         match event {
             Event::Reply { lane, result } => self.handle_reply(lane, result, now),
             Event::Delivery(ref delivery) => {
@@ -397,9 +400,13 @@ impl Session for Connection {
                 let fault = Fault::new(Code::ConnectionForced, NO_METHOD, reason);
                 self.fail_connection(&fault, now);
             }
+            Event::Log { number, reply } => {
+                if let Some(channel) = self.channels.get_mut(&streams::channel_of(number)) {
+                    channel.handle_log(&mut self.core, number, *reply);
+                }
+            }
             // It asks for none.
-            Event::Log { .. }
-            | Event::Group { .. }
+            Event::Group { .. }
             | Event::Access { .. }
             | Event::Live { .. }
             | Event::LiveMessage { .. }
@@ -423,6 +430,10 @@ impl Session for Connection {
     }
 
     fn handle_timeout(&mut self, now: Millis) {
+        self.core.now = now;
+        for channel in self.channels.values_mut() {
+            channel.streams.end_pauses(now);
+        }
         match self.phase {
             Phase::Closing { until, .. } | Phase::Silent { until } => {
                 if now >= until {
@@ -460,6 +471,13 @@ impl Session for Connection {
     }
 
     fn poll_requests(&mut self, batch: &mut Batch) {
+        if self.core.has_streams && self.phase == Phase::Running {
+            let staged_before = self.core.out.len();
+            for channel in self.channels.values_mut() {
+                channel.pump_streams(&mut self.core);
+            }
+            self.note_sent(staged_before, self.core.now);
+        }
         if batch.requests.is_empty() {
             std::mem::swap(&mut batch.requests, &mut self.core.requests);
         } else {
@@ -470,6 +488,11 @@ impl Session for Connection {
     fn poll_timeout(&self) -> Option<Millis> {
         match self.phase {
             Phase::Closing { until, .. } | Phase::Silent { until } => Some(until),
+            Phase::Running if self.core.has_streams => {
+                let streams = self.channels.values();
+                let streams = streams.filter_map(|channel| channel.streams.deadline());
+                streams.chain(self.heartbeat.deadline()).min()
+            }
             Phase::Running => self.heartbeat.deadline(),
             Phase::Done => None,
             _ => Some(self.handshake_until),

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use polybus_model::Millis;
+use polybus_model::{Message, Millis, Name, RunContent};
 use polybus_session::Readers;
 
 /// Gives random numbers: for names that nobody shall guess. The simulation gives a seeded one.
 pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+/// Reads the messages of a run of a log, of that name, to the end of a list: each with its offset within the run.
+pub type MessagesOf = Arc<dyn Fn(&Name, &RunContent, &mut Vec<(u32, Message)>) + Send + Sync>;
 
 /// The settings of AMQP 0-9-1.
 #[derive(Clone)]
@@ -43,6 +46,8 @@ pub struct Settings {
     pub transaction_bytes_max: usize,
     /// Reads what other protocols' messages carry.
     pub readers: Readers,
+    /// Reads what other protocols packed into logs.
+    pub messages_of: MessagesOf,
     /// Random numbers.
     pub random: Random,
 }
@@ -67,6 +72,11 @@ impl Settings {
             assembling_bytes_max: 256 * 1024 * 1024,
             transaction_bytes_max: 256 * 1024 * 1024,
             readers: Readers::default(),
+            messages_of: Arc::new(|_, content, messages| {
+                if let RunContent::Message(message) = content {
+                    messages.push((0, message.clone()));
+                }
+            }),
             random,
         }
     }

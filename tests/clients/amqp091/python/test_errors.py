@@ -242,15 +242,6 @@ def test_invalid_quorum_queue(refused, name, flags, arguments, text):
     refused(lambda c: c.queue_declare(name, arguments={"x-queue-type": "quorum"} | arguments, **flags), 406, f"PRECONDITION_FAILED - {text}")
 
 
-@pytest.mark.not_on_rabbit("it has streams")
-def test_stream_queues_are_refused_for_now(conn, name):
-    channel = conn.channel()
-    with pytest.raises(pika.exceptions.AMQPError) as error:
-        channel.queue_declare(name, durable=True, arguments={"x-queue-type": "stream"})
-    assert error.value.reply_code in (406, 540)
-    assert "stream" in error.value.reply_text
-
-
 LOCKED_USES = {
     "declare": lambda c, n: c.queue_declare(n, exclusive=True),
     "declare shared": lambda c, n: c.queue_declare(n),

@@ -7,7 +7,9 @@ use polybus_session::Readers;
 use super::deaths;
 use super::publish::delay;
 use crate::ORIGIN;
-use crate::codec::{Properties, PropertiesRef, RawValue, TableRef, TableWriter, encode_table};
+use crate::codec::{
+    Properties, PropertiesRef, RawValue, TableRef, TableWriter, encode_table, rewrite_headers,
+};
 
 /// Earlier deliveries that failed, and all of them.
 const DELIVERY_COUNT: &str = "x-delivery-count";
@@ -26,6 +28,10 @@ pub(crate) struct Foreigners<'a> {
     /// The largest frame: headers that do not fit into one cannot be told.
     pub(crate) frame_max: u32,
 }
+
+/// Where a message stands in its log.
+const STREAM_OFFSET: &str = "x-stream-offset";
+const STREAM_PARTITION: &str = "x-stream-partition";
 
 /// The first flag octet's bit that says there is an expiration.
 const EXPIRATION_FLAG: u8 = 1;
@@ -83,6 +89,49 @@ fn foreign<'a>(
     }
     .encode(&mut bytes);
     rewritten(PropertiesRef::new(&bytes), message, attempts, scratch)
+}
+
+/// Where a message stands in its log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogPlace {
+    pub(crate) offset: u64,
+    /// Of a log that has several.
+    pub(crate) partition: Option<u32>,
+}
+
+/// Properties that tell a message's place, too, in the place of what they told of an earlier one.
+pub(crate) fn placed<'a>(
+    properties: PropertiesRef<'_>,
+    place: LogPlace,
+    scratch: &'a mut BytesMut,
+) -> PropertiesRef<'a> {
+    scratch.clear();
+    let put = |headers: &mut TableWriter<'_>| {
+        let offset = i64::try_from(place.offset).unwrap_or(i64::MAX);
+        headers.entry(STREAM_OFFSET, &Value::I64(offset));
+        if let Some(partition) = place.partition {
+            headers.entry(STREAM_PARTITION, &Value::I64(partition.into()));
+        }
+    };
+    let told = [STREAM_OFFSET, STREAM_PARTITION];
+    let rewritten = rewrite_headers(properties, scratch, |headers, writer| {
+        for entry in headers.entries() {
+            if !told.iter().any(|name| entry.name == name.as_bytes()) {
+                writer.raw_entry(&entry);
+            }
+        }
+        put(writer);
+    });
+    if rewritten.is_err() {
+        let mut bytes = BytesMut::new();
+        put(&mut TableWriter::bare(&mut bytes));
+        Properties {
+            headers: Some(TableRef::new(&bytes)),
+            ..Properties::default()
+        }
+        .encode(scratch);
+    }
+    PropertiesRef::new(scratch)
 }
 
 #[cold]

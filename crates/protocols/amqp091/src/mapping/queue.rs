@@ -7,7 +7,7 @@ use polybus_model::{
 };
 
 use super::name;
-use crate::codec::MethodId;
+use crate::codec::{BasicConsume, MethodId};
 use crate::error::{Fault, erlang_string, queue_in, type_name};
 
 /// The longest time to live or expiry, in milliseconds: 100 years.
@@ -79,6 +79,10 @@ enum Check {
 pub(crate) const CLASSIC_NAME: &str = "rabbit_classic_queue";
 const STREAM_NAME: &str = "rabbit_stream_queue";
 
+const SEGMENT_SIZE: &str = "x-stream-max-segment-size-bytes";
+const SEGMENT_BYTES_MAX: i64 = 3_000_000_000;
+const FILTER_SIZE: &str = "x-stream-filter-size-bytes";
+
 const CLASSIC: u8 = 1;
 const QUORUM: u8 = 2;
 const STREAM: u8 = 4;
@@ -133,12 +137,8 @@ const ARGUMENTS: &[(&str, u8, Check)] = &[
         Check::Positive,
     ),
     ("x-max-age", STREAM, Check::MaxAge),
-    (
-        "x-stream-max-segment-size-bytes",
-        STREAM,
-        Check::NonNegative,
-    ),
-    ("x-stream-filter-size-bytes", STREAM, Check::NonNegative),
+    (SEGMENT_SIZE, STREAM, Check::NonNegative),
+    (FILTER_SIZE, STREAM, Check::NonNegative),
     ("x-initial-cluster-size", STREAM, Check::Positive),
     (
         "x-queue-leader-locator",
@@ -182,13 +182,7 @@ pub(crate) fn settings(
         replicated(flags, context)?;
     }
     if kind_bit == STREAM {
-        return Err(Fault::precondition(
-            context.method,
-            format!(
-                "{}: stream queues are not built yet in Polybus; declare a classic or quorum queue",
-                queue_in(context.queue, context.vhost)
-            ),
-        ));
+        segments(&arguments, context)?;
     }
     Ok(collected(flags, kind_bit, arguments))
 }
@@ -249,6 +243,30 @@ fn replicated(flags: QueueFlags, context: Context<'_>) -> Result<(), Fault> {
     }
 }
 
+/// What streams ask of the arguments about their files, which a log here has none of.
+fn segments(arguments: &Table, context: Context<'_>) -> Result<(), Fault> {
+    let number = |argument| arguments.lookup(argument).and_then(Value::as_i64);
+    let refuse = |text: &str| Err(Fault::precondition(context.method, text));
+    if number(SEGMENT_SIZE).is_some_and(|bytes| bytes > SEGMENT_BYTES_MAX) {
+        return refuse("Exceeded max value for x-stream-max-segment-size-bytes");
+    }
+    if number(FILTER_SIZE).is_some_and(|bytes| !(16..=255).contains(&bytes)) {
+        return refuse("Invalid value for x-stream-filter-size-bytes");
+    }
+    Ok(())
+}
+
+/// Checks that a consumer of a stream asks for nothing that only queues have.
+pub(crate) fn stream_consumer(arguments: &Table, queue: &str) -> Result<(), Fault> {
+    match arguments.lookup("x-priority") {
+        None => Ok(()),
+        Some(_) => Err(Fault::precondition(
+            BasicConsume::ID,
+            format!("invalid arg 'x-priority' for {queue} of queue type {STREAM_NAME}"),
+        )),
+    }
+}
+
 fn collected(flags: QueueFlags, kind_bit: u8, arguments: Table) -> QueueSettings {
     let number = |argument: &str| {
         arguments
@@ -259,10 +277,10 @@ fn collected(flags: QueueFlags, kind_bit: u8, arguments: Table) -> QueueSettings
     let text = |argument: &str| arguments.lookup(argument).and_then(Value::as_str);
     let quorum = kind_bit == QUORUM;
     QueueSettings {
-        kind: if quorum {
-            QueueKind::Quorum
-        } else {
-            QueueKind::Classic
+        kind: match kind_bit {
+            QUORUM => QueueKind::Quorum,
+            STREAM => QueueKind::Log,
+            _ => QueueKind::Classic,
         },
         durable: flags.durable,
         exclusive: flags.exclusive,
@@ -271,6 +289,7 @@ fn collected(flags: QueueFlags, kind_bit: u8, arguments: Table) -> QueueSettings
         expires: number("x-expires"),
         max_length: number("x-max-length"),
         max_bytes: number("x-max-length-bytes"),
+        max_age: text("x-max-age").and_then(age_ms),
         overflow: match text("x-overflow") {
             Some("reject-publish") => Overflow::RejectPublish,
             // A quorum queue accepts the word, and drops the head.
@@ -441,20 +460,28 @@ fn verify(check: Check, value: &Value, arguments: &Table) -> Result<(), String> 
             1 | 2 => Ok(()),
             v => Err(erlang_string(&format!("unsupported queue version '{v}'"))),
         },
-        Check::MaxAge => max_age(long_text(value)?),
+        Check::MaxAge => match age_ms(long_text(value)?) {
+            Some(_) => Ok(()),
+            None => Err("invalid_max_age".to_owned()),
+        },
     }
 }
 
-/// A number above zero and a unit: `7D`.
-fn max_age(text: &str) -> Result<(), String> {
+/// An age in milliseconds: a number above zero and a unit, as `7D`.
+pub(crate) fn age_ms(text: &str) -> Option<Millis> {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
-    let digits = text.len() - unit.len();
-    let number = text.get(..digits).and_then(|d| d.parse::<u64>().ok());
-    if number.is_some_and(|n| n > 0) && ["Y", "M", "D", "h", "m", "s"].contains(&unit) {
-        Ok(())
-    } else {
-        Err("invalid_max_age".to_owned())
-    }
+    let digits = text.get(..text.len() - unit.len())?;
+    let number = digits.parse::<u64>().ok().filter(|number| *number > 0)?;
+    let seconds: u64 = match unit {
+        "Y" => 365 * 86_400,
+        "M" => 30 * 86_400,
+        "D" => 86_400,
+        "h" => 3_600,
+        "m" => 60,
+        "s" => 1,
+        _ => return None,
+    };
+    Some(number.saturating_mul(seconds).saturating_mul(1_000))
 }
 
 #[cfg(test)]

@@ -207,8 +207,28 @@ fn delayed_retry_is_read() {
 }
 
 #[test]
-fn streams_are_refused_with_words() {
-    let stream = [("x-queue-type", Value::text("stream"))];
-    let text = declare(DURABLE, &stream).err().unwrap_or_default();
-    assert!(text.contains("stream queues are not built yet"), "{text}");
+fn streams_are_logs_bounded_by_age_and_size() {
+    let stream = |more: &[(&str, Value)]| {
+        let mut arguments = vec![("x-queue-type", Value::text("stream"))];
+        arguments.extend_from_slice(more);
+        declare(DURABLE, &arguments)
+    };
+    let bounds = [
+        ("x-max-age", Value::text("2D")),
+        ("x-max-length-bytes", Value::I64(7)),
+        ("x-stream-max-segment-size-bytes", Value::I64(5)),
+        ("x-initial-cluster-size", Value::I32(3)),
+    ];
+    let settings = stream(&bounds).unwrap();
+    assert_eq!(settings.kind, QueueKind::Log);
+    assert_eq!(settings.max_age, Some(2 * 86_400_000));
+    assert_eq!(settings.max_bytes, Some(7));
+    for (name, value) in [
+        ("x-stream-max-segment-size-bytes", Value::I64(3_000_000_001)),
+        ("x-stream-filter-size-bytes", Value::I32(8)),
+        ("x-max-age", Value::text("2W")),
+        ("x-max-length", Value::I32(8)),
+    ] {
+        assert!(stream(&[(name, value)]).is_err(), "{name}");
+    }
 }

@@ -17,6 +17,7 @@ use super::consumers::Consumers;
 use super::core::Core;
 use super::publishing::Incoming;
 use super::replies::Pending;
+use super::streams::Streams;
 use super::transaction::Tx;
 use super::unsettled::Unsettled;
 use crate::codec::{ChannelClose, ChannelCloseOk, Frames, Method, MethodId};
@@ -56,6 +57,7 @@ pub(super) struct Channel {
     pub(super) mode: Mode,
     pub(super) consumers: Consumers,
     pub(super) unsettled: Unsettled,
+    pub(super) streams: Streams,
     /// The tag of the last delivery.
     pub(super) last_tag: u64,
     /// The queue that an empty name means.
@@ -78,6 +80,7 @@ impl Channel {
             mode: Mode::Plain,
             consumers: Consumers::default(),
             unsettled: Unsettled::default(),
+            streams: Streams::default(),
             last_tag: 0,
             last_queue: None,
             prefetch: None,
@@ -160,6 +163,7 @@ impl Channel {
         self.phase = Phase::Closing;
         self.drop_held(core);
         self.consumers.clear();
+        self.streams.clear();
         self.unsettled.take_all(|_, _| {});
         self.ask(core, Request::CloseLane, Pending::ClosedByUs);
     }

@@ -9,6 +9,7 @@ use super::channel::{Channel, Mode};
 use super::consumers::Consumer;
 use super::core::Core;
 use super::replies::Pending;
+use super::streams::Asked;
 use crate::codec::{
     BasicCancel, BasicCancelOk, BasicConsume, BasicDeliver, BasicGet, BasicGetEmpty, BasicGetOk,
     BasicQos, BasicQosOk, BasicReturn, ShortBytes,
@@ -106,8 +107,17 @@ impl Channel {
         if is_reply {
             self.make_reply_queue(core, subscribe, place, nowait);
         } else {
-            let request = Request::Subscribe(subscribe);
-            self.ask(core, request, Pending::Subscribe { place, nowait });
+            let asked = Box::new(Asked {
+                queue: subscribe.queue.clone(),
+                no_ack: method.no_ack,
+                arguments: subscribe.arguments.clone(),
+            });
+            let pending = Pending::Subscribe {
+                place,
+                nowait,
+                asked: Some(asked),
+            };
+            self.ask(core, Request::Subscribe(subscribe), pending);
         }
         Ok(())
     }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use polybus_model::{Attempts, Lane, LeaseId, Message, Name, Outcome, Request, Settle};
+use polybus_model::{Attempts, Lane, LeaseId, Message, Millis, Name, Outcome, Request, Settle};
 use polybus_session::Outbound;
 
 use crate::codec::{
     BasicDeliver, Content, ContentBody, Encode, FRAME_MAX_MIN, write_content, write_delivery,
     write_method,
 };
-use crate::mapping::delivery::{self, Foreigners};
+use crate::mapping::delivery::{self, Foreigners, LogPlace};
 use crate::settings::Settings;
 
 /// What the client said it understands.
@@ -37,7 +37,14 @@ pub(super) struct Core {
     pub(super) assembling: usize,
     /// The client has published on this connection.
     pub(super) has_published: bool,
+    /// A channel has, or had, a consumer of a stream.
+    pub(super) has_streams: bool,
+    /// Consumers of streams so far.
+    pub(super) generations: u32,
+    /// When the session was last told the time.
+    pub(super) now: Millis,
     scratch: BytesMut,
+    placed: BytesMut,
 }
 
 impl Core {
@@ -55,7 +62,11 @@ impl Core {
             client: Capabilities::default(),
             assembling: 0,
             has_published: false,
+            has_streams: false,
+            generations: 0,
+            now: 0,
             scratch: BytesMut::new(),
+            placed: BytesMut::new(),
         }
     }
 
@@ -132,6 +143,26 @@ impl Core {
             frame_max: self.frame_max,
         };
         let content = content(message, attempts, foreigners, &mut self.scratch);
+        write_delivery(&mut self.out, channel, self.frame_max, method, content);
+    }
+
+    /// Stages a delivery of a message that was read from a log.
+    pub(super) fn send_read(
+        &mut self,
+        channel: u16,
+        method: &BasicDeliver<'_>,
+        message: &Message,
+        place: LogPlace,
+    ) {
+        let foreigners = Foreigners {
+            readers: &self.settings.readers,
+            frame_max: self.frame_max,
+        };
+        let read = content(message, None, foreigners, &mut self.scratch);
+        let content = Content {
+            properties: delivery::placed(read.properties, place, &mut self.placed),
+            body: read.body,
+        };
         write_delivery(&mut self.out, channel, self.frame_max, method, content);
     }
 }

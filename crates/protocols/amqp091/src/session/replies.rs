@@ -4,12 +4,13 @@ use polybus_model::{Error, Kind, Name, Reply, Request, Subscribe, SubscriberId, 
 
 use super::channel::{Channel, Left};
 use super::core::Core;
+use super::streams::Asked;
 use crate::codec::{
     BasicCancel, BasicCancelOk, BasicConsume, BasicConsumeOk, BasicGet, BasicPublish, BasicQos,
     BasicQosOk, ChannelClose, ChannelCloseOk, ExchangeDeclare, MethodId, QueueDeclare,
     QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk, TxCommit, TxCommitOk,
 };
-use crate::error::Fault;
+use crate::error::{Code, Fault, queue_in};
 use crate::mapping::reserved;
 
 /// What an answer is waited for.
@@ -55,6 +56,8 @@ pub(super) enum Pending {
     Subscribe {
         place: u16,
         nowait: bool,
+        /// What is to be known if the queue is a stream, which one of the session's own never is.
+        asked: Option<Box<Asked>>,
     },
     Unsubscribe {
         place: u16,
@@ -106,6 +109,17 @@ impl Channel {
             }
             Pending::ClosedByUs => return Ok(Left::Channel),
             _ => {}
+        }
+        if let (
+            Pending::Subscribe {
+                place,
+                asked: Some(asked),
+                ..
+            },
+            Ok(Reply::Log(log)),
+        ) = (&pending, &result)
+        {
+            self.begin_stream(core, *place, asked, (**log).clone())?;
         }
         match result {
             Ok(reply) => self.handle_success(core, pending, reply),
@@ -168,7 +182,12 @@ impl Channel {
                 _,
             ) => {
                 let request = Request::Subscribe(subscribe);
-                self.ask(core, request, Pending::Subscribe { place, nowait });
+                let pending = Pending::Subscribe {
+                    place,
+                    nowait,
+                    asked: None,
+                };
+                self.ask(core, request, pending);
             }
             (Pending::DeleteQueue { nowait, ended }, reply) => {
                 if !nowait {
@@ -183,13 +202,14 @@ impl Channel {
                 let message_count = counted(&reply);
                 core.send(self.number, &QueuePurgeOk { message_count });
             }
-            (Pending::Subscribe { place, nowait }, _) => {
+            (Pending::Subscribe { place, nowait, .. }, _) => {
                 if let Some(consumer) = self.consumers.at(place).filter(|_| !nowait) {
                     let consumer_tag = std::str::from_utf8(&consumer.tag).unwrap_or_default();
                     core.send(self.number, &BasicConsumeOk { consumer_tag });
                 }
             }
             (Pending::Unsubscribe { place, nowait }, _) => {
+                self.streams.remove(place);
                 if let Some(consumer) = self.consumers.remove(place).filter(|_| !nowait) {
                     let consumer_tag = std::str::from_utf8(&consumer.tag).unwrap_or_default();
                     core.send(self.number, &BasicCancelOk { consumer_tag });
@@ -218,6 +238,11 @@ impl Channel {
             Pending::ReplyName { queue, nowait } if error.kind == Kind::Locked => {
                 self.answer_reply_declared(core, &queue, nowait);
                 Ok(())
+            }
+            Pending::Take | Pending::Purge { .. } if matches!(error.kind, Kind::Unsupported(_)) => {
+                let queue = queue_in(error.name.as_str(), error.namespace.as_str());
+                let text = format!("{method} not supported by stream queues {queue}");
+                Err(Fault::new(Code::NotImplemented, method, text))
             }
             Pending::ExchangeKnown { .. } => {
                 Err(Fault::from_broker(error, BasicPublish::ID, &core.user))

@@ -4,6 +4,7 @@ use polybus_model::{LeaseId, Outcome};
 
 use super::channel::{Channel, Mode};
 use super::core::Core;
+use super::streams::is_streams;
 use crate::codec::{
     BasicAck, BasicNack, BasicRecover, BasicRecoverAsync, BasicRecoverOk, BasicReject,
     FRAME_OVERHEAD, Frames, MethodId,
@@ -49,6 +50,10 @@ impl Channel {
     /// transaction.
     #[inline]
     pub(super) fn take_acks(&mut self, core: &mut Core, frames: &mut Frames<'_>) {
+        if self.streams.have_been_used() {
+            // Each is to be looked at.
+            return;
+        }
         let Some(first) = self.next_acked(frames) else {
             return;
         };
@@ -105,6 +110,10 @@ impl Channel {
             .unsettled
             .take(tag)
             .ok_or_else(|| unknown_tag(tag, method))?;
+        if is_streams(lease) {
+            self.streams.settled(lease);
+            return Ok(());
+        }
         match &mut self.mode {
             Mode::Tx(tx) => tx.settle(tag, lease, outcome),
             Mode::Plain | Mode::Confirm(_) => core.settle(self.lane, outcome, 1, [lease]),
@@ -129,6 +138,7 @@ impl Channel {
         {
             return Err(unknown_tag(tag, method));
         }
+        self.settle_streams(&mut taken, |(_, lease)| *lease);
         match &mut self.mode {
             Mode::Tx(tx) => {
                 for (tag, lease) in taken {
@@ -147,6 +157,19 @@ impl Channel {
         Ok(())
     }
 
+    /// Takes those of streams out of what is to be settled: they give credit, and nothing else.
+    fn settle_streams<T>(&mut self, taken: &mut Vec<T>, lease: impl Fn(&T) -> LeaseId) {
+        if self.streams.have_been_used() {
+            taken.retain(|one| {
+                let lease = lease(one);
+                if is_streams(lease) {
+                    self.streams.settled(lease);
+                }
+                !is_streams(lease)
+            });
+        }
+    }
+
     pub(super) fn recover(
         &mut self,
         core: &mut Core,
@@ -163,6 +186,7 @@ impl Channel {
         }
         let mut leases = Vec::new();
         self.unsettled.take_all(|_, lease| leases.push(lease));
+        self.settle_streams(&mut leases, |lease| *lease);
         let outcome = Outcome::Release { failed: false };
         core.settle(self.lane, outcome, leases.len(), leases);
         if answers {

@@ -8,4 +8,5 @@ mod heartbeat;
 mod hostile;
 mod publishing;
 mod runs;
+mod streams;
 mod world;

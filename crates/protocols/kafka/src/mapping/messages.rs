@@ -19,8 +19,9 @@ const KEY_BYTES_MAX: usize = 65_535;
 /// A header of a record, in bytes of its own.
 pub(crate) type Header = (String, Option<Bytes>);
 
-/// Reads the messages out of a record batch, for a topic of that name, to the end of a list.
-pub fn read_messages(topic: &Name, batch: &Bytes, messages: &mut Vec<Message>) {
+/// Reads the messages out of a record batch, for a topic of that name, to the end of a list: each with its offset within
+/// the batch.
+pub fn read_messages(topic: &Name, batch: &Bytes, messages: &mut Vec<(u32, Message)>) {
     let Ok(header) = BatchHeader::parse(batch) else {
         return;
     };
@@ -29,7 +30,11 @@ pub fn read_messages(topic: &Name, batch: &Bytes, messages: &mut Vec<Message>) {
     };
     for record in Records::new(&header, &records).map_while(Result::ok) {
         let key = record.key.unwrap_or_default();
-        messages.push(Message::new(MessageParts {
+        let at = record.offset.wrapping_sub(header.base_offset);
+        let Ok(at) = u32::try_from(at) else {
+            return;
+        };
+        let message = Message::new(MessageParts {
             origin: ORIGIN,
             topic: topic.as_str().as_bytes(),
             key: key.get(..KEY_BYTES_MAX).unwrap_or(key),
@@ -39,7 +44,8 @@ pub fn read_messages(topic: &Name, batch: &Bytes, messages: &mut Vec<Message>) {
             priority: None,
             ttl: None,
             deaths: None,
-        }));
+        });
+        messages.push((at, message));
     }
 }
 
@@ -140,7 +146,7 @@ mod tests {
         let batch = builder.finish(0, 0).unwrap();
         let mut messages = Vec::new();
         read_messages(&Name::new("t").unwrap(), &batch, &mut messages);
-        let [first, second] = &messages[..] else {
+        let [(0, first), (1, second)] = &messages[..] else {
             panic!("two messages")
         };
         assert_eq!(

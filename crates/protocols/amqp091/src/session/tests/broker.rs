@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use polybus_model::{
-    Batch, Credentials, Delivery, Destination, Error, Event, Kind, Lane, LeaseId, Message, Name,
-    Outcome, Publish, Reply, Request, Resource, ReturnReason, SubscriberId, Taken,
+    Batch, Credentials, Delivery, Destination, Error, Event, Kind, Lane, LeaseId, LogId,
+    LogRequest, LogSettings, LogSummary, Message, Name, Outcome, Publish, Reply, Request, Resource,
+    ReturnReason, SubscriberId, Taken,
 };
 
 #[derive(Default)]
@@ -30,6 +31,10 @@ pub(super) struct Broker {
     /// How many leases each settlement had.
     pub(super) settled: Vec<(usize, Outcome)>,
     pub(super) published: Vec<Publish>,
+    /// A queue that is a log with so many partitions.
+    pub(super) stream: Option<(String, u32)>,
+    /// What it was asked of logs, to be answered by the test.
+    pub(super) asked: Vec<(u64, LogRequest)>,
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -166,6 +171,23 @@ impl Broker {
                 let count = queue.ready.len() as u64;
                 queue.ready.clear();
                 return Ok(Reply::Count(count));
+            }
+            Request::Log { number, request } => self.asked.push((number, *request)),
+            Request::Subscribe(subscribe)
+                if self
+                    .stream
+                    .as_ref()
+                    .is_some_and(|one| one.0 == subscribe.queue.as_str()) =>
+            {
+                let partitions = self.stream.as_ref().map_or(1, |one| one.1);
+                return Ok(Reply::Log(Box::new(LogSummary {
+                    name: subscribe.queue,
+                    id: LogId(5),
+                    settings: LogSettings {
+                        partitions,
+                        ..LogSettings::default()
+                    },
+                })));
             }
             Request::Subscribe(subscribe) => {
                 let queue = self.queue(subscribe.queue.as_str())?;

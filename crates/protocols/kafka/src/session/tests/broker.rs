@@ -249,6 +249,7 @@ impl Broker {
             count: run.count,
             time_max: run.time_max,
             stamped,
+            transaction: None,
             ends: None,
             content: run.content,
         });
