@@ -86,6 +86,7 @@ impl Engine {
             arguments: arguments
                 .filter_map(|(name, value)| Some((name.to_owned(), text_of(value)?)))
                 .collect(),
+            keyed: None,
         };
         match self.declare_log(asker, name.clone(), settings, false, turn) {
             Ok(_) => Ok(Answer::Durable(Reply::Queue {

@@ -109,6 +109,7 @@ impl Engine {
             count: found.count,
             time_max: with.time_max,
             stamped: with.stamped,
+            transaction: None,
             ends: None,
             content,
         };

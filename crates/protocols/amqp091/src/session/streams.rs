@@ -182,14 +182,14 @@ impl Stream {
     /// The places to look up for where it begins: `first` in each partition, then each partition's end, in case there is no
     /// such place.
     fn places(&self, first: Place) -> Vec<(PartitionName, Place)> {
-        let partitions = 0..self.next.len() as u32;
-        let both = [first, Place::End].into_iter();
-        let places = both.flat_map(|place| partitions.clone().map(move |at| (at, place)));
-        let named = places.map(|(partition, place)| {
-            let log = self.log.clone();
-            (PartitionName { log, partition }, place)
-        });
-        named.collect()
+        let mut places = Vec::with_capacity(2 * self.next.len());
+        for place in [first, Place::End] {
+            for partition in 0..self.next.len() as u32 {
+                let log = self.log.clone();
+                places.push((PartitionName { log, partition }, place.clone()));
+            }
+        }
+        places
     }
 
     /// Takes where it begins; false if there is no such log any more.
