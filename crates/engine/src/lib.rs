@@ -19,6 +19,7 @@
 
 mod compaction;
 mod consume;
+mod copies;
 mod delayed;
 mod deliver;
 mod effects;
@@ -44,6 +45,7 @@ mod store;
 mod topics;
 mod turn;
 
+pub use copies::Put;
 pub use effects::{Effects, Gated, Hold, Load, LogLoad};
 pub use engine::Engine;
 pub use groups::GroupOptions;

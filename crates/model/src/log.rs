@@ -128,6 +128,14 @@ pub struct Run {
     pub content: RunContent,
 }
 
+impl Run {
+    /// The offset behind its last record.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.offset.saturating_add(self.count.into())
+    }
+}
+
 /// The end of a producer's transaction in a partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ends {
@@ -249,6 +257,30 @@ pub struct Slice {
     /// Aborted transactions that have records among the runs (for reads of what is committed): the producer and the
     /// offset of its first record in that transaction.
     pub aborted: Vec<(u64, u64)>,
+}
+
+impl Slice {
+    /// The runs that hold records, without those of aborted transactions: of a read of what is committed.
+    #[must_use]
+    pub fn into_records(mut self) -> Vec<Run> {
+        let mut aborting: Vec<u64> = Vec::new();
+        let aborted = &mut self.aborted;
+        self.runs.retain(|run| {
+            aborted.retain(|(producer, first)| {
+                let is_reached = *first <= run.offset;
+                if is_reached {
+                    aborting.push(*producer);
+                }
+                !is_reached
+            });
+            if let Some(ends) = run.ends {
+                aborting.retain(|producer| *producer != ends.producer);
+                return false;
+            }
+            !run.transaction.is_some_and(|one| aborting.contains(&one))
+        });
+        self.runs
+    }
 }
 
 /// Which offset of a partition is asked for.

@@ -165,6 +165,16 @@ impl Message {
         Self::marked(parts, marks)
     }
 
+    /// The copy for another topic, all else kept.
+    #[must_use]
+    pub fn readdressed(&self, topic: &Name) -> Self {
+        let parts = MessageParts {
+            topic: topic.as_str().as_bytes(),
+            ..self.parts()
+        };
+        Self::marked(parts, self.marks())
+    }
+
     /// The copy with these marks instead.
     #[must_use]
     pub fn with_marks(&self, marks: Marks) -> Self {

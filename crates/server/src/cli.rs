@@ -2,6 +2,7 @@
 
 pub(crate) mod commands;
 pub(crate) mod console;
+pub(crate) mod replay;
 mod show;
 
 use std::path::PathBuf;
@@ -68,6 +69,8 @@ pub(crate) enum What {
     Publish(Publish),
     /// Take messages out of a queue and print them
     Consume(Consume),
+    /// Copy what a log holds, or some of it, into a topic or a queue
+    Replay(replay::Replay),
     /// Measure a broker under load: rates, latencies, what it costs; see --list
     Bench(polybus_bench::cli::RunArgs),
     /// Print the completions for a shell

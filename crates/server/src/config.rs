@@ -14,6 +14,7 @@ mod values;
 pub(crate) use layers::{Origin, Resolved, Sources, resolve};
 pub(crate) use reference::{as_json, as_table};
 pub(crate) use settings::{SETTINGS, Setting};
+pub(crate) use values::duration;
 pub(crate) use values::{Advertised, Durability, Format, Level, Listen, NatsTls, Place};
 
 use std::path::PathBuf;

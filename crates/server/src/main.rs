@@ -80,6 +80,9 @@ fn run(typed: Typed) -> Result<(), Failure> {
             }
             Ok(())
         }
+        What::Replay(replay) => {
+            cli::replay::run(&replay, typed.json, &resolved.config.control_socket())
+        }
         what => cli::commands::run(what, typed.json, &resolved.config.control_socket()),
     }
 }

@@ -40,6 +40,10 @@ impl Visitor {
         });
     }
 
+    pub(super) fn submit_all(&mut self, batch: &mut Batch) {
+        self.connection.submit(batch);
+    }
+
     pub(super) fn ask(&mut self, request: Request) -> Result<Reply> {
         self.submit(request);
         loop {

@@ -132,7 +132,11 @@ fn request(what: What) -> Result<(Request, Shown), Failure> {
                 Shown::Messages,
             )
         }
-        What::Serve | What::Config | What::Bench(_) | What::Completions { .. } => {
+        What::Serve
+        | What::Config
+        | What::Bench(_)
+        | What::Replay(_)
+        | What::Completions { .. } => {
             return Err(Failure::Wrong("that command asks no broker".into()));
         }
     })

@@ -176,7 +176,7 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((number.replace('_', "").parse().ok()?, unit.trim()))
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wanted =
         || format!("'{text}' is no duration; write a number and a unit: 500ms, 60s, 30m, 2h, 1d");
     let (number, unit) = number_and_unit(text).ok_or_else(wanted)?;

@@ -10,6 +10,9 @@ use super::wire::{Request, acceptance, refusal};
 /// Messages that one request looks at or takes at most.
 const MESSAGES_MAX: usize = 10_000;
 
+/// Records that one step of a replay copies at most.
+const RECORDS_MAX: u32 = 10_000;
+
 /// Answers requests.
 pub(crate) struct Desk {
     broker: Broker,
@@ -92,6 +95,20 @@ impl Desk {
                     ));
                 }
                 json_of(broker.publish(&namespace, &topic, &key, &body.0, durable)?)
+            }
+            Request::ReplayRanges {
+                namespace,
+                log,
+                partition,
+                from,
+                until,
+            } => json_of(broker.replay_ranges(&namespace, &log, partition, (from, until))?),
+            Request::Replay {
+                namespace,
+                mut step,
+            } => {
+                step.records_max = step.records_max.min(RECORDS_MAX);
+                json_of(broker.replay(&namespace, &step)?)
             }
             Request::Users => json_of(broker.users()),
             Request::AddUser {

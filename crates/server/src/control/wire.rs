@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use polybus_broker::admin::{Bound, Replay};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -62,6 +63,17 @@ pub(crate) enum Request {
         key: String,
         body: Body,
         durable: bool,
+    },
+    ReplayRanges {
+        namespace: String,
+        log: String,
+        partition: Option<u32>,
+        from: Bound,
+        until: Bound,
+    },
+    Replay {
+        namespace: String,
+        step: Replay,
     },
     Users,
     AddUser {

@@ -131,28 +131,13 @@ impl Streams {
 impl Stream {
     /// Takes what a partition's part of a read brought, and goes on behind it.
     fn take(&mut self, partition: u32, slice: Slice, core: &Core) {
-        let mut aborted = slice.aborted;
-        let mut ended_badly: Vec<u64> = Vec::new();
+        let behind = slice.runs.last().map(Run::end);
         let mut found = Vec::new();
-        for run in slice.runs {
-            aborted.retain(|(producer, first)| {
-                let is_reached = *first <= run.offset;
-                if is_reached {
-                    ended_badly.push(*producer);
-                }
-                !is_reached
-            });
-            if let Some(ends) = run.ends {
-                ended_badly.retain(|producer| *producer != ends.producer);
-            } else if !run
-                .transaction
-                .is_some_and(|one| ended_badly.contains(&one))
-            {
-                self.take_run(partition, &run, core, &mut found);
-            }
-            if let Some(next) = self.next.get_mut(partition as usize) {
-                *next = run.offset.saturating_add(run.count.into());
-            }
+        for run in slice.into_records() {
+            self.take_run(partition, &run, core, &mut found);
+        }
+        if let (Some(behind), Some(next)) = (behind, self.next.get_mut(partition as usize)) {
+            *next = behind;
         }
     }
 
