@@ -102,8 +102,6 @@ impl Engine {
         let mut messages = Vec::new();
         let readers = &self.options.run_readers;
         readers.read(failed.log, &run.content, &mut messages);
-        // Of a run that has lost records nobody knows which are left: rather too many letters than one too few.
-        let all = messages.len() as u64 != u64::from(run.count);
         let queue = Name::new(failed.group).unwrap_or_else(|_| failed.log.clone());
         let known = self.namespaces.get(failed.namespace);
         let is_topic = known.is_some_and(|one| one.router.topic(failed.to.as_str()).is_some());
@@ -112,8 +110,9 @@ impl Engine {
             true => (failed.to, None),
             false => (&nowhere, Some(failed.to.as_str().as_bytes())),
         };
-        for (offset, message) in (run.offset..).zip(&messages) {
-            if !all && !failed.range.contains(&offset) {
+        for (at, message) in &messages {
+            let offset = run.offset.saturating_add((*at).into());
+            if !failed.range.contains(&offset) {
                 continue;
             }
             let death = Death {
