@@ -216,7 +216,7 @@ func TestRTTAndPayload(t *testing.T) {
 
 func js(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	made, err := jetstream.New(connect(t))
+	made, err := jetstream.New(connect(t), jetstream.WithPublishAsyncMaxPending(20_000))
 	must(t, err)
 	return made
 }

@@ -42,11 +42,19 @@ async fn next(messages: &mut async_nats::Subscriber) -> Result<async_nats::Messa
     Ok(timeout(LIMIT, messages.next()).await?.ok_or("it ended")?)
 }
 
+/// Until the server knows of all that was subscribed to: flushing only writes.
+async fn settle(nats: &async_nats::Client) -> Done {
+    let inbox = nats.new_inbox();
+    let mut messages = nats.subscribe(inbox.clone()).await?;
+    nats.publish(inbox, "".into()).await?;
+    next(&mut messages).await.map(|_| ())
+}
+
 #[tokio::test]
 async fn publish_and_subscribe() -> Done {
     let (sender, receiver, name) = (client().await?, client().await?, unique());
     let mut messages = receiver.subscribe(format!("{name}.*.>")).await?;
-    receiver.flush().await?;
+    settle(&receiver).await?;
     let mut headers = HeaderMap::new();
     headers.append("K", "1");
     headers.append("K", "2");
@@ -73,7 +81,7 @@ async fn queue_group() -> Done {
     for _ in 0..3 {
         let one = client().await?;
         let messages = one.queue_subscribe(name.clone(), "workers".into()).await?;
-        one.flush().await?;
+        settle(&one).await?;
         members.push((one, messages));
     }
     for _ in 0..900 {
@@ -99,7 +107,7 @@ async fn queue_group() -> Done {
 async fn requests() -> Done {
     let (asker, service, name) = (client().await?, client().await?, unique());
     let mut questions = service.subscribe(name.clone()).await?;
-    service.flush().await?;
+    settle(&service).await?;
     tokio::spawn(async move {
         while let Some(question) = questions.next().await {
             if let Some(reply) = question.reply {
@@ -137,7 +145,7 @@ async fn unsubscribe_and_drain() -> Done {
     assert_eq!(count, 3);
     let other = client().await?;
     let mut draining = other.subscribe(name.clone()).await?;
-    other.flush().await?;
+    settle(&other).await?;
     nats.publish(name, "last".into()).await?;
     nats.flush().await?;
     other.drain().await?;
