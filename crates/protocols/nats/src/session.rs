@@ -239,11 +239,12 @@ impl Connection {
             Event::LiveMessage {
                 subscriber,
                 message,
-                ..
-            } => self.deliver_message(subscriber, &message),
+                note,
+            } => self.deliver_message(subscriber, &message, note.as_ref()),
             Event::Unheard { block, items } => self.tell_unheard(&block, &items),
             Event::Stored { block, stored } => self.tell_stored(&block, &stored),
             Event::Log { number, reply } => self.handle_log_reply(number, *reply, now),
+            Event::Group { number, reply } => self.handle_group_reply(number, *reply, now),
             Event::LiveRefused {
                 block,
                 items,

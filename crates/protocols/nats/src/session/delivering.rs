@@ -1,12 +1,13 @@
 //! Messages on their way to the client.
 
 use bytes::Bytes;
-use polybus_model::{LiveBlock, LiveItem, LiveProperties, Message, SubscriberId};
+use polybus_model::{LiveBlock, LiveItem, LiveNote, LiveProperties, Message, SubscriberId};
 
 use super::Connection;
 use crate::ORIGIN;
 use crate::codec::{Outgoing, is_literal};
 use crate::mapping;
+use crate::mapping::jetstream::{ack_subject, headers_alone, reply_of, status_of};
 
 /// The end of a payload, which stands behind it in a block as well.
 const LINE_END_BYTES: u32 = 2;
@@ -76,7 +77,12 @@ impl Connection {
     }
 
     /// Writes a message that came another way. One whose key is no subject cannot be told to a NATS client, and is not.
-    pub(super) fn deliver_message(&mut self, subscriber: SubscriberId, message: &Message) {
+    pub(super) fn deliver_message(
+        &mut self,
+        subscriber: SubscriberId,
+        message: &Message,
+        note: Option<&LiveNote>,
+    ) {
         let subject = message.key();
         let Some(found) = self.subscriptions.find(subscriber) else {
             return;
@@ -94,23 +100,39 @@ impl Connection {
                 headers: &foreign.headers,
             }
         };
-        let headers = if self.connect.headers {
-            properties.headers
-        } else {
-            b""
+        let (reply, told) = match note {
+            None => (String::new(), Vec::new()),
+            Some(LiveNote::Record(note)) => {
+                let told = match note.headers_only {
+                    true => headers_alone(properties.headers, message.body().len()),
+                    false => Vec::new(),
+                };
+                (ack_subject(note), told)
+            }
+            Some(LiveNote::Notice(notice)) => (reply_of(notice), status_of(notice)),
+        };
+        let headers = match told.is_empty() {
+            true => properties.headers,
+            false => &told,
+        };
+        let headers = if self.connect.headers { headers } else { b"" };
+        let (body, shared) = match told.is_empty() {
+            true => (message.body(), message.shared_body()),
+            false => (&b""[..], None),
         };
         found.delivered += 1;
         self.traffic.messages_out += 1;
-        self.traffic.bytes_out += (headers.len() + message.body().len()) as u64;
+        self.traffic.bytes_out += (headers.len() + body.len()) as u64;
         Outgoing {
             subject,
             sid: found.sid(),
-            reply: properties.reply,
+            reply: match note {
+                None => properties.reply,
+                Some(_) => reply.as_bytes(),
+            },
             headers,
-            body: message.body(),
-            shared: message
-                .shared_body()
-                .filter(|whole: &&Bytes| !whole.is_empty()),
+            body,
+            shared: shared.filter(|whole: &&Bytes| !whole.is_empty()),
         }
         .write(&mut self.out);
     }

@@ -6,7 +6,7 @@ use polybus_model::{Keeps, KeyedSettings, LogSettings, Millis, Name, Takes, When
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::ApiError;
+use super::{ApiError, ConsumerConfig};
 use crate::TOPIC;
 use crate::codec::is_valid;
 use crate::session::filter;
@@ -21,8 +21,8 @@ const NS_PER_MS: i64 = 1_000_000;
 const TIME_NS_MIN: i64 = 100 * NS_PER_MS;
 const DUPLICATES_NS: i64 = 120_000 * NS_PER_MS;
 const NAME_LEN_MAX: usize = 255;
-const DESCRIPTION_LEN_MAX: usize = 4 * 1024;
-const METADATA_LEN_MAX: usize = 128 * 1024;
+pub(super) const DESCRIPTION_LEN_MAX: usize = 4 * 1024;
+pub(super) const METADATA_LEN_MAX: usize = 128 * 1024;
 /// The largest message where a stream does not say.
 const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
@@ -145,11 +145,11 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("first_seq", "first sequences other than 1"),
 ];
 
-fn is_false(value: &bool) -> bool {
+pub(super) fn is_false(value: &bool) -> bool {
     !value
 }
 
-fn is_zero(value: &i64) -> bool {
+pub(super) fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
@@ -305,6 +305,32 @@ impl StreamConfig {
         Ok(())
     }
 
+    /// Whether a consumer suits the stream.
+    pub(crate) fn check_consumer(&self, consumer: &ConsumerConfig) -> Result<(), ApiError> {
+        let refused = |number: u16, text: &str| Err(ApiError::new(400, number, text));
+        let streams: Vec<_> = self
+            .subjects
+            .iter()
+            .map(|one| filter(one.as_bytes()))
+            .collect();
+        for subject in consumer.subjects() {
+            let wanted = filter(subject.as_bytes());
+            if !streams.iter().any(|one| one.overlaps(&wanted)) {
+                let text = "consumer filter subject is not a valid subset of the interest subjects";
+                return refused(10093, text);
+            }
+        }
+        if self.retention == Retention::Workqueue {
+            if !consumer.acknowledges_each() {
+                return refused(10098, "workqueue stream requires explicit ack");
+            }
+            if !consumer.begins_first() {
+                return refused(10101, "consumer must be deliver all on workqueue stream");
+            }
+        }
+        Ok(())
+    }
+
     /// What cannot be otherwise once the stream is there.
     pub(crate) fn check_update(&self, before: &Self) -> Result<(), ApiError> {
         let refused = |text: &str| Err(ApiError::invalid_config(text));
@@ -391,7 +417,7 @@ impl StreamConfig {
 }
 
 /// Whether a stream can have that name.
-fn is_asset_name(name: &str) -> bool {
+pub(super) fn is_asset_name(name: &str) -> bool {
     let is_sound = |c: char| !c.is_whitespace() && !c.is_control() && !".*>\\/".contains(c);
     !name.is_empty() && name.chars().all(is_sound)
 }

@@ -39,6 +39,10 @@ impl ApiError {
         Self::new(404, 10059, "stream not found")
     }
 
+    pub(crate) fn consumer_not_found() -> Self {
+        Self::new(404, 10014, "consumer not found")
+    }
+
     pub(crate) fn name_in_use() -> Self {
         let text = "stream name already in use with a different configuration";
         Self::new(400, 10058, text)

@@ -1,12 +1,16 @@
 //! JetStream's words for logs: streams' settings and states, times, errors, what a publisher demands and is told.
 
 mod config;
+mod consumer;
+mod delivery;
 mod error;
 mod state;
 mod terms;
 mod time;
 
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
+pub(crate) use consumer::{ConsumerConfig, consumer_info};
+pub(crate) use delivery::{ACK, FLOW, ack_subject, headers_alone, reply_of, status_of};
 pub(crate) use error::ApiError;
 pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, stream_name_of};
 pub(crate) use terms::{pub_ack, terms};

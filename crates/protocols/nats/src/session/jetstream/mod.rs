@@ -9,19 +9,20 @@
 //! whoever listens there hears them, this connection's own subscriptions among them.
 
 mod answers;
+mod consumers;
 mod messages;
 mod streams;
 
 use std::collections::HashMap;
 
 use polybus_model::{
-    Lane, LiveBlock, LogReply, LogRequest, Millis, Name, PartitionName, Request, Stored,
+    Declaring, Lane, LiveBlock, LogReply, LogRequest, Millis, Name, PartitionName, Request, Stored,
 };
 use serde_json::{Value, json};
 
 use super::Connection;
 use crate::codec::Publication;
-use crate::mapping::jetstream::{ApiError, StreamConfig, pub_ack, response};
+use crate::mapping::jetstream::{ACK, ApiError, FLOW, StreamConfig, pub_ack, response};
 use answers::Answers;
 
 /// What the subjects of the API begin with.
@@ -59,6 +60,16 @@ enum Step {
     MessageGet,
     MessageDelete(u64),
     DirectGet(Name),
+    /// The stream of a consumer that is to be made.
+    ConsumerStream(Box<consumers::Making>),
+    ConsumerCreate(Declaring),
+    ConsumerInfo,
+    ConsumerDelete,
+    ConsumerPause,
+    /// Consumers are listed, as the answer of that type, from that one on.
+    ConsumerList(&'static str, usize),
+    /// An acknowledgement is confirmed.
+    Acked,
 }
 
 /// A connection's JetStream.
@@ -72,7 +83,8 @@ pub(super) struct JetStream {
 impl Connection {
     /// Whether what is published to a subject is for the broker itself.
     pub(super) fn is_for_broker(&self, subject: &[u8]) -> bool {
-        subject.strip_prefix(API).is_some_and(is_known)
+        let is_own = |prefix: &str| subject.starts_with(prefix.as_bytes());
+        is_own(ACK) || is_own(FLOW) || subject.strip_prefix(API).is_some_and(is_known)
     }
 
     /// Takes a publish that is for the broker itself.
@@ -97,6 +109,18 @@ impl Connection {
         body: &[u8],
         now: Millis,
     ) -> bool {
+        let after = |prefix: &str| {
+            let rest = subject.strip_prefix(prefix.as_bytes())?;
+            std::str::from_utf8(rest).ok()
+        };
+        if let Some(asked) = after(ACK) {
+            self.handle_ack(asked, reply, body);
+            return true;
+        }
+        if let Some(asked) = after(FLOW) {
+            self.handle_flow(asked);
+            return true;
+        }
         let Some(asked) = subject.strip_prefix(API) else {
             return false;
         };
@@ -117,6 +141,9 @@ impl Connection {
         if let Some(rest) = asked.strip_prefix("DIRECT.GET.") {
             self.direct_get(rest, reply, body);
             return true;
+        }
+        if let Some(asked) = asked.strip_prefix("CONSUMER.") {
+            return self.handle_consumer_api(asked, reply, body);
         }
         match asked.strip_prefix("STREAM.") {
             Some(asked) => self.handle_stream_api(asked, reply, body, now),
@@ -193,6 +220,13 @@ impl Connection {
             Step::MessageGet => self.message_found(&to, reply),
             Step::MessageDelete(sequence) => self.message_deleted(&to, sequence, reply),
             Step::DirectGet(stream) => self.direct_found(&to, &stream, reply),
+            Step::ConsumerStream(making) => self.consumer_looked_at(&to, *making, reply),
+            Step::ConsumerCreate(_)
+            | Step::ConsumerInfo
+            | Step::ConsumerDelete
+            | Step::ConsumerPause
+            | Step::ConsumerList(..)
+            | Step::Acked => {}
         }
     }
 
@@ -229,7 +263,15 @@ impl Connection {
 
 /// Whether a request of the API is one that streams answer; others are publishes like any.
 fn is_known(asked: &[u8]) -> bool {
-    const VERBS: [&[u8]; 8] = [
+    const VERBS: [&[u8]; 16] = [
+        b"CONSUMER.CREATE.",
+        b"CONSUMER.DURABLE.CREATE.",
+        b"CONSUMER.INFO.",
+        b"CONSUMER.DELETE.",
+        b"CONSUMER.NAMES.",
+        b"CONSUMER.LIST.",
+        b"CONSUMER.PAUSE.",
+        b"CONSUMER.MSG.NEXT.",
         b"STREAM.CREATE.",
         b"STREAM.UPDATE.",
         b"STREAM.INFO.",

@@ -377,7 +377,7 @@ impl Connection {
 }
 
 /// What a stream holds, without lists.
-fn state_of(name: &Name) -> LogRequest {
+pub(super) fn state_of(name: &Name) -> LogRequest {
     LogRequest::State {
         partition: partition(name),
         keys: None,
@@ -392,7 +392,7 @@ fn first_log(reply: LogReply) -> Result<LogSummary, LogError> {
     }
 }
 
-fn stream_of(reply: LogReply) -> Result<(LogSummary, StreamConfig), ApiError> {
+pub(super) fn stream_of(reply: LogReply) -> Result<(LogSummary, StreamConfig), ApiError> {
     match reply {
         LogReply::State(Ok(state)) => {
             let config = stream_name_of(&state.0).map(|(_, config)| config);

@@ -1,0 +1,74 @@
+//! What a reader says of the messages that it sends, in JetStream's words: the subject to acknowledge by, and statuses.
+
+use polybus_model::{Notice, RecordNote};
+
+/// What acknowledgements are published to,
+pub(crate) const ACK: &str = "$JS.ACK.";
+/// and the answers of those who are asked how far they are.
+pub(crate) const FLOW: &str = "$JS.FC.";
+
+/// The subject that settles a record.
+pub(crate) fn ack_subject(note: &RecordNote) -> String {
+    format!(
+        "{ACK}{}.{}.{}.{}.{}.{}.{}",
+        note.log,
+        note.reader,
+        note.attempts,
+        note.offset.saturating_add(1),
+        note.sequence,
+        note.time.saturating_mul(1_000_000),
+        note.pending
+    )
+}
+
+/// The headers of a record of which only they are shown: its own, and how large its body is.
+pub(crate) fn headers_alone(own: &[u8], body_len: usize) -> Vec<u8> {
+    let mut headers = match own.strip_suffix(b"\r\n") {
+        Some(own) if !own.is_empty() => own.to_vec(),
+        _ => b"NATS/1.0\r\n".to_vec(),
+    };
+    headers.extend_from_slice(format!("Nats-Msg-Size: {body_len}\r\n\r\n").as_bytes());
+    headers
+}
+
+/// The subject to answer to, for a notice that wants an answer.
+pub(crate) fn reply_of(notice: &Notice) -> String {
+    match notice {
+        Notice::FlowControl { log, reader } => format!("{FLOW}{log}.{reader}.0"),
+        _ => String::new(),
+    }
+}
+
+/// A notice as the headers of a message without a body.
+pub(crate) fn status_of(notice: &Notice) -> Vec<u8> {
+    let left = |text: &str, records: u32, bytes: u64| {
+        format!("{text}\r\nNats-Pending-Messages: {records}\r\nNats-Pending-Bytes: {bytes}")
+    };
+    let status = match notice {
+        Notice::Empty => "404 No Messages".to_owned(),
+        Notice::Expired { records, bytes } => left("408 Request Timeout", *records, *bytes),
+        Notice::BytesOver { records, bytes } => {
+            left("409 Message Size Exceeds MaxBytes", *records, *bytes)
+        }
+        Notice::Pending => "408 Requests Pending".to_owned(),
+        Notice::TooManyPulls => "409 Exceeded MaxWaiting".to_owned(),
+        Notice::RecordsExceeded(most) => format!("409 Exceeded MaxRequestBatch of {most}"),
+        Notice::BytesExceeded(most) => format!("409 Exceeded MaxRequestMaxBytes of {most}"),
+        Notice::WaitExceeded(ms) => format!("409 Exceeded MaxRequestExpires of {ms}ms"),
+        Notice::BadPull(text) => format!("400 Bad Request - {}", one_line(text)),
+        Notice::Pushes => "409 Consumer is push based".to_owned(),
+        Notice::Deleted => "409 Consumer Deleted".to_owned(),
+        Notice::Heartbeat {
+            sequence, offset, ..
+        } => format!(
+            "100 Idle Heartbeat\r\nNats-Last-Consumer: {sequence}\r\nNats-Last-Stream: {offset}"
+        ),
+        Notice::FlowControl { .. } => "100 FlowControl Request".to_owned(),
+    };
+    format!("NATS/1.0 {status}\r\n\r\n").into_bytes()
+}
+
+/// A header's value has no line ends.
+fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
