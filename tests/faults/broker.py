@@ -22,7 +22,7 @@ class Broker:
     def spawn(self, **more):
         """Starts the process without waiting for anything."""
         command = [BIN, "serve", "--data", self.data]
-        for name, value in {"amqp_listen": "127.0.0.1:0", "kafka_listen": "off", "nats_listen": "off", **self.flags, **more}.items():
+        for name, value in {"amqp_listen": "127.0.0.1:0", "kafka_listen": "off", "nats_listen": "off", "nats_monitor_listen": "off", **self.flags, **more}.items():
             command += ["--" + name.replace("_", "-"), str(value)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("POLYBUS_")}
         self.log_from = os.path.getsize(self.log_path) if os.path.exists(self.log_path) else 0

@@ -416,6 +416,7 @@ fn polybus_nats(binary: &Path, folder: &Path, port: u16) -> Command {
     command
         .args(["serve", "--amqp-listen", "off", "--kafka-listen", "off"])
         .args(["--nats-listen", &format!("127.0.0.1:{port}")])
+        .args(["--nats-monitor-listen", "off"])
         .arg("--data")
         .arg(folder.join("data"))
         .current_dir(folder);

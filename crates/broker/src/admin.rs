@@ -188,6 +188,8 @@ impl Broker {
                     client: summary.client.clone(),
                     label: summary.label.clone(),
                     connected_at: entry.connected_at,
+                    number: summary.number,
+                    traffic: summary.traffic.into(),
                 }
             })
             .collect()

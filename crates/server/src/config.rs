@@ -110,6 +110,12 @@ pub(crate) struct Nats {
     pub(crate) auth: bool,
     /// The user of clients that do not say who they are; none: guest, from this machine, with its first password.
     pub(crate) anonymous: Option<String>,
+    /// Where it listens for WebSockets,
+    pub(crate) websocket_listen: Listen,
+    /// and for those with TLS.
+    pub(crate) websocket_tls_listen: Listen,
+    /// Where it tells of itself over HTTP.
+    pub(crate) monitoring_listen: Listen,
     /// What clients are to do about TLS.
     pub(crate) tls: NatsTls,
     /// Users and their tokens.

@@ -23,6 +23,7 @@ use crate::connection::{Driver, End, sniff};
 use crate::protocols::{Encryption, Spoken};
 use crate::stop::{Connections, Slot};
 use crate::tls::common_name;
+use crate::websocket;
 
 /// How many may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -268,7 +269,21 @@ impl Visitor {
         }
     }
 
-    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut socket: S, peer: Peer) {
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(self, socket: S, peer: Peer) {
+        let Some(bytes_max) = self.spoken.websocket else {
+            return self.listen(socket, peer).await;
+        };
+        let remote = peer.remote;
+        let until = self.server.clock.instant(self.until);
+        match timeout_at(until, websocket::accept(socket, bytes_max)).await {
+            Ok(Ok(socket)) => self.listen(socket, peer).await,
+            Ok(Err(error)) => debug!(%remote, %error, "asked for no WebSocket"),
+            Err(_) => info!(%remote, "asked for no WebSocket in time"),
+        }
+    }
+
+    /// Finds out what the peer speaks.
+    async fn listen<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut socket: S, peer: Peer) {
         let remote = peer.remote;
         let setting = self.spoken.handshake_setting;
         let until = self.server.clock.instant(self.until);

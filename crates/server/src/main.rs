@@ -12,11 +12,13 @@ mod clock;
 mod config;
 mod connection;
 mod control;
+mod http;
 mod link;
 mod listener;
 mod log;
 #[cfg(feature = "mimalloc")]
 mod memory;
+mod monitoring;
 mod protocols;
 #[cfg(test)]
 mod scratch;
@@ -24,6 +26,7 @@ mod serve;
 mod stop;
 mod table;
 mod tls;
+mod websocket;
 
 use std::process::ExitCode;
 

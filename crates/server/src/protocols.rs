@@ -7,12 +7,15 @@ use std::time::Duration;
 use polybus_amqp091::{Amqp091, Random};
 use polybus_broker::{HeaderReaders, RunReaders};
 use polybus_kafka::Kafka;
-use polybus_nats::{Nats, Upgrade};
+use polybus_nats::{Nats, Totals, Upgrade};
 use polybus_session::{Protocol, Readers};
 use rustls::pki_types::alg_id;
 
 use crate::clock::millis;
 use crate::config::{Config, Listen, NatsTls};
+
+/// A message of a WebSocket may have so many bytes beside a payload: clients put many operations into one.
+const MESSAGE_BYTES_MIN: usize = 8 << 20;
 
 /// A setting that names addresses, and what is spoken there.
 pub(crate) struct Port {
@@ -41,7 +44,14 @@ pub(crate) enum Encryption {
     Upgrade,
 }
 
-type Speak = fn(&Config, u64) -> Spoken;
+type Speak = fn(&Config, u64, &Counts) -> Spoken;
+
+/// What is counted over all connections of a protocol, whatever port they come by.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Those of NATS.
+    pub(crate) nats: Arc<Totals>,
+}
 
 /// What is spoken on a port.
 pub(crate) struct Spoken {
@@ -51,6 +61,8 @@ pub(crate) struct Spoken {
     pub(crate) handshake_timeout: Duration,
     /// and the setting that says so.
     pub(crate) handshake_setting: &'static str,
+    /// Peers speak WebSocket below, in messages of so many bytes at most.
+    pub(crate) websocket: Option<usize>,
 }
 
 /// Every port, whether it is on or off.
@@ -82,7 +94,8 @@ pub(crate) fn ports(config: &Config) -> Vec<Port> {
         NatsTls::Offered | NatsTls::Required => Encryption::Upgrade,
         NatsTls::First => Encryption::First,
     };
-    let (amqp_as, kafka_as, nats_as): (Speak, Speak, Speak) = (amqp, kafka, nats);
+    let (amqp_as, kafka_as): (Speak, Speak) = (amqp, kafka);
+    let (nats_as, web_as): (Speak, Speak) = (nats, nats_websocket);
     #[rustfmt::skip]
     let ports = vec![
         port("amqp", amqp_title, "amqp.listen", &config.amqp.listen, Encryption::None, amqp_as),
@@ -90,11 +103,13 @@ pub(crate) fn ports(config: &Config) -> Vec<Port> {
         port("kafka", kafka_title, "kafka.listen", &config.kafka.listen, Encryption::None, kafka_as),
         port("kafkas", "Kafka with TLS", "kafka.tls-listen", &config.kafka.tls_listen, Encryption::First, kafka_as),
         port("nats", nats_title, "nats.listen", &config.nats.listen, nats_encryption, nats_as),
+        port("nats-ws", "NATS over WebSocket", "nats.websocket-listen", &config.nats.websocket_listen, Encryption::None, web_as),
+        port("nats-wss", "NATS over WebSocket with TLS", "nats.websocket-tls-listen", &config.nats.websocket_tls_listen, Encryption::First, web_as),
     ];
     ports
 }
 
-fn amqp(config: &Config, _identity: u64) -> Spoken {
+fn amqp(config: &Config, _identity: u64, _counts: &Counts) -> Spoken {
     let amqp = &config.amqp;
     let runs = run_readers();
     let settings = polybus_amqp091::Settings {
@@ -112,10 +127,11 @@ fn amqp(config: &Config, _identity: u64) -> Spoken {
         protocols: vec![Arc::new(Amqp091::new(settings))],
         handshake_timeout: amqp.handshake_timeout,
         handshake_setting: "amqp.handshake-timeout",
+        websocket: None,
     }
 }
 
-fn kafka(config: &Config, identity: u64) -> Spoken {
+fn kafka(config: &Config, identity: u64, _counts: &Counts) -> Spoken {
     let kafka = &config.kafka;
     let advertised = kafka.advertised.as_ref();
     let readers = header_readers();
@@ -139,10 +155,11 @@ fn kafka(config: &Config, identity: u64) -> Spoken {
         protocols: vec![Arc::new(Kafka::new(settings))],
         handshake_timeout: kafka.handshake_timeout,
         handshake_setting: "kafka.handshake-timeout",
+        websocket: None,
     }
 }
 
-fn nats(config: &Config, identity: u64) -> Spoken {
+fn nats(config: &Config, identity: u64, counts: &Counts) -> Spoken {
     let nats = &config.nats;
     let settings = polybus_nats::Settings {
         server_name: nats.server_name.clone(),
@@ -169,6 +186,7 @@ fn nats(config: &Config, identity: u64) -> Spoken {
             NatsTls::Required | NatsTls::First => Upgrade::Required,
         },
         verify: Arc::new(is_signed),
+        totals: Arc::clone(&counts.nats),
         readers: readers(),
         ..polybus_nats::Settings::new(identity, random())
     };
@@ -177,6 +195,17 @@ fn nats(config: &Config, identity: u64) -> Spoken {
         // The session says in its own words that the time is up; this is for one that does not get that far.
         handshake_timeout: nats.auth_timeout + Duration::from_secs(5),
         handshake_setting: "nats.auth-timeout",
+        websocket: None,
+    }
+}
+
+/// NATS over WebSockets, which are encrypted below or not at all.
+fn nats_websocket(config: &Config, identity: u64, counts: &Counts) -> Spoken {
+    let mut plain = config.clone();
+    plain.nats.tls = NatsTls::Off;
+    Spoken {
+        websocket: Some(config.nats.payload_bytes_max + MESSAGE_BYTES_MIN),
+        ..nats(&plain, identity, counts)
     }
 }
 

@@ -17,15 +17,19 @@ use tracing::{info, warn};
 
 use crate::cli::console::{Failure, print, tell};
 use crate::clock::{Clock, millis};
-use crate::config::{Config, Durability, Resolved};
+use crate::config::{Config, Durability, Listen, Resolved};
 use crate::control::{Control, Desk};
 use crate::listener::{Bound, Server, accept, bind};
-use crate::protocols::{Encryption, Port};
+use crate::monitoring::Monitoring;
+use crate::protocols::{Counts, Encryption, Port};
 use crate::stop::Connections;
-use crate::{protocols, tls};
+use crate::{http, protocols, tls};
 
 /// How long clients may take to leave.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The setting that says where monitoring is.
+const MONITORING: &str = "nats.monitor-listen";
 
 /// A port whose addresses are taken.
 struct Door {
@@ -54,11 +58,17 @@ pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
         })
         .collect::<Result<Vec<_>, String>>()
         .map_err(Failure::Failed)?;
+    let monitoring = match config.nats.listen {
+        Listen::Off => Vec::new(),
+        Listen::At(_) => {
+            bind(MONITORING, &config.nats.monitoring_listen).map_err(Failure::Failed)?
+        }
+    };
     let broker =
         Broker::open(options(config)).map_err(|error| Failure::Failed(error.to_string()))?;
     let runtime = runtime()
         .map_err(|error| Failure::Failed(format!("the system gives no threads: {error}")))?;
-    let result = runtime.block_on(run(config, &broker, doors));
+    let result = runtime.block_on(run(config, &broker, doors, monitoring));
     // Whoever did not leave in time is cut off here.
     runtime.shutdown_timeout(Duration::from_millis(100));
     result?;
@@ -81,7 +91,12 @@ fn failed(reason: &str) -> String {
     )
 }
 
-async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), Failure> {
+async fn run(
+    config: &Config,
+    broker: &Broker,
+    doors: Vec<Door>,
+    monitoring: Vec<Bound>,
+) -> Result<(), Failure> {
     let cannot_listen =
         |error: io::Error| Failure::Failed(format!("cannot listen for signals: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(cannot_listen)?;
@@ -92,11 +107,14 @@ async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), F
         connections: Connections::default(),
         connections_max: config.limits.connections,
     });
+    let counts = Counts::default();
+    let nats_door = doors.iter().find(|door| door.port.setting == "nats.listen");
+    let nats_address = nats_door.and_then(|door| door.bound.first().map(|bound| bound.address));
     let mut addresses = Vec::new();
     let mut tasks = Vec::new();
     let mut greetings = Vec::new();
     for Door { port, bound, tls } in doors {
-        let spoken = Arc::new((port.speak)(config, broker.identity()));
+        let spoken = Arc::new((port.speak)(config, broker.identity(), &counts));
         for bound in bound {
             let address = bound.address.to_string();
             greetings.push((port.name, address.clone(), port.title));
@@ -110,6 +128,18 @@ async fn run(config: &Config, broker: &Broker, doors: Vec<Door>) -> Result<(), F
                 Arc::clone(&server),
             )));
         }
+    }
+    for bound in monitoring {
+        let address = bound.address;
+        greetings.push((
+            "http",
+            address.to_string(),
+            "NATS monitoring: /varz /connz /subsz /jsz /healthz",
+        ));
+        let listener = bound.listen(MONITORING).map_err(Failure::Failed)?;
+        let (clock, totals) = (server.clock, Arc::clone(&counts.nats));
+        let pages = Monitoring::new(broker.clone(), clock, totals, config, nats_address, address);
+        tasks.push(tokio::spawn(http::serve(listener, Arc::new(pages))));
     }
     let control = Control::bind(&config.control_socket()).map_err(Failure::Failed)?;
     let desk = Desk::new(broker.clone(), config.amqp.message_bytes_max, addresses);
@@ -152,6 +182,7 @@ fn options(config: &Config) -> Options {
         connections_max: size(config.limits.connections.saturating_add(64)),
         disk_free_min_bytes: config.limits.disk_free_min,
         consumer_timeout_ms: config.amqp.consumer_timeout.map(millis),
+        live_pending_bytes_max: config.nats.pending_bytes_max,
         header_readers: protocols::header_readers(),
         run_readers: protocols::run_readers(),
         ..Options::new(config.data.clone())

@@ -40,6 +40,8 @@ pub struct PeerSummary {
     pub label: Option<String>,
     /// Where in its life it is: `handshake`, `running`, `closing`.
     pub state: &'static str,
+    /// What the peer was told its connection's number is, where its protocol tells that.
+    pub number: u64,
     /// What went through it, where its protocol counts that.
     pub traffic: Traffic,
 }

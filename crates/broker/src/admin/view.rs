@@ -121,6 +121,39 @@ pub struct ConnectionInfo {
     pub label: Option<String>,
     /// When it came, in milliseconds since the Unix epoch.
     pub connected_at: Millis,
+    /// What the peer was told its number is; 0 where its protocol tells none.
+    #[serde(default)]
+    pub number: u64,
+    /// What went through it, where its protocol counts that.
+    #[serde(default)]
+    pub traffic: Traffic,
+}
+
+/// What went through a connection, seen from the broker.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Messages from the peer.
+    pub messages_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Messages for the peer.
+    pub messages_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Its subscriptions.
+    pub subscriptions: u64,
+}
+
+impl From<polybus_session::Traffic> for Traffic {
+    fn from(traffic: polybus_session::Traffic) -> Self {
+        Self {
+            messages_in: traffic.messages_in,
+            bytes_in: traffic.bytes_in,
+            messages_out: traffic.messages_out,
+            bytes_out: traffic.bytes_out,
+            subscriptions: traffic.subscriptions,
+        }
+    }
 }
 
 /// A consumer.

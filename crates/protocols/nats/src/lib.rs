@@ -14,9 +14,9 @@ mod mapping;
 mod nkey;
 mod session;
 mod settings;
+mod totals;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use polybus_model::{Millis, Origin};
 use polybus_session::{Claim, Peer, Protocol, Session};
@@ -24,6 +24,7 @@ use polybus_session::{Claim, Peer, Protocol, Session};
 pub use mapping::{read_headers, read_property};
 pub use nkey::PublicKey;
 pub use settings::{Random, Settings, Upgrade, Verify};
+pub use totals::Totals;
 
 /// The mark of messages that carry NATS' headers and reply.
 pub const ORIGIN: Origin = Origin(3);
@@ -37,29 +38,33 @@ pub const VERSION: &str = "2.12.0";
 pub struct Nats {
     settings: Arc<Settings>,
     server_id: Arc<str>,
-    next_client: Arc<AtomicU64>,
 }
 
 impl Nats {
     /// The protocol with these settings.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        let mut bytes = [0; 32];
-        for (place, byte) in bytes.iter_mut().zip(settings.identity.to_le_bytes()) {
-            *place = byte;
-        }
         Self {
+            server_id: server_id(settings.identity).into(),
             settings: Arc::new(settings),
-            server_id: nkey::server_id(&bytes).into(),
-            next_client: Arc::new(AtomicU64::new(1)),
         }
     }
+}
 
-    /// The server's id as clients see it.
-    #[must_use]
-    pub fn server_id(&self) -> &str {
-        &self.server_id
+/// The server's id as clients see it, of a data folder with this number.
+#[must_use]
+pub fn server_id(identity: u64) -> String {
+    let mut bytes = [0; 32];
+    for (place, byte) in bytes.iter_mut().zip(identity.to_le_bytes()) {
+        *place = byte;
     }
+    nkey::server_id(&bytes)
+}
+
+/// A time as NATS' documents have it: RFC 3339 in UTC.
+#[must_use]
+pub fn time_text(at: Millis) -> String {
+    mapping::jetstream::time::write(at)
 }
 
 impl Protocol for Nats {
@@ -73,7 +78,7 @@ impl Protocol for Nats {
     }
 
     fn accept(&self, peer: Peer, now: Millis) -> Box<dyn Session> {
-        let client = self.next_client.fetch_add(1, Ordering::Relaxed);
+        let client = self.settings.totals.connected();
         let settings = Arc::clone(&self.settings);
         Box::new(session::Connection::new(
             settings,

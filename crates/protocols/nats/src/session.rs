@@ -37,6 +37,9 @@ use crate::codec::{
 use crate::error::Fault;
 use crate::settings::{Settings, Upgrade};
 
+/// With so many bytes unwritten a peer's silence is not held against it.
+const UNWRITTEN_MAX: usize = 1 << 20;
+
 /// Where a connection is in its life.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -229,6 +232,14 @@ impl Connection {
         let waiting = self.out.len();
         self.keepalive.wrote(waiting > 0, self.out.written(), now);
         if waiting > self.settings.pending_bytes_max {
+            self.give_up();
+        }
+    }
+
+    /// The client does not keep up.
+    fn give_up(&mut self) {
+        if !self.is_done() {
+            self.settings.totals.was_slow();
             self.fail(&Fault::TooSlow);
         }
     }
@@ -254,7 +265,7 @@ impl Connection {
                 self.tell_not_subscribed(subscriber, &error);
             }
             Event::SubscriptionEnded { subscriber, .. } => self.subscriptions.end(subscriber),
-            Event::TooSlow { .. } => self.fail(&Fault::TooSlow),
+            Event::TooSlow { .. } => self.give_up(),
             Event::Reply { result, .. } => {
                 if let Err(fault) = self.handle_login_reply(result) {
                     self.fail(&fault);
@@ -305,11 +316,15 @@ impl Session for Connection {
             }
         } else if self.phase == Phase::Running {
             self.note_unwritten(now);
+            if self.out.len() >= UNWRITTEN_MAX {
+                // Whoever drives the session does not read then: the silence is not the peer's own.
+                self.keepalive.heard(now);
+            }
             match self.keepalive.look(now) {
                 Due::Nothing => {}
                 Due::Ping => write_ping(self.out.staged()),
                 Due::Stale => self.fail(&Fault::Stale),
-                Due::Stuck => self.fail(&Fault::TooSlow),
+                Due::Stuck => self.give_up(),
             }
         }
     }
@@ -377,6 +392,7 @@ impl Session for Connection {
                 Phase::Running => "running",
                 Phase::Done => "closing",
             },
+            number: self.info.client_id,
             traffic: Traffic {
                 subscriptions: self.subscriptions.len() as u64,
                 ..self.traffic
@@ -385,7 +401,13 @@ impl Session for Connection {
     }
 }
 
-/// Whether a peer that is not encrypted may go on.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.settings.totals.add(self.traffic);
+    }
+}
+
+/// Whether a peer that is not encrypted has to be.
 fn must_encrypt(settings: &Settings, peer: &Peer) -> bool {
     settings.upgrade == Upgrade::Required && !peer.tls
 }

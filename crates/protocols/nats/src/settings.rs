@@ -7,6 +7,7 @@ use polybus_model::Millis;
 use polybus_session::Readers;
 
 use crate::nkey::PublicKey;
+use crate::totals::Totals;
 
 /// Gives random numbers: for what nobody shall guess. The simulation gives a seeded one.
 pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub readers: Readers,
     /// Checks signatures.
     pub verify: Verify,
+    /// What is counted over all connections.
+    pub totals: Arc<Totals>,
     /// Random numbers.
     pub random: Random,
 }
@@ -100,6 +103,7 @@ impl Settings {
             auth_timeout_ms: 5_000,
             lame_duck_ms: 1_000,
             readers: Readers::default(),
+            totals: Arc::default(),
             verify: Arc::new(|_, _, _| false),
             random,
         }

@@ -234,6 +234,13 @@ fn size(text: &str) -> Result<u64, String> {
     number.checked_mul(bytes).ok_or_else(wanted)
 }
 
+impl NatsTls {
+    /// Whether they have to speak it.
+    pub(crate) fn is_required(self) -> bool {
+        matches!(self, Self::Required | Self::First)
+    }
+}
+
 /// What NATS clients are to do about TLS.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub(crate) enum NatsTls {

@@ -6,7 +6,7 @@ mod delivery;
 mod error;
 mod state;
 mod terms;
-mod time;
+pub(crate) mod time;
 
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
 pub(crate) use consumer::{ConsumerConfig, consumer_info};
