@@ -26,9 +26,15 @@ SHAPES = [
     "durable-1kib",
     "transient-16b",
     "durable-16b-backlog",
+    "live-16b",
+    "live-128b",
+    "live-16b-to-4",
+    "live-16b-wildcard",
 ]
 BATCHES = 200
 BATCH = 100
+# What one read of a fast live publisher holds.
+LIVE_BLOCK = 1000
 STEP = re.compile(r"^\s*([\d,]+)\s.*::step_\d_(\w+) \[")
 COLUMNS = ["workload", "step", "instructions_per_message"]
 
@@ -63,8 +69,9 @@ def count(binary, shape, folder):
         if found:
             instructions = int(found[1].replace(",", ""))
             steps[found[2]] = max(steps.get(found[2], 0), instructions)
-    order = ["parse", "publish", "commit", "confirm", "subscribe", "deliver", "parse_acks", "settle"]
-    counted = {step: round(steps[step] / (BATCHES * BATCH)) for step in order if step in steps}
+    order = ["parse", "publish", "commit", "confirm", "subscribe", "deliver", "parse_acks", "settle", "drain"]
+    messages = BATCHES * (LIVE_BLOCK if shape.startswith("live-") else BATCH)
+    counted = {step: round(steps[step] / messages) for step in order if step in steps}
     counted["all"] = sum(counted.values())
     return counted
 

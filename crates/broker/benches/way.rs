@@ -12,7 +12,7 @@ mod world;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use world::{BATCH, SHAPES, Shape, World};
+use world::{BATCH, BLOCK, LIVE_SHAPES, LiveWorld, SHAPES, Shape, World};
 
 /// As the server has it.
 #[global_allocator]
@@ -38,6 +38,15 @@ fn whole(bencher: Bencher<'_, '_>, name: &str) {
         .counter(ItemsCount::new(BATCH))
         .bench_local(|| world.round());
     assert_eq!(world.delivered() % BATCH as u64, 0);
+}
+
+#[divan::bench(args = 0..LIVE_SHAPES.len(), sample_count = 50, sample_size = 20)]
+fn live(bencher: Bencher<'_, '_>, shape: usize) {
+    let mut world = LiveWorld::new(LIVE_SHAPES[shape]);
+    bencher
+        .counter(ItemsCount::new(BLOCK))
+        .bench_local(|| world.round());
+    assert!(world.delivered() > 0);
 }
 
 /// One step is timed, the others are taken around it.

@@ -10,10 +10,10 @@ mod routing;
 use bytes::Bytes;
 use divan::{Bencher, black_box};
 use polybus_model::{
-    Binding, Body, Destination, Message, MessageParts, Name, Origin, Table, TopicKind,
-    TopicSettings, Value,
+    Binding, Body, Destination, FilterWord, LiveFilter, Message, MessageParts, Name, Origin,
+    SubscriberId, Table, TopicKind, TopicSettings, Value,
 };
-use routing::{HeaderReaders, RouteMode, Router};
+use routing::{HeaderReaders, RouteMode, Router, Wanted};
 
 fn main() {
     divan::main();
@@ -175,4 +175,128 @@ fn consistent_hash(bencher: Bencher<'_, '_>, queues: u32) {
         .collect();
     let router = router(TopicKind::ConsistentHash, queues, weights);
     run(bencher, router, b"topic", &messages);
+}
+
+/// A router with that many live subscribers of all sorts: exact, one word open, the tail open, inboxes.
+fn listened(count: u32) -> Router {
+    let mut router = router(TopicKind::Pattern, 1, std::iter::empty());
+    for number in 0..count {
+        let (a, b) = (number % 100, number / 100);
+        let filter = match number % 4 {
+            0 => format!("region{a}.*.orders.kind{b}"),
+            1 => format!("region{a}.shop{b}.>"),
+            2 => format!("*.shop{b}.orders.kind{a}"),
+            _ => format!("_INBOX.{number}.*"),
+        };
+        listen(&mut router, number, &filter);
+    }
+    router
+}
+
+fn listen(router: &mut Router, number: u32, filter: &str) -> Option<u32> {
+    let words = filter.split('.').map(|word| match word {
+        "*" => FilterWord::AnyOne,
+        ">" => FilterWord::Rest,
+        word => FilterWord::Exact(word.as_bytes()),
+    });
+    let wanted = Wanted {
+        session: number % 1_000,
+        subscriber: SubscriberId(number),
+        echo: true,
+        filter: LiveFilter::new(words),
+        share: None,
+    };
+    router.listen("topic", wanted)
+}
+
+/// Finds who hears a key and offers it to each.
+fn hear(router: &mut Router, key: &str) -> u32 {
+    let Ok(topic) = router.live_topic("topic") else {
+        return 0;
+    };
+    let (found, _) = router.hear(topic, key.as_bytes());
+    let mut count = 0;
+    router.live.offer(found, |_, listener| {
+        count += listener.subscriber.0;
+        true
+    });
+    count
+}
+
+#[divan::bench(sample_count = 20, sample_size = 5_000)]
+fn live_100_000_cached(bencher: Bencher<'_, '_>) {
+    let mut router = listened(100_000);
+    let keys: Vec<_> = (0..100)
+        .map(|number| {
+            format!(
+                "region{number}.shop{}.orders.kind{}",
+                number * 7,
+                number * 7
+            )
+        })
+        .collect();
+    let mut turn = keys.iter().cycle();
+    bencher.bench_local(|| turn.next().map(|key| black_box(hear(&mut router, key))));
+}
+
+#[divan::bench(sample_count = 20, sample_size = 5_000)]
+fn live_100_000_never_seen(bencher: Bencher<'_, '_>) {
+    let mut router = listened(100_000);
+    let keys: Vec<_> = (0..200_000)
+        .map(|number| {
+            let (a, b) = (number % 100, number % 1_000);
+            format!("region{a}.shop{b}.orders.kind{b}.{number}")
+        })
+        .collect();
+    let mut turn = keys.iter().cycle();
+    bencher.bench_local(|| turn.next().map(|key| black_box(hear(&mut router, key))));
+}
+
+/// Between any two messages a client makes an inbox and another goes.
+#[divan::bench(sample_count = 20, sample_size = 5_000)]
+fn live_100_000_cached_while_inboxes_come_and_go(bencher: Bencher<'_, '_>) {
+    let mut router = listened(100_000);
+    let keys: Vec<_> = (0..100)
+        .map(|number| {
+            format!(
+                "region{number}.shop{}.orders.kind{}",
+                number * 7,
+                number * 7
+            )
+        })
+        .collect();
+    let mut turn = keys.iter().cycle();
+    let mut inboxes = std::collections::VecDeque::new();
+    let mut number = 1_000_000;
+    bencher.bench_local(|| {
+        number += 1;
+        inboxes.extend(listen(&mut router, number, &format!("_INBOX.{number}.*")));
+        if inboxes.len() > 100
+            && let Some(oldest) = inboxes.pop_front()
+        {
+            black_box(router.live.remove(oldest));
+        }
+        turn.next().map(|key| black_box(hear(&mut router, key)))
+    });
+}
+
+#[divan::bench(sample_count = 20, sample_size = 5_000, args = ["_INBOX.N", "_INBOX.N.*"])]
+fn live_subscribe_and_unsubscribe(bencher: Bencher<'_, '_>, filter: &str) {
+    let mut router = listened(100_000);
+    let mut number = 1_000_000;
+    bencher.bench_local(|| {
+        number += 1;
+        let filter = filter.replace('N', &number.to_string());
+        let made = listen(&mut router, number, &filter);
+        made.map(|made| black_box(router.live.remove(made)))
+    });
+}
+
+#[divan::bench(sample_count = 20, sample_size = 1_000, args = [1, 100, 10_000])]
+fn live_fan_out(bencher: Bencher<'_, '_>, count: u32) {
+    let mut router = router(TopicKind::Pattern, 1, std::iter::empty());
+    for number in 0..count {
+        listen(&mut router, number, "news.*");
+    }
+    bencher.bench_local(|| black_box(hear(&mut router, "news.today")));
 }

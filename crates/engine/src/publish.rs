@@ -54,6 +54,9 @@ impl Engine {
             }
         };
         let heard = self.tell_listeners(asker.namespace, &publish.message, turn);
+        if heard {
+            self.hold_for_last_told(asker.session, turn);
+        }
         let mut placed = Placed::default();
         if routed.logged {
             placed = self.append_routed(asker.namespace, &publish.message, turn);

@@ -177,6 +177,7 @@ fn options(config: &Config) -> Options {
             Durability::None => polybus_broker::Durability::None,
         },
         resident_bytes_max: size(config.limits.memory),
+        live_pending_bytes_max: config.nats.pending_bytes_max,
         queues_max: size(config.limits.queues),
         // The commands are the broker's connections too.
         connections_max: size(config.limits.connections.saturating_add(64)),

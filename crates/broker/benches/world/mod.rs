@@ -4,6 +4,7 @@
 #![allow(dead_code, clippy::unwrap_used)] // Each of the two uses its own part of it.
 
 mod disk;
+mod live;
 
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ use polybus_model::{Batch, Event, Millis, Name, Reply, Request};
 use polybus_session::{Outbound, Peer, Protocol as _, Session};
 
 pub use disk::Void;
+#[allow(unused_imports)] // As above.
+pub use live::{BLOCK, LIVE_SHAPES, LiveShape, LiveWorld};
 
 /// Messages that one read holds.
 pub const BATCH: usize = 100;

@@ -30,6 +30,8 @@ pub(crate) struct LiveWork {
     served: Vec<u32>,
     /// Sessions that have more on the way than they may.
     slow: Vec<u32>,
+    /// The session that was told of a single message last.
+    last_told: Option<u32>,
     /// Messages of the block that lead on: their numbers, and whether anyone heard them.
     onward: Vec<(u32, bool)>,
     /// All live subscriptions there are.

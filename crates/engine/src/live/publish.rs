@@ -65,6 +65,7 @@ impl Engine {
         }
         self.send_letters(asker, block, turn);
         self.lead_on(asker, block, &mut unheard, turn);
+        self.hold_for_last_told(asker.session, turn);
         self.end_served(asker.namespace, turn);
         if !unheard.is_empty() {
             unheard.sort_unstable();
@@ -207,6 +208,7 @@ impl Engine {
                 return false;
             }
             session.outstanding += message.memory_size();
+            live.last_told = Some(listener.session);
             live.count_for(number, listener);
             let event = Event::LiveMessage {
                 subscriber: listener.subscriber,

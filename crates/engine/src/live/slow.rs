@@ -70,6 +70,13 @@ impl Engine {
         }
     }
 
+    /// Holds a publisher if the session that was told of its message, which came alone, falls behind.
+    pub(crate) fn hold_for_last_told(&mut self, publisher: u32, turn: &mut Turn<'_, impl Store>) {
+        if let Some(slow) = self.live.last_told.take() {
+            self.hold_if_full(publisher, slow, turn);
+        }
+    }
+
     /// Lets go who is held for a session, if that has caught up or is gone.
     pub(crate) fn let_go(&mut self, slow: u32, is_gone: bool, turn: &mut Turn<'_, impl Store>) {
         let Some(session) = self.sessions.get_mut(slow) else {

@@ -435,6 +435,19 @@ fn told_holds(holds: &[Hold]) -> Vec<(u64, bool)> {
 }
 
 #[test]
+fn publishers_of_single_messages_are_held_too() {
+    let mut desk = Desk::new();
+    desk.batch(1, vec![subscribe(listen(1, ">"))]);
+    let body = "b".repeat(400_000);
+    let one = || Request::Publish(publish(message("amq.topic", "a", &body)));
+    assert_eq!(holds(&mut desk, 2, one()), []);
+    assert_eq!(holds(&mut desk, 2, one()), []);
+    assert_eq!(holds(&mut desk, 2, one()), [(2, true)]);
+    // Who falls behind is not held for itself.
+    assert_eq!(holds(&mut desk, 1, one()), []);
+}
+
+#[test]
 fn a_publisher_is_held_for_who_falls_behind_and_let_go_soon() {
     let mut desk = Desk::new();
     desk.batch(1, vec![subscribe(listen(1, ">"))]);
