@@ -21,7 +21,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use polybus_engine::{Corrupt, Effects, Engine, Load, LogLoad, Place, decode_run, record};
+use polybus_engine::{
+    CompactionLoad, Corrupt, Effects, Engine, Load, LogLoad, Place, decode_run, record,
+};
 use polybus_journal::{Lsn, Reader, Writer};
 use polybus_model::{Batch, Event, Millis, Name, SessionId};
 use rustc_hash::FxHashMap;
@@ -73,6 +75,7 @@ pub(crate) struct State {
 enum Wanted {
     Messages(Load),
     Runs(LogLoad),
+    Compaction(CompactionLoad),
 }
 
 /// A session as the shard knows it.
@@ -216,6 +219,13 @@ impl Shard {
                 let runs = self.read_back(load.items, decode_run)?;
                 self.turn(|engine, staging, _, effects| {
                     engine.handle_log_loaded(load.number, runs, now, staging, effects);
+                });
+            }
+            Wanted::Compaction(load) => {
+                let runs = self.read_back(load.items, decode_run)?;
+                let done = load.work.carry_out(runs);
+                self.turn(|engine, staging, _, effects| {
+                    engine.handle_compacted(load.number, done, now, staging, effects);
                 });
             }
         }
@@ -399,7 +409,8 @@ impl State {
         }
         let messages = self.effects.loads.drain(..).map(Wanted::Messages);
         let runs = self.effects.log_loads.drain(..).map(Wanted::Runs);
-        self.loads.extend(messages.chain(runs));
+        let compactions = self.effects.compactions.drain(..).map(Wanted::Compaction);
+        self.loads.extend(messages.chain(runs).chain(compactions));
         if let Some(mark) = self.effects.durable.take()
             && self.staging.refusal.is_none()
         {

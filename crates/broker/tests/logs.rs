@@ -116,6 +116,8 @@ impl World {
         bytes.resize(8 + self.dice.roll(3_000) as usize, at as u8);
         let sequence = &mut self.sequences[at as usize];
         let run = NewRun {
+            time_min: None,
+            keyed: false,
             count,
             time_max: None,
             writer: Some(Writer {

@@ -135,6 +135,8 @@ impl World {
             let mut bytes = transaction.to_le_bytes().to_vec();
             bytes.resize(8 + self.dice.roll(2_000) as usize, 1);
             let run = NewRun {
+                time_min: None,
+                keyed: false,
                 count: 1,
                 time_max: None,
                 writer: Some(Writer {

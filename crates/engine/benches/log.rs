@@ -128,6 +128,8 @@ impl Desk {
     fn append(&mut self) {
         for _ in 0..BATCH {
             let run = NewRun {
+                time_min: None,
+                keyed: false,
                 count: RECORDS,
                 time_max: Some(NOW),
                 writer: Some(Writer {

@@ -2,6 +2,7 @@
 
 use polybus_model::{Event, SessionId};
 
+use crate::logs::compaction::CompactionWork;
 use crate::store::Place;
 
 /// The outcome of one turn; reused from turn to turn.
@@ -16,6 +17,8 @@ pub struct Effects {
     pub loads: Vec<Load>,
     /// Runs of logs to read from the journal and give to [`crate::Engine::handle_log_loaded`].
     pub log_loads: Vec<LogLoad>,
+    /// Work on runs of logs, whose outcome goes to [`crate::Engine::handle_compacted`].
+    pub compactions: Vec<CompactionLoad>,
     /// A mark to give to [`crate::Engine::handle_durable`] when all that has been appended up to the end of this turn is
     /// durable. Marks rise: of several that are reached together only the last one needs to be given.
     pub durable: Option<u64>,
@@ -60,4 +63,15 @@ pub struct LogLoad {
     pub number: u64,
     /// Place and payload length of each record.
     pub items: Vec<(Place, u32)>,
+}
+
+/// Runs of logs to look at, and perhaps to write anew: background work, not to be done under a lock.
+#[derive(Debug)]
+pub struct CompactionLoad {
+    /// The load's number.
+    pub number: u64,
+    /// Place and payload length of each record that has to be read back for it.
+    pub items: Vec<(Place, u32)>,
+    /// What is to be done with what was read back.
+    pub work: CompactionWork,
 }

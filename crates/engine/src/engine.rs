@@ -366,6 +366,7 @@ impl Engine {
         self.answer_overdue(&mut turn);
         self.sweep_logs(&mut turn);
         self.expire_keyed(&mut turn);
+        self.compact_logs(&mut turn);
         self.finish(&mut turn);
     }
 

@@ -12,6 +12,7 @@
 //!               -> journal what ended, confirm, set timers                 (engine)
 //! handle_loaded, handle_timeout, handle_detached: turns of the same kind
 //! log requests: append, read, trim; handle_durable shows what was appended  (logs)
+//! handle_compacted: what became of a step of compaction                    (logs/compaction)
 //! snapshot + records -> Recovery -> Engine                                 (snapshot, recovery)
 //! ```
 //! What always holds: all records of a turn belong together; a message is in one place of its queue; nothing durable ends
@@ -46,9 +47,10 @@ mod topics;
 mod turn;
 
 pub use copies::Put;
-pub use effects::{Effects, Gated, Hold, Load, LogLoad};
+pub use effects::{CompactionLoad, Effects, Gated, Hold, Load, LogLoad};
 pub use engine::Engine;
 pub use groups::GroupOptions;
+pub use logs::compaction::{Compacted, CompactionWork};
 pub use logs::publish::{RunReader, RunReaders};
 pub use logs::record::decode_run;
 pub use options::Options;

@@ -42,6 +42,8 @@ pub struct Options {
     pub transactional_producers_max: usize,
     /// How often logs are looked after for what is too old or too much, in milliseconds.
     pub log_sweep_ms: Millis,
+    /// At most so many keys of a partition that is being compacted are in memory; what has more is done in several rounds.
+    pub log_compaction_keys_max: usize,
     /// How long a consumer may hold a message where neither it nor the queue says; none: for ever.
     pub consumer_timeout: Option<Millis>,
     /// What bounds groups.
@@ -74,6 +76,8 @@ impl Default for Options {
             log_producers_max: 1_000,
             transactional_producers_max: 10_000,
             log_sweep_ms: 30_000,
+            // What fits into a table of 2^19 slots of 25 bytes.
+            log_compaction_keys_max: 7 << 16,
             consumer_timeout: Some(30 * 60 * 1_000),
             groups: GroupOptions::default(),
             header_readers: HeaderReaders::new(),

@@ -8,7 +8,7 @@
 //! delayed: live ranges
 //! sections (from version 2 on), to the end: tag u8 | length u32 | bytes;
 //!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs), 23: holes of logs (logs/holes.rs),
-//!   40: keyed logs (logs/keyed/record.rs)
+//!   24: compaction of logs (logs/compaction/mod.rs), 40: keyed logs (logs/keyed/record.rs)
 //! ```
 
 use polybus_model::{Attempts, Binding, Destination};
@@ -30,6 +30,7 @@ const LOGS: u8 = 1;
 const TRANSACTIONS: u8 = 2;
 const HOLES: u8 = 23;
 const KEYED: u8 = 40;
+const COMPACTION: u8 = 24;
 
 /// What a snapshot says of one queue.
 #[derive(Debug, Default)]
@@ -53,6 +54,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) transactions: Option<&'a [u8]>,
     pub(crate) holes: Option<&'a [u8]>,
     pub(crate) keyed: Option<&'a [u8]>,
+    pub(crate) compaction: Option<&'a [u8]>,
 }
 
 impl Engine {
@@ -84,6 +86,7 @@ impl Engine {
         put_section(out, TRANSACTIONS, |out| self.put_transactions(out));
         put_section(out, HOLES, |out| self.put_holes(out));
         put_section(out, KEYED, |out| self.put_keyed(out));
+        put_section(out, COMPACTION, |out| self.put_compaction(out));
     }
 
     fn put_definitions(&self, out: &mut Vec<u8>) {
@@ -258,13 +261,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         });
     }
     let delayed = record::ranges(&mut from)?;
-    let (mut logs, mut transactions, mut holes, mut keyed) = (None, None, None, None);
+    let (mut logs, mut transactions) = (None, None);
+    let (mut holes, mut compaction, mut keyed) = (None, None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
             (LOGS, section) => logs = Some(section),
             (TRANSACTIONS, section) => transactions = Some(section),
             (HOLES, section) => holes = Some(section),
             (KEYED, section) => keyed = Some(section),
+            (COMPACTION, section) => compaction = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
         }
     }
@@ -281,5 +286,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         transactions,
         holes,
         keyed,
+        compaction,
     })
 }

@@ -1,6 +1,8 @@
 //! Whole turns, from batches to effects.
 
 mod basics;
+mod compaction;
+mod compaction_model;
 mod consuming;
 mod declaring;
 pub(crate) mod desk;

@@ -16,6 +16,7 @@ mod live;
 mod log;
 mod message;
 mod name;
+mod packed;
 mod reader;
 mod request;
 mod settings;
@@ -41,13 +42,14 @@ pub use lease::{
 };
 pub use live::{FilterWord, LiveBlock, LiveFilter, LiveItem, LiveProperties, SubscribeLive};
 pub use log::{
-    Append, AppendedRun, Ends, FoundOffset, LogError, LogId, LogReply, LogRequest, LogSettings,
-    LogSummary, NewRun, PartitionName, Place, Read, ReadRequest, Run, RunContent, Slice,
-    TransactionState, TransactionSummary, TransactionalProducer, Transactor, WhichLogs, Writer,
-    WriterSummary,
+    Append, AppendedRun, CompactionSettings, Ends, FoundOffset, LogError, LogId, LogReply,
+    LogRequest, LogSettings, LogSummary, NewRun, PartitionName, Place, Read, ReadRequest, Run,
+    RunContent, Slice, TransactionState, TransactionSummary, TransactionalProducer, Transactor,
+    WhichLogs, Writer, WriterSummary,
 };
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};
+pub use packed::{PackedRecord, PackedRun, ReadPacked, RewritePacked, RewrittenRun, RunCompactor};
 pub use reader::{
     Acknowledging, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push, ReaderError,
     ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart, ReaderSummary,

@@ -48,6 +48,12 @@ pub struct LogSettings {
     pub durable: bool,
     /// Its records are single messages that are found by key, and these rules hold (none: neither).
     pub keyed: Option<Box<KeyedSettings>>,
+    /// How it compacts.
+    pub compaction: CompactionSettings,
+    /// Records whose time is further in the past than this are refused, in milliseconds (none: never).
+    pub past_ms_max: Option<Millis>,
+    /// Records whose time is further in the future than this are refused, in milliseconds (none: never).
+    pub future_ms_max: Option<Millis>,
     /// The settings that were given, as text by the names of whoever declared it, for listings.
     pub arguments: Vec<(String, String)>,
 }
@@ -64,7 +70,34 @@ impl Default for LogSettings {
             stamps: false,
             durable: true,
             keyed: None,
+            compaction: CompactionSettings::default(),
+            past_ms_max: None,
+            future_ms_max: None,
             arguments: Vec::new(),
+        }
+    }
+}
+
+/// How a log keeps only the latest record of each key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompactionSettings {
+    /// Records stay for so long at least, in milliseconds.
+    pub lag_ms_min: Millis,
+    /// A record is looked after so long after it came at the latest (none: when it pays).
+    pub lag_ms_max: Option<Millis>,
+    /// It pays when more than this share of a partition's bytes was not looked after yet, in thousandths.
+    pub dirty_permille: u32,
+    /// Tombstones stay for so long, from when they were looked after first, in milliseconds.
+    pub tombstones_ms: Millis,
+}
+
+impl Default for CompactionSettings {
+    fn default() -> Self {
+        Self {
+            lag_ms_min: 0,
+            lag_ms_max: None,
+            dirty_permille: 500,
+            tombstones_ms: 24 * 3_600_000,
         }
     }
 }
@@ -103,6 +136,10 @@ pub struct NewRun {
     pub count: u32,
     /// The latest time of its records, in milliseconds since the Unix epoch; none if they have none.
     pub time_max: Option<Millis>,
+    /// The earliest time of its records, as far as that is known without looking inside.
+    pub time_min: Option<Millis>,
+    /// Somebody has looked inside, and all its records have keys. A log that compacts takes no others.
+    pub keyed: bool,
     /// Who wrote it, if that matters.
     pub writer: Option<Writer>,
     /// What it holds.
@@ -165,6 +202,10 @@ pub enum LogError {
     },
     /// The run is larger than the log takes.
     TooLarge,
+    /// The log compacts, and nobody has looked yet whether all records of the run have keys ([`NewRun::keyed`]).
+    KeysUnknown,
+    /// The time of a record is too far in the past or the future.
+    BadTime,
     /// The sequence does not follow the producer's last one.
     OutOfSequence,
     /// The run was appended before; where it starts is told, if that is still known.

@@ -240,7 +240,9 @@ pub(crate) fn header_readers() -> HeaderReaders {
 
 /// How what a protocol packs into a log is read by the others.
 pub(crate) fn run_readers() -> RunReaders {
-    RunReaders::new().with(polybus_kafka::ORIGIN, polybus_kafka::read_messages)
+    RunReaders::new()
+        .with(polybus_kafka::ORIGIN, polybus_kafka::read_messages)
+        .with_compactor(polybus_kafka::ORIGIN, polybus_kafka::COMPACTOR)
 }
 
 /// Whether a message is signed with the private half of an Ed25519 key, by the library that TLS brings anyway.

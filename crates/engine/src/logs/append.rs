@@ -1,7 +1,9 @@
 //! Appending runs: the hot path.
 
 use bytes::Bytes;
-use polybus_model::{Append, AppendedRun, LogError, LogReply, NewRun, Run, RunContent};
+use polybus_model::{
+    Append, AppendedRun, LogError, LogReply, LogSettings, Millis, NewRun, Run, RunContent,
+};
 
 use super::partition::{Entered, memory};
 use super::producers::Check;
@@ -59,6 +61,7 @@ impl Engine {
             return self.append_keyed(namespace, at, &append.partition.log, run, turn);
         }
         check(&run, run_bytes_max, partition.next)?;
+        check_content(&run, &log.settings, turn.now)?;
         if let Some(writer) = run.writer {
             if writer.transactional {
                 self.logs.transactions.admit_writer(namespace, writer)?;
@@ -176,6 +179,31 @@ pub(super) fn check(run: &NewRun, run_bytes_max: u32, next: u64) -> Result<(), L
         return Err(LogError::Unsupported(text.to_owned()));
     }
     Ok(())
+}
+
+/// Whether a log takes a run with such records.
+fn check_content(run: &NewRun, settings: &LogSettings, now: Millis) -> Result<(), LogError> {
+    let is_keyed = match &run.content {
+        RunContent::Packed { .. } => run.keyed,
+        RunContent::Message(message) => !message.key().is_empty(),
+    };
+    if settings.compacts && !is_keyed {
+        return Err(LogError::KeysUnknown);
+    }
+    let is_future = |most| {
+        run.time_max
+            .is_some_and(|time| time > now.saturating_add(most))
+    };
+    let is_past = |most| {
+        run.time_min
+            .is_some_and(|time| time.saturating_add(most) < now)
+    };
+    let is_bad =
+        settings.future_ms_max.is_some_and(is_future) || settings.past_ms_max.is_some_and(is_past);
+    match is_bad && !settings.stamps {
+        true => Err(LogError::BadTime),
+        false => Ok(()),
+    }
 }
 
 /// What follows the head of a run's record: what is copied, and what is shared.

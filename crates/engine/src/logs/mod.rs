@@ -9,6 +9,7 @@
 //! transaction: partitions and groups are added, runs appended, all of it ended in one turn
 //!         (transactions, transacting, transaction_record; stable says up to where a partition is committed)
 //! trim:   by request, age or size                                                          (offsets, retention)
+//! compact: only the latest record of each key stays                                       (compaction)
 //! remove: single runs go, or give way to others with fewer records                         (remove, holes)
 //! keyed:  messages found by key, with rules of their own                                   (keyed)
 //! snapshot + records -> the same logs                                                      (recovery)
@@ -17,6 +18,7 @@
 //! id and a producer's number are never given again.
 
 mod append;
+pub(crate) mod compaction;
 mod define;
 mod durable;
 mod holes;
@@ -49,6 +51,7 @@ use polybus_model::{
 use crate::namespace::Namespace;
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Place, Store};
+use compaction::Compaction;
 use durable::Marks;
 use keyed::KeyedWork;
 use log::Log;
@@ -87,6 +90,7 @@ pub(crate) struct Logs {
     waiters: Waiters,
     pub(crate) loadings: Loadings,
     sweep: Sweep,
+    compaction: Compaction,
     pub(crate) transactions: Transactions,
 }
 
@@ -105,6 +109,7 @@ impl Default for Logs {
             waiters: Waiters::default(),
             loadings: Loadings::default(),
             sweep: Sweep::default(),
+            compaction: Compaction::default(),
             transactions: Transactions::default(),
         }
     }
@@ -162,6 +167,7 @@ impl Logs {
         let due = [
             self.waiters.deadline(),
             self.sweep.deadline(),
+            self.compaction.deadline(),
             self.transactions.deadline(),
             self.keyed.deadline(),
         ];

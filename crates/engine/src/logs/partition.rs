@@ -106,6 +106,8 @@ pub(crate) struct Partition {
     /// The first offset that is not durable.
     pub(crate) end: u64,
     pub(crate) next: u64,
+    /// What is before it was compacted at least once.
+    pub(crate) cleaned_to: u64,
     /// Bytes of the runs' records.
     pub(crate) bytes: u64,
     /// Bytes ever appended, and of these the durable ones.
@@ -259,6 +261,18 @@ impl Partition {
         self.runs
             .get(position)
             .is_some_and(|run| run.end() <= self.end)
+    }
+
+    /// The offset of the last run.
+    pub(super) fn last_offset(&self) -> Option<u64> {
+        let mut living = self.runs.iter().rev().filter(|run| !run.is_gone());
+        living.next().map(|run| run.offset)
+    }
+
+    /// The offset of the first run that is younger than a time, or comes behind one that is.
+    pub(super) fn first_younger(&self, than: Millis) -> u64 {
+        let first = self.runs.partition_point(|run| run.latest <= than);
+        self.runs.get(first).map_or(self.next, |run| run.offset)
     }
 
     /// The run with that offset.

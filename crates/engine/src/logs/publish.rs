@@ -8,7 +8,9 @@
 //! What always holds: a message is in the log once, whichever way it came.
 
 use bytes::Bytes;
-use polybus_model::{AppendedRun, LogError, Message, Name, NewRun, Origin, RunContent};
+use polybus_model::{
+    AppendedRun, LogError, Message, Name, NewRun, Origin, RunCompactor, RunContent,
+};
 
 use super::At;
 use super::record::RunHead;
@@ -23,21 +25,40 @@ pub type RunReader = fn(&Name, &Bytes, &mut Vec<(u32, Message)>);
 
 /// The readers of all protocols that append packed runs. Plain functions: the same bytes give the same messages.
 #[derive(Clone, Default)]
-pub struct RunReaders(Vec<(Origin, RunReader)>);
+pub struct RunReaders {
+    readers: Vec<(Origin, RunReader)>,
+    compactors: Vec<(Origin, RunCompactor)>,
+}
 
 impl RunReaders {
     /// No readers: what is appended packed stays in its log.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Vec::new())
+        Self {
+            readers: Vec::new(),
+            compactors: Vec::new(),
+        }
     }
 
     /// Adds (or replaces) a protocol's reader.
     #[must_use]
     pub fn with(mut self, origin: Origin, reader: RunReader) -> Self {
-        self.0.retain(|(known, _)| *known != origin);
-        self.0.push((origin, reader));
+        self.readers.retain(|(known, _)| *known != origin);
+        self.readers.push((origin, reader));
         self
+    }
+
+    /// Adds (or replaces) how a protocol's runs are compacted; those of others stay as they are.
+    #[must_use]
+    pub fn with_compactor(mut self, origin: Origin, compactor: RunCompactor) -> Self {
+        self.compactors.retain(|(known, _)| *known != origin);
+        self.compactors.push((origin, compactor));
+        self
+    }
+
+    pub(super) fn compactor(&self, origin: Origin) -> Option<RunCompactor> {
+        let found = self.compactors.iter().find(|(known, _)| *known == origin);
+        found.map(|(_, compactor)| *compactor)
     }
 
     /// Reads the messages of a run, for a topic of that name, to the end of a list: each with its offset within the run.
@@ -45,7 +66,7 @@ impl RunReaders {
         match content {
             RunContent::Message(message) => messages.push((0, message.clone())),
             RunContent::Packed { origin, bytes } => {
-                if let Some((_, reader)) = self.0.iter().find(|(known, _)| known == origin) {
+                if let Some((_, reader)) = self.readers.iter().find(|(known, _)| known == origin) {
                     reader(topic, bytes, messages);
                 }
             }
@@ -56,7 +77,7 @@ impl RunReaders {
 impl std::fmt::Debug for RunReaders {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list()
-            .entries(self.0.iter().map(|(origin, _)| origin))
+            .entries(self.readers.iter().map(|(origin, _)| origin))
             .finish()
     }
 }
@@ -110,6 +131,8 @@ impl Engine {
         let run = NewRun {
             count: 1,
             time_max: Some(turn.now),
+            time_min: None,
+            keyed: !message.key().is_empty(),
             writer: None,
             content: RunContent::Message(message.clone()),
         };

@@ -78,15 +78,11 @@ impl Engine {
             partitions: 1,
             retention_ms: settings.max_age,
             retention_bytes: settings.max_bytes,
-            trims: true,
-            compacts: false,
             run_bytes_max: RUN_BYTES_MAX,
-            stamps: false,
-            durable: true,
             arguments: arguments
                 .filter_map(|(name, value)| Some((name.to_owned(), text_of(value)?)))
                 .collect(),
-            keyed: None,
+            ..LogSettings::default()
         };
         match self.declare_log(asker, name.clone(), settings, false, turn) {
             Ok(_) => Ok(Answer::Durable(Reply::Queue {

@@ -16,12 +16,17 @@
 //!                 32 it ends a transaction, 64 by a commit
 //! writer   = producer u64 | epoch u16 | sequence u32
 //! content  = origin u8 and bytes | message as in record/message.rs | nothing where it ends a transaction
-//! settings = partitions u32 | flags u8 | retention_ms option | retention_bytes option | run_bytes_max u32 |
+//! settings = partitions u32 | flags u8 (1 trims, 2 compacts, 4 stamps, 8 durable, 16 keyed, 32 more) |
+//!            retention_ms option | retention_bytes option | run_bytes_max u32 | [more] |
 //!            arguments u32, each: name, value | [keyed: keyed/settings.rs]
+//! more     = lag_ms_min u64 | lag_ms_max option | dirty_permille u32 | tombstones_ms u64 | past_ms_max option |
+//!            future_ms_max option; where it is not said it is as in `LogSettings::default`
 //! ```
 
 use bytes::Bytes;
-use polybus_model::{Ends, LogSettings, Millis, Name, Origin, Run, RunContent, Writer};
+use polybus_model::{
+    CompactionSettings, Ends, LogSettings, Millis, Name, Origin, Run, RunContent, Writer,
+};
 
 use super::At;
 use super::keyed;
@@ -236,11 +241,15 @@ pub(crate) fn put_settings(out: &mut Vec<u8>, settings: &LogSettings) {
         settings.stamps,
         settings.durable,
         settings.keyed.is_some(),
+        says_more(settings),
     ];
     put_flags(out, flags);
     out.put_option(settings.retention_ms);
     out.put_option(settings.retention_bytes);
     out.put_u32(settings.run_bytes_max);
+    if says_more(settings) {
+        put_more(out, settings);
+    }
     out.put_u32(settings.arguments.len() as u32);
     for (name, value) in &settings.arguments {
         out.put_bytes(name.as_bytes());
@@ -251,19 +260,43 @@ pub(crate) fn put_settings(out: &mut Vec<u8>, settings: &LogSettings) {
     }
 }
 
+/// Whether a log was given anything that settings did not know at first.
+fn says_more(settings: &LogSettings) -> bool {
+    settings.compaction != CompactionSettings::default()
+        || settings.past_ms_max.is_some()
+        || settings.future_ms_max.is_some()
+}
+
+fn put_more(out: &mut Vec<u8>, settings: &LogSettings) {
+    let compaction = settings.compaction;
+    out.put_u64(compaction.lag_ms_min);
+    out.put_option(compaction.lag_ms_max);
+    out.put_u32(compaction.dirty_permille);
+    out.put_u64(compaction.tombstones_ms);
+    out.put_option(settings.past_ms_max);
+    out.put_option(settings.future_ms_max);
+}
+
+fn more(from: &mut Bounded<'_>, settings: &mut LogSettings) -> Result<(), Corrupt> {
+    settings.compaction = CompactionSettings {
+        lag_ms_min: from.u64()?,
+        lag_ms_max: from.option()?,
+        dirty_permille: from.u32()?,
+        tombstones_ms: from.u64()?,
+    };
+    (settings.past_ms_max, settings.future_ms_max) = (from.option()?, from.option()?);
+    Ok(())
+}
+
 pub(crate) fn settings(from: &mut Bounded<'_>) -> Result<LogSettings, Corrupt> {
     let partitions = from.u32()?;
     if partitions > PARTITIONS_MAX {
         return Err(Corrupt(format!("a log of {partitions} partitions")));
     }
-    let [trims, compacts, stamps, durable, keyed] = flags(from)?;
+    let [trims, compacts, stamps, durable, keyed, says_more] = flags(from)?;
     let (retention_ms, retention_bytes) = (from.option()?, from.option()?);
     let run_bytes_max = from.u32()?;
-    let mut arguments = Vec::new();
-    for _ in 0..from.u32()? {
-        arguments.push((text(from)?, text(from)?));
-    }
-    Ok(LogSettings {
+    let mut settings = LogSettings {
         partitions,
         retention_ms,
         retention_bytes,
@@ -272,12 +305,18 @@ pub(crate) fn settings(from: &mut Bounded<'_>) -> Result<LogSettings, Corrupt> {
         run_bytes_max,
         stamps,
         durable,
-        keyed: match keyed {
-            true => Some(Box::new(keyed::read_settings(from)?)),
-            false => None,
-        },
-        arguments,
-    })
+        ..LogSettings::default()
+    };
+    if says_more {
+        more(from, &mut settings)?;
+    }
+    for _ in 0..from.u32()? {
+        settings.arguments.push((text(from)?, text(from)?));
+    }
+    if keyed {
+        settings.keyed = Some(Box::new(keyed::read_settings(from)?));
+    }
+    Ok(settings)
 }
 
 fn text(from: &mut Bounded<'_>) -> Result<String, Corrupt> {
@@ -365,6 +404,7 @@ mod tests {
     fn settings_are_read_back() {
         let settings_of = LogSettings {
             retention_bytes: Some(9),
+            past_ms_max: Some(8),
             arguments: vec![("retention.ms".into(), "5".into())],
             ..LogSettings::default()
         };

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use polybus_model::{KeyedSettings, Millis, Name};
 
 use super::At;
+use super::compaction::read_compaction;
 use super::holes::{Holes, read_holes};
 use super::keyed::record::{message_id, read_keyed};
 use super::keyed::recovery::SeenMessages;
@@ -54,6 +55,7 @@ struct Seen {
     holes: Holes,
     /// What a keyed log has to know of its messages.
     messages: SeenMessages,
+    cleaned_to: u64,
 }
 
 impl Engine {
@@ -140,6 +142,16 @@ impl LogRecovery {
         read_keyed(section, |at, duplicates| {
             if let Some(seen) = partitions.get_mut(&(at.log, at.partition)) {
                 seen.messages.set_duplicates(duplicates);
+            }
+        })
+    }
+
+    /// Takes the section of a snapshot that says up to where partitions were compacted.
+    pub(crate) fn with_compaction(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        let partitions = &mut self.partitions;
+        read_compaction(section, |at, cleaned_to| {
+            if let Some(seen) = partitions.get_mut(&(at.log, at.partition)) {
+                seen.cleaned_to = cleaned_to;
             }
         })
     }
@@ -366,6 +378,9 @@ impl Seen {
         partition.producers = self.producers;
         self.stable.reached(next);
         self.stable.trim(self.start);
+        self.stable
+            .forget_ends(|end| self.holes.cover(&(end..end.saturating_add(1))));
+        partition.cleaned_to = self.cleaned_to;
         partition.stable = self.stable;
         match rules {
             Some(rules) => self.messages.fill(partition, rules, now),

@@ -56,6 +56,7 @@ impl Engine {
                 break;
             };
             runs -= self.sweep_partition(at, runs, turn);
+            self.logs.look_for_compaction(at, turn.now);
             if runs == 0 {
                 next = Some(at);
                 break;

@@ -108,6 +108,16 @@ impl Stable {
             .collect()
     }
 
+    /// The end of a transaction was removed, after all that it had ended.
+    pub(super) fn forget_end(&mut self, end: u64) {
+        self.forget_ends(|one| one == end);
+    }
+
+    /// Ends of transactions were removed.
+    pub(super) fn forget_ends(&mut self, is_gone: impl Fn(u64) -> bool) {
+        self.aborted.retain(|one| !is_gone(one.end));
+    }
+
     /// The partition begins there now.
     pub(super) fn trim(&mut self, start: u64) {
         while self.aborted.pop_front_if(|one| one.end < start).is_some() {}

@@ -6,8 +6,8 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 use polybus_model::{
     Batch, Body, Delivery, Event, Lane, LeaseId, Message, MessageParts, Millis, Name, Origin,
-    Outcome, Publish, QueueSettings, Reply, Request, SessionId, Settle, Subscribe, SubscriberId,
-    Table,
+    Outcome, Publish, QueueSettings, Reply, Request, Run, SessionId, Settle, Subscribe,
+    SubscriberId, Table,
 };
 
 use crate::{Effects, Engine, Options, Place, Store, Stored, record};
@@ -71,6 +71,7 @@ pub(crate) struct Desk {
     pub(crate) loads: bool,
     owed: Vec<crate::Load>,
     owed_runs: Vec<crate::LogLoad>,
+    owed_compactions: Vec<crate::CompactionLoad>,
     /// All is durable at once; else when [`Desk::tell_durable`] says so.
     pub(crate) durable: bool,
     /// The last mark that is not yet durable.
@@ -171,13 +172,19 @@ impl Desk {
             loads: true,
             owed: Vec::new(),
             owed_runs: Vec::new(),
+            owed_compactions: Vec::new(),
             durable: true,
             mark: None,
         };
-        for session in 1..=4 {
-            desk.engine.attach(SessionId(session), &name("/")).unwrap();
-        }
+        desk.attach_all();
         desk
+    }
+
+    /// The sessions that tests use.
+    pub(crate) fn attach_all(&mut self) {
+        for session in 1..=4 {
+            self.engine.attach(SessionId(session), &name("/")).unwrap();
+        }
     }
 
     pub(super) fn told(&mut self, mut effects: Effects) -> Told {
@@ -190,6 +197,7 @@ impl Desk {
         );
         self.owed.append(&mut effects.loads);
         self.owed_runs.append(&mut effects.log_loads);
+        self.owed_compactions.append(&mut effects.compactions);
         self.mark = effects.durable.or(self.mark);
         if self.loads {
             told.extend(self.answer_owed());
@@ -213,14 +221,21 @@ impl Desk {
     /// Answers the loads that were not answered at once, and those that follow from them.
     pub(crate) fn answer_owed(&mut self) -> Told {
         let mut told = Vec::new();
-        while !self.owed.is_empty() || !self.owed_runs.is_empty() {
+        while !self.owed.is_empty()
+            || !self.owed_runs.is_empty()
+            || !self.owed_compactions.is_empty()
+        {
+            for load in std::mem::take(&mut self.owed_compactions) {
+                let runs = self.read_runs(&load.items);
+                let done = load.work.carry_out(runs);
+                let mut out = Effects::default();
+                let now = self.now;
+                self.engine
+                    .handle_compacted(load.number, done, now, &mut self.shelf, &mut out);
+                told.extend(self.told(out));
+            }
             for load in std::mem::take(&mut self.owed_runs) {
-                let runs = load.items.iter().map(|(place, len)| {
-                    let payload = self.shelf.read(*place);
-                    assert_eq!(payload.len(), *len as usize);
-                    crate::decode_run(&Bytes::copy_from_slice(payload)).unwrap()
-                });
-                let runs = runs.collect();
+                let runs = self.read_runs(&load.items);
                 let mut out = Effects::default();
                 let now = self.now;
                 self.engine
@@ -245,6 +260,15 @@ impl Desk {
             }
         }
         told
+    }
+
+    fn read_runs(&self, items: &[(Place, u32)]) -> Vec<Run> {
+        let runs = items.iter().map(|(place, len)| {
+            let payload = self.shelf.read(*place);
+            assert_eq!(payload.len(), *len as usize);
+            crate::decode_run(&Bytes::copy_from_slice(payload)).unwrap()
+        });
+        runs.collect()
     }
 
     /// A batch on lane 1 of a session.

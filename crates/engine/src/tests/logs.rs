@@ -24,6 +24,8 @@ pub(super) fn at(log: &str, partition: u32) -> PartitionName {
 
 pub(super) fn run(body: &str, count: u32) -> NewRun {
     NewRun {
+        time_min: None,
+        keyed: false,
         count,
         time_max: None,
         writer: None,

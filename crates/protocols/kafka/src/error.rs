@@ -61,6 +61,7 @@ impl Code {
     pub(crate) const RESOURCE_NOT_FOUND: Self = Self(91);
     pub(crate) const DUPLICATE_RESOURCE: Self = Self(92);
     pub(crate) const UNACCEPTABLE_CREDENTIAL: Self = Self(93);
+    pub(crate) const INVALID_TIMESTAMP: Self = Self(32);
     pub(crate) const PRODUCER_FENCED: Self = Self(90);
     pub(crate) const UNKNOWN_TOPIC_ID: Self = Self(100);
     pub(crate) const INVALID_TRANSACTION_TIMEOUT: Self = Self(50);
@@ -99,8 +100,9 @@ pub(crate) fn of_log(error: &LogError) -> Code {
         LogError::Fenced => Code::INVALID_PRODUCER_EPOCH,
         LogError::NoTransaction => Code::INVALID_TXN_STATE,
         LogError::Busy => Code::CONCURRENT_TRANSACTIONS,
-        LogError::Unsupported(_) => Code::INVALID_RECORD,
         LogError::Keyed(_) => Code::POLICY_VIOLATION,
+        LogError::Unsupported(_) | LogError::KeysUnknown => Code::INVALID_RECORD,
+        LogError::BadTime => Code::INVALID_TIMESTAMP,
         LogError::Forbidden => Code::TOPIC_AUTHORIZATION_FAILED,
         LogError::Unavailable(_) => Code::KAFKA_STORAGE_ERROR,
         LogError::Other(error) => of_error(error),
@@ -111,6 +113,7 @@ pub(crate) fn of_log(error: &LogError) -> Code {
 pub(crate) fn text_of_log(error: &LogError) -> Option<String> {
     match error {
         LogError::Unsupported(text) | LogError::Unavailable(text) => Some(text.clone()),
+        LogError::BadTime => Some("the time of a record is further from now than the topic's message.timestamp.before.max.ms or message.timestamp.after.max.ms allow".to_owned()),
         LogError::Other(error) => Some(error.to_string()),
         _ => None,
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use polybus_model::{Millis, Origin};
 use polybus_session::{Claim, Peer, Protocol, Session};
 
-pub use mapping::{read_headers, read_messages, read_property};
+pub use mapping::{COMPACTOR, read_headers, read_messages, read_property};
 pub use settings::{HeadersOf, Random, Settings};
 
 /// The mark of record batches as Kafka packs them.

@@ -200,6 +200,8 @@ impl LogWorld {
                 partition: self.partitions[run.partition].name.clone(),
                 id: None,
                 run: NewRun {
+                    time_min: None,
+                    keyed: false,
                     count: run.count,
                     time_max: None,
                     writer: run.writer,

@@ -253,3 +253,28 @@ def test_a_consumer_waits_for_what_comes(topic, producer, consumer):
     produce(p, name, [b"now"])
     assert take(one, 1)[0].value() == b"now"
     assert time.monotonic() - began < 1
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4", "zstd"])
+def test_compacted_topic_comes_to_the_latest_of_each_key(topic, producer, consumer, codec):
+    name = topic(cleanup_policy="compact", min_cleanable_dirty_ratio="0.01", segment_ms="100", max_compaction_lag_ms="100")
+    p = producer(compression_type=codec)
+    for i in range(500):
+        p.produce(name, key=b"k%d" % (i % 10), value=b"v%d" % i)
+    p.produce(name, key=b"k0", value=None)
+    p.flush(DEADLINE_S)
+    latest = {b"k%d" % k: b"v%d" % (490 + k) for k in range(1, 10)} | {b"k0": None}
+    reader = consumer()
+    # Whoever reads while it is compacted comes to the same.
+    count, deadline = 502, time.monotonic() + 120
+    while count > 40:
+        assert time.monotonic() < deadline, f"{count} records are left"
+        [(_, last)] = produce(p, name, [b"end"], key=b"end")
+        reader.assign([TopicPartition(name, 0, OFFSET_BEGINNING)])
+        got = []
+        while not got or got[-1].offset() < last:
+            got += take(reader, 1)
+        assert [m.offset() for m in got] == sorted({m.offset() for m in got})
+        assert {m.key(): m.value() for m in got if m.key() != b"end"} == latest
+        count = len(got)
+        time.sleep(4)

@@ -58,6 +58,8 @@ impl Engine {
         }
         let message = with_own_ttl(message, terms);
         let run = NewRun {
+            time_min: None,
+            keyed: true,
             count: 1,
             time_max: Some(turn.now),
             writer: None,

@@ -8,7 +8,8 @@
 //! 43 producer id i64          51 producer epoch i16   53 base sequence i32
 //! 57 record count i32         61 records, compressed as the attributes say
 //!
-//! attributes: 0..=2 compression, 3 the time is the broker's, 4 transactional, 5 control
+//! attributes: 0..=2 compression, 3 the time is the broker's, 4 transactional, 5 control, 6 the base timestamp is the time
+//!             from which on its tombstones may go
 //! ```
 //! A batch is stored as it came: what it says of itself is checked once, and its records are not looked at. Base offset and
 //! leader epoch are put in when it is sent, with the time of the append where the log stamps its records.
@@ -37,6 +38,8 @@ const COMPRESSION_BITS: i16 = 0b0111;
 const STAMPED_BIT: i16 = 1 << 3;
 const TRANSACTIONAL_BIT: i16 = 1 << 4;
 const CONTROL_BIT: i16 = 1 << 5;
+/// The base timestamp is the time from which on tombstones may go.
+pub(super) const HORIZON_BIT: i16 = 1 << 6;
 
 /// What is wrong with a batch. Nothing of it is stored.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -137,7 +140,7 @@ pub struct BatchHeader {
 }
 
 impl BatchHeader {
-    /// Reads and checks the batch that the bytes begin with.
+    /// Reads and checks the batch that the bytes begin with, as it is stored: records may be missing in it.
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let header = Self::read(bytes).unwrap_or(Err(BatchError::Length(0)))?;
         header.check()?;
@@ -160,6 +163,15 @@ impl BatchHeader {
     #[must_use]
     pub const fn is_control(&self) -> bool {
         self.attributes & CONTROL_BIT != 0
+    }
+
+    /// From when on its tombstones may go, if it says so.
+    #[must_use]
+    pub const fn horizon(&self) -> Option<i64> {
+        if self.attributes & HORIZON_BIT == 0 {
+            return None;
+        }
+        Some(self.base_timestamp)
     }
 
     /// How many offsets it takes.
@@ -210,17 +222,19 @@ impl BatchHeader {
         }))
     }
 
+    fn wrong_count(&self) -> BatchError {
+        BatchError::Count {
+            records: self.record_count,
+            last_offset_delta: self.last_offset_delta,
+        }
+    }
+
     fn check(&self) -> Result<(), BatchError> {
         let room = (self.len_bytes - BATCH_HEADER_BYTES) / RECORD_BYTES_MIN;
         let fits = self.compression != Compression::None
             || usize::try_from(self.record_count).is_ok_and(|count| count <= room);
-        let counts = self.record_count >= 1
-            && self.record_count.checked_sub(1) == Some(self.last_offset_delta);
-        if !counts || !fits {
-            return Err(BatchError::Count {
-                records: self.record_count,
-                last_offset_delta: self.last_offset_delta,
-            });
+        if self.record_count < 1 || self.record_count - 1 > self.last_offset_delta || !fits {
+            return Err(self.wrong_count());
         }
         let sound = if self.producer_id < 0 {
             !self.is_transactional()
@@ -233,6 +247,23 @@ impl BatchHeader {
             Err(BatchError::Producer)
         }
     }
+}
+
+/// A stored batch with other records: the header's time, attributes and count are put in, and all else stays.
+pub(super) fn rewritten(header: &BatchHeader, records: &[u8]) -> Option<Bytes> {
+    let making = Making {
+        base_offset: header.base_offset,
+        leader_epoch: header.leader_epoch,
+        attributes: header.attributes,
+        base_timestamp: header.base_timestamp,
+        max_timestamp: header.max_timestamp,
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        last_offset_delta: header.last_offset_delta,
+        record_count: header.record_count,
+    };
+    (header.record_count > 0).then(|| making.finish(records))
 }
 
 fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -255,6 +286,9 @@ impl Batches {
     /// Checks a batch as one that a producer sends.
     fn take(&mut self) -> Result<(BatchHeader, Bytes), BatchError> {
         let header = BatchHeader::parse(&self.rest)?;
+        if header.record_count - 1 != header.last_offset_delta {
+            return Err(header.wrong_count());
+        }
         if header.is_control() {
             return Err(BatchError::Control);
         }
@@ -360,6 +394,8 @@ pub(super) struct Making {
     pub(super) max_timestamp: i64,
     pub(super) producer_id: i64,
     pub(super) producer_epoch: i16,
+    pub(super) base_sequence: i32,
+    pub(super) last_offset_delta: i32,
     pub(super) record_count: i32,
 }
 
@@ -368,12 +404,12 @@ impl Making {
     pub(super) fn finish(self, records: &[u8]) -> Bytes {
         let mut under = BytesMut::with_capacity(BATCH_HEADER_BYTES + records.len());
         under.put_i16(self.attributes);
-        under.put_i32(self.record_count - 1);
+        under.put_i32(self.last_offset_delta);
         under.put_i64(self.base_timestamp);
         under.put_i64(self.max_timestamp);
         under.put_i64(self.producer_id);
         under.put_i16(self.producer_epoch);
-        under.put_i32(-1);
+        under.put_i32(self.base_sequence);
         under.put_i32(self.record_count);
         under.extend_from_slice(records);
         let mut batch = BytesMut::with_capacity(CRC_FROM + under.len());
@@ -419,6 +455,8 @@ impl Marker {
             max_timestamp: self.timestamp,
             producer_id: self.producer_id,
             producer_epoch: self.producer_epoch,
+            base_sequence: -1,
+            last_offset_delta: 0,
             record_count: 1,
         }
         .finish(&record)

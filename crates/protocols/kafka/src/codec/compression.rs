@@ -1,9 +1,9 @@
-//! Reading compressed records: for readers that are not Kafka's, whose own decompress for themselves.
+//! Reading compressed records: for readers that are not Kafka's, whose own decompress for themselves, and for compaction,
+//! which compresses what it leaves in the same way.
 //!
-//! What comes out is bounded by the reader's limit, and what is reserved before by what went in: a bomb is refused. There
-//! is no compressing here; batches that are made here are not compressed.
+//! What comes out is bounded by the reader's limit, and what is reserved before by what went in: a bomb is refused.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use bytes::Bytes;
 
@@ -27,6 +27,8 @@ pub enum Compression {
 /// What Java's snappy library writes first: its name, and two versions behind it.
 const XERIAL_MAGIC: [u8; 8] = *b"\x82SNAPPY\0";
 const XERIAL_HEADER_BYTES: usize = 16;
+const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
+const GZIP_LEVEL: flate2::Compression = flate2::Compression::new(6);
 /// snappy's densest element makes 64 bytes of 3.
 const SNAPPY_RATIO_MAX: usize = 64;
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -59,6 +61,48 @@ impl Compression {
         };
         Ok(plain.into())
     }
+}
+
+impl Compression {
+    /// The bytes compressed; they are held against what comes out again, so that a fault of a codec loses nothing. Not
+    /// above the limit, and none if it fails.
+    pub fn compress(self, plain: &[u8], limit_bytes: usize) -> Option<Bytes> {
+        let compressed = match self {
+            Self::None => return Some(Bytes::copy_from_slice(plain)),
+            Self::Gzip => {
+                let mut out = flate2::write::GzEncoder::new(Vec::new(), GZIP_LEVEL);
+                out.write_all(plain).ok()?;
+                out.finish().ok()?
+            }
+            Self::Snappy => xerial(plain)?,
+            Self::Lz4 => {
+                let mut out = lz4_flex::frame::FrameEncoder::new(Vec::new());
+                out.write_all(plain).ok()?;
+                out.finish().ok()?
+            }
+            Self::Zstd => ruzstd::encoding::compress_to_vec(
+                plain,
+                ruzstd::encoding::CompressionLevel::Fastest,
+            ),
+        };
+        let compressed = Bytes::from(compressed);
+        let again = self.decompress(&compressed, limit_bytes).ok()?;
+        (again == plain).then_some(compressed)
+    }
+}
+
+/// snappy as Java's library frames it.
+fn xerial(plain: &[u8]) -> Option<Vec<u8>> {
+    let mut out = XERIAL_MAGIC.to_vec();
+    // The version, and the oldest one that can read it.
+    out.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 1]);
+    let mut encoder = snap::raw::Encoder::new();
+    for block in plain.chunks(XERIAL_BLOCK_BYTES) {
+        let block = encoder.compress_vec(block).ok()?;
+        out.extend_from_slice(&u32::try_from(block.len()).ok()?.to_be_bytes());
+        out.extend_from_slice(&block);
+    }
+    Some(out)
 }
 
 /// Reads to the end, or fails after one byte more than the limit.

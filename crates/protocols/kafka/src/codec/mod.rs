@@ -19,6 +19,7 @@ pub mod messages;
 mod primitives;
 mod produce;
 mod records;
+mod rewrite;
 
 pub use api::Api;
 pub use batch::{BATCH_HEADER_BYTES, BatchError, BatchHeader, Batches, Marker, SentBatch};
@@ -33,6 +34,7 @@ pub use messages::Message;
 pub use primitives::{ALLOWANCE_BYTES, Reader, Uuid, Writer};
 pub use produce::{PRODUCE_BY_ID_FROM, ProduceReader, TopicRef};
 pub use records::{BatchBuilder, Record, RecordHeader, RecordHeaders, Records, read_records};
+pub use rewrite::{Rewritten, rewrite};
 
 #[cfg(test)]
 mod tests;

@@ -90,6 +90,12 @@ impl<'a> Records<'a> {
         }
     }
 
+    /// Bytes behind the records that were read: none when all of them were, if the batch has as many as it says.
+    #[must_use]
+    pub fn rest_bytes(&self) -> usize {
+        self.reader.remaining()
+    }
+
     fn read(&mut self) -> Result<Record<'a>, CodecError> {
         let len = self.reader.varint()?;
         let len = usize::try_from(len).map_err(|_| CodecError::Count(len.into()))?;
@@ -221,6 +227,8 @@ impl BatchBuilder {
             max_timestamp: self.max_timestamp,
             producer_id: -1,
             producer_epoch: -1,
+            base_sequence: -1,
+            last_offset_delta: self.count - 1,
             record_count: self.count,
         };
         (self.count > 0).then(|| making.finish(&self.records))

@@ -66,6 +66,9 @@ pub(super) const fn words(
     }
 }
 
+/// What the plain default of `message.timestamp.after.max.ms` says.
+const FUTURE_MS_MAX: u64 = 3_600_000;
+
 const CODECS: &[&str] = &["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"];
 const SWITCH: &[&str] = &["true", "false"];
 
@@ -177,6 +180,7 @@ pub(crate) fn new_settings(broker: &Settings, partitions: Option<u32>) -> LogSet
     LogSettings {
         partitions: partitions.unwrap_or(broker.partitions),
         run_bytes_max: broker.message_bytes_max,
+        future_ms_max: Some(FUTURE_MS_MAX),
         ..LogSettings::default()
     }
 }
@@ -205,6 +209,9 @@ pub(crate) fn apply(
 fn put(settings: &mut LogSettings, name: &str, value: &str) {
     let number = || value.parse::<i64>().ok();
     let unsigned = || number().and_then(|number| u64::try_from(number).ok());
+    // The greatest number says that there is no bound.
+    let is_bound = |number: &u64| *number < i64::MAX as u64;
+    let compaction = &mut settings.compaction;
     match name {
         "retention.ms" => settings.retention_ms = unsigned(),
         "retention.bytes" => settings.retention_bytes = unsigned(),
@@ -218,6 +225,17 @@ fn put(settings: &mut LogSettings, name: &str, value: &str) {
             settings.run_bytes_max = bytes.unwrap_or(settings.run_bytes_max);
         }
         "message.timestamp.type" => settings.stamps = value == "LogAppendTime",
+        "message.timestamp.before.max.ms" => settings.past_ms_max = unsigned().filter(is_bound),
+        "message.timestamp.after.max.ms" => settings.future_ms_max = unsigned().filter(is_bound),
+        "min.compaction.lag.ms" => compaction.lag_ms_min = unsigned().unwrap_or(0),
+        "max.compaction.lag.ms" => compaction.lag_ms_max = unsigned().filter(is_bound),
+        "min.cleanable.dirty.ratio" => {
+            let ratio = value.parse::<f64>().unwrap_or(1.0);
+            compaction.dirty_permille = (ratio * 1_000.0) as u32;
+        }
+        "delete.retention.ms" => {
+            compaction.tombstones_ms = unsigned().unwrap_or(compaction.tombstones_ms);
+        }
         _ => {}
     }
 }
@@ -248,13 +266,26 @@ mod tests {
             ("cleanup.policy", "compact, delete"),
             ("max.message.bytes", "2000"),
             ("message.timestamp.type", "LogAppendTime"),
+            ("message.timestamp.after.max.ms", "9223372036854775807"),
+            ("message.timestamp.before.max.ms", "5"),
+            ("min.cleanable.dirty.ratio", "0.01"),
+            ("delete.retention.ms", "7"),
         ])
         .unwrap();
         assert_eq!(settings.retention_ms, None);
         assert_eq!(settings.retention_bytes, Some(1000));
         assert!(settings.trims && settings.compacts && settings.stamps);
         assert_eq!((settings.run_bytes_max, settings.partitions), (2000, 3));
-        assert_eq!(settings.arguments.len(), 5);
+        assert_eq!(
+            (settings.past_ms_max, settings.future_ms_max),
+            (Some(5), None)
+        );
+        let compaction = settings.compaction;
+        assert_eq!(
+            (compaction.dirty_permille, compaction.tombstones_ms),
+            (10, 7)
+        );
+        assert_eq!(settings.arguments.len(), 9);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! which log it means, in which data folder, and no table of them is kept on disk. What a session has looked up it
 //! remembers, a bounded number of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use polybus_model::{LogId, LogReply, LogRequest, Name, WhichLogs};
 
@@ -23,6 +23,8 @@ pub(super) const NO_ID: Uuid = [0; 16];
 pub(super) struct KnownTopics {
     identity: u64,
     names: HashMap<LogId, Name>,
+    /// Topics that take no record without a key: found out by the first append.
+    keyed: HashSet<String>,
 }
 
 impl KnownTopics {
@@ -31,6 +33,7 @@ impl KnownTopics {
             // Kafka keeps the ids whose first half is zero for itself.
             identity: identity.max(1),
             names: HashMap::new(),
+            keyed: HashSet::new(),
         }
     }
 
@@ -59,9 +62,23 @@ impl KnownTopics {
         self.names.insert(id, name.clone());
     }
 
+    /// Whether a topic was found to take no record without a key.
+    pub(super) fn wants_keys(&self, name: &str) -> bool {
+        self.keyed.contains(name)
+    }
+
+    /// A topic takes no record without a key.
+    pub(super) fn remember_keyed(&mut self, name: &str) {
+        if self.keyed.len() >= NAMES_MAX {
+            self.keyed.clear();
+        }
+        self.keyed.insert(name.to_owned());
+    }
+
     /// A log of this name is gone, or another one by now.
     pub(super) fn forget(&mut self, name: &str) {
         self.names.retain(|_, known| known.as_str() != name);
+        self.keyed.remove(name);
     }
 }
 

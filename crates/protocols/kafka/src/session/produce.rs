@@ -1,4 +1,7 @@
 //! Appending records. Every batch is checked before anything is asked; it is stored as it came.
+//!
+//! Only the log knows whether it compacts, and so takes no record without a key, and only a session looks inside a batch: the
+//! log refuses what nobody has looked into, the session looks, and asks again; from then on it looks first.
 
 use bytes::Bytes;
 use polybus_model::{
@@ -10,12 +13,12 @@ use super::known::with_names;
 use super::pending::Step;
 use crate::ORIGIN;
 use crate::codec::messages::produce::{
-    PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceData,
-    TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceRequest, ProduceResponse,
+    TopicProduceData, TopicProduceResponse,
 };
 use crate::codec::{BatchHeader, Batches, Compression, Uuid};
 use crate::error::{Code, of_log, text_of_log};
-use crate::mapping::wire_time;
+use crate::mapping::{keyless_records, wire_time};
 
 /// From this version on topics are named by their ids.
 const IDS_FROM: i16 = 13;
@@ -25,12 +28,34 @@ const ADDS_FROM: i16 = 12;
 const ZSTD_FROM: i16 = 7;
 
 /// A refusal and what there is to say about it.
-type Refusal = (Code, Option<String>);
+#[derive(Clone)]
+struct Refusal {
+    code: Code,
+    text: Option<String>,
+    /// The records that are the reason, counted from 0, with what is wrong with each.
+    records: Vec<(i32, String)>,
+}
+
+impl Refusal {
+    fn new(code: Code, text: Option<String>) -> Self {
+        Self {
+            code,
+            text,
+            records: Vec::new(),
+        }
+    }
+
+    fn of_log(error: &LogError) -> Self {
+        Self::new(of_log(error), text_of_log(error))
+    }
+}
 
 /// One partition of the request: refused, or asked for.
 struct Part {
     index: i32,
     refused: Option<Refusal>,
+    /// Its batch.
+    batch: Bytes,
 }
 
 /// One topic of the request.
@@ -58,7 +83,7 @@ pub(super) fn produce(core: &mut Core, request: ProduceRequest, version: i16) ->
 fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
     let refused = match request.acks {
         -1..=1 => None,
-        _ => Some((Code::INVALID_REQUIRED_ACKS, None)),
+        _ => Some(Refusal::new(Code::INVALID_REQUIRED_ACKS, None)),
     };
     let wants_answer = request.acks != 0;
     let mut appends = Vec::new();
@@ -89,7 +114,10 @@ fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
                 .iter()
                 .for_each(|topic| core.known.forget(&topic.name));
         }
-        answer(topics, results, wants_answer)
+        match results.contains(&Err(LogError::KeysUnknown)) {
+            true => look_and_append(core, topics, results, wants_answer),
+            false => answer(topics, results, wants_answer),
+        }
     })
 }
 
@@ -124,22 +152,28 @@ fn take_topic(
         let mut part = Part {
             index: data.index,
             refused: refused.cloned(),
+            batch: Bytes::new(),
         };
         if part.refused.is_some() {
             return part;
         }
         let Some(name) = &name else {
-            part.refused = Some((Code::UNKNOWN_TOPIC_ID, None));
+            part.refused = Some(Refusal::new(Code::UNKNOWN_TOPIC_ID, None));
             return part;
         };
         let Some(partition) = partition(name, data.index) else {
-            part.refused = Some((Code::UNKNOWN_TOPIC_OR_PARTITION, None));
+            part.refused = Some(Refusal::new(Code::UNKNOWN_TOPIC_OR_PARTITION, None));
             return part;
         };
-        match new_run(data.records, version) {
-            Ok(run) => {
-                appends.push(Append { partition, id, run });
+        let run = new_run(data.records, version).and_then(|(header, batch)| {
+            part.batch = batch.clone();
+            if !core.known.wants_keys(name) {
+                return Ok(run_of(&header, batch, false));
             }
+            keyed_run(name, data.index, &header, batch)
+        });
+        match run {
+            Ok(run) => appends.push(Append { partition, id, run }),
             Err(refusal) => part.refused = Some(refusal),
         }
         part
@@ -151,9 +185,9 @@ fn take_topic(
     }
 }
 
-/// The run of a partition's records: exactly one batch, and sound.
-fn new_run(records: Option<Bytes>, version: i16) -> Result<NewRun, Refusal> {
-    let invalid = |text: &str| (Code::INVALID_RECORD, Some(text.to_owned()));
+/// The batch of a partition's records: exactly one, and sound.
+fn new_run(records: Option<Bytes>, version: i16) -> Result<(BatchHeader, Bytes), Refusal> {
+    let invalid = |text: &str| Refusal::new(Code::INVALID_RECORD, Some(text.to_owned()));
     let mut batches = Batches::new(records.unwrap_or_default());
     let (header, bytes) = match batches.next() {
         None => {
@@ -167,7 +201,7 @@ fn new_run(records: Option<Bytes>, version: i16) -> Result<NewRun, Refusal> {
             } else {
                 Code::INVALID_RECORD
             };
-            return Err((code, Some(error.to_string())));
+            return Err(Refusal::new(code, Some(error.to_string())));
         }
         Some(Ok(batch)) => batch,
     };
@@ -178,16 +212,99 @@ fn new_run(records: Option<Bytes>, version: i16) -> Result<NewRun, Refusal> {
     }
     if header.compression == Compression::Zstd && version < ZSTD_FROM {
         let text = "zstd wants version 7 of Produce".to_owned();
-        return Err((Code::UNSUPPORTED_COMPRESSION_TYPE, Some(text)));
+        let code = Code::UNSUPPORTED_COMPRESSION_TYPE;
+        return Err(Refusal::new(code, Some(text)));
     }
-    Ok(NewRun {
+    Ok((header, bytes))
+}
+
+fn run_of(header: &BatchHeader, bytes: Bytes, keyed: bool) -> NewRun {
+    let time_min = header.base_timestamp.min(header.max_timestamp);
+    NewRun {
         count: header.offsets(),
         time_max: u64::try_from(header.max_timestamp).ok(),
-        writer: writer(&header),
+        time_min: u64::try_from(time_min).ok(),
+        keyed,
+        writer: writer(header),
         content: RunContent::Packed {
             origin: ORIGIN,
             bytes,
         },
+    }
+}
+
+/// The run of a batch for a topic that takes no record without a key.
+fn keyed_run(
+    topic: &str,
+    index: i32,
+    header: &BatchHeader,
+    batch: Bytes,
+) -> Result<NewRun, Refusal> {
+    let keyless = keyless_records(header, &batch)
+        .map_err(|text| Refusal::new(Code::INVALID_RECORD, Some(text)))?;
+    if keyless.is_empty() {
+        return Ok(run_of(header, batch, true));
+    }
+    let text = format!(
+        "Compacted topic cannot accept message without key in topic partition {topic}-{index}."
+    );
+    Err(Refusal {
+        code: Code::INVALID_RECORD,
+        text: Some("One or more records have been rejected".to_owned()),
+        records: keyless.into_iter().map(|at| (at, text.clone())).collect(),
+    })
+}
+
+/// What became of each part that was not refused, in their order.
+type Results = Vec<Result<AppendedRun, LogError>>;
+
+/// Looks into the batches that a log refused because nobody had, and asks again for those that are as they have to be.
+fn look_and_append(
+    core: &mut Core,
+    mut topics: Vec<Topic>,
+    results: Results,
+    wants_answer: bool,
+) -> Step {
+    let mut appends = Vec::new();
+    let mut again = Vec::new();
+    let mut refused = results.into_iter();
+    let mut results = Results::new();
+    for topic in &mut topics {
+        let id = core.known.log_id(&topic.id);
+        for part in topic.parts.iter_mut().filter(|part| part.refused.is_none()) {
+            let result = refused.next().unwrap_or(Err(LogError::NotFound));
+            let is_unknown = result == Err(LogError::KeysUnknown);
+            let Some(partition) = partition(&topic.name, part.index).filter(|_| is_unknown) else {
+                results.push(result);
+                continue;
+            };
+            core.known.remember_keyed(&topic.name);
+            let looked = new_run(Some(part.batch.clone()), i16::MAX);
+            let looked = looked
+                .and_then(|(header, batch)| keyed_run(&topic.name, part.index, &header, batch));
+            match looked {
+                Ok(run) => {
+                    appends.push(Append { partition, id, run });
+                    again.push(results.len());
+                    results.push(result);
+                }
+                Err(refusal) => part.refused = Some(refusal),
+            }
+        }
+    }
+    if appends.is_empty() {
+        return answer(topics, results, wants_answer);
+    }
+    Step::log(LogRequest::Append(appends), move |_, reply| {
+        let LogReply::Appended(appended) = reply else {
+            return Step::misunderstood();
+        };
+        for (at, result) in again.into_iter().zip(appended) {
+            if let Some(slot) = results.get_mut(at) {
+                *slot = result;
+            }
+        }
+        answer(topics, results, wants_answer)
     })
 }
 
@@ -200,11 +317,7 @@ fn writer(header: &BatchHeader) -> Option<Writer> {
     })
 }
 
-fn answer(
-    topics: Vec<Topic>,
-    results: Vec<Result<AppendedRun, LogError>>,
-    wants_answer: bool,
-) -> Step {
+fn answer(topics: Vec<Topic>, results: Results, wants_answer: bool) -> Step {
     let mut results = results.into_iter();
     let mut failed = None;
     let responses: Vec<TopicProduceResponse> = topics
@@ -217,11 +330,12 @@ fn answer(
                         .next()
                         .unwrap_or(Err(LogError::NotFound))
                         .or_else(seen_before)
-                        .map_err(|error| (of_log(&error), text_of_log(&error))),
+                        .map_err(|error| Refusal::of_log(&error)),
                 };
-                if let Err((code, text)) = &result {
-                    let text = text.clone().unwrap_or_default();
-                    let line = format!("{}-{}: error {} {text}", topic.name, part.index, code.0);
+                if let Err(refusal) = &result {
+                    let (code, text) = (refusal.code.0, refusal.text.as_deref());
+                    let text = text.unwrap_or_default();
+                    let line = format!("{}-{}: error {code} {text}", topic.name, part.index);
                     failed.get_or_insert(line);
                 }
                 partition_response(part.index, result)
@@ -271,12 +385,20 @@ fn partition_response(
             log_start_offset: wire_offset(run.start),
             ..PartitionProduceResponse::default()
         },
-        Err((code, text)) => PartitionProduceResponse {
+        Err(refusal) => PartitionProduceResponse {
             index,
-            error_code: code.0,
+            error_code: refusal.code.0,
             base_offset: -1,
-            error_message: text,
+            record_errors: refusal.records.into_iter().map(record_error).collect(),
+            error_message: refusal.text,
             ..PartitionProduceResponse::default()
         },
+    }
+}
+
+fn record_error((batch_index, text): (i32, String)) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage {
+        batch_index,
+        batch_index_error_message: Some(text),
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::super::batch::Making;
 use super::super::{
     BATCH_HEADER_BYTES, BatchBuilder, BatchError, BatchHeader, Batches, CodecError, Compression,
-    Marker, RecordHeader, Records, SentBatch, read_records,
+    Marker, RecordHeader, Records, SentBatch, read_records, rewrite,
 };
 
 const LIMIT: usize = 1024 * 1024;
@@ -92,7 +92,8 @@ fn batches_that_lie() {
     assert_eq!(length(i32::MAX), BatchError::Length(i32::MAX));
     let counts = |last: i32, count: i32| {
         let last = with(&batch, 23, &last.to_be_bytes());
-        parse(&with(&last, 57, &count.to_be_bytes()))
+        let batch = with(&last, 57, &count.to_be_bytes());
+        Batches::new(batch).next().unwrap().unwrap_err()
     };
     for (last, count) in [(1, 1), (-1, 0), (i32::MAX, i32::MIN), (2, 2), (999, 1_000)] {
         assert!(
@@ -217,6 +218,8 @@ fn compressed_records_are_read() {
             max_timestamp: 1_002,
             producer_id: -1,
             producer_epoch: -1,
+            base_sequence: -1,
+            last_offset_delta: 2,
             record_count: 3,
         }
         .finish(&compressed(compression, records));
@@ -351,4 +354,87 @@ proptest! {
 #[test]
 fn no_records_make_no_batch() {
     assert_eq!(BatchBuilder::new().finish(0, 0), None);
+}
+
+#[test]
+fn what_is_left_of_a_batch_keeps_its_offsets_producer_and_codec() {
+    let plain = batch(&[b"one", b"two", &[b'x'; 50_000], b"four"]);
+    let records = &plain[BATCH_HEADER_BYTES..];
+    for (number, compression) in COMPRESSIONS.into_iter().enumerate() {
+        let stored = Making {
+            base_offset: 10,
+            leader_epoch: 3,
+            attributes: number as i16,
+            base_timestamp: 1_000,
+            max_timestamp: 1_003,
+            producer_id: 7,
+            producer_epoch: 1,
+            base_sequence: 40,
+            last_offset_delta: 3,
+            record_count: 4,
+        }
+        .finish(&compressed(compression, records));
+        let mut keep = |position: u32| position.is_multiple_of(2);
+        let left = rewrite(&stored, &mut keep, None, LIMIT).unwrap();
+        let header = BatchHeader::parse(&left.bytes).unwrap();
+        assert_eq!((header.record_count, header.last_offset_delta), (2, 3));
+        assert_eq!((header.producer_id, header.base_sequence), (7, 40));
+        assert_eq!(
+            (header.compression, header.max_timestamp),
+            (compression, 1_002)
+        );
+        assert!(header.horizon().is_none());
+        // Once more, with the time from which on tombstones may go.
+        let mut keep = |position: u32| position == 2;
+        let left = rewrite(&left.bytes, &mut keep, Some(99_000), LIMIT).unwrap();
+        let header = BatchHeader::parse(&left.bytes).unwrap();
+        assert_eq!(
+            (header.horizon(), header.max_timestamp),
+            (Some(99_000), 1_002)
+        );
+        let read = read_records(&header, &left.bytes, LIMIT).unwrap();
+        let all: Vec<_> = Records::new(&header, &read).map(Result::unwrap).collect();
+        assert_eq!(all.len(), 1);
+        assert_eq!((all[0].offset, all[0].timestamp), (12, 1_002));
+        assert_eq!(all[0].value.map(<[u8]>::len), Some(50_000));
+        assert!(rewrite(&left.bytes, &mut |_| false, None, LIMIT).is_none());
+    }
+}
+
+#[test]
+fn a_batch_with_gaps_is_no_producers() {
+    let left = rewrite(&batch(&[b"a", b"b", b"c"]), &mut |at| at != 1, None, LIMIT).unwrap();
+    assert!(BatchHeader::parse(&left.bytes).is_ok());
+    let taken = Batches::new(left.bytes).next();
+    assert!(matches!(taken, Some(Err(BatchError::Count { .. }))));
+}
+
+#[test]
+fn a_batch_with_another_number_of_records_than_it_says_is_left_alone() {
+    let sound = batch(&[b"a", b"b"]);
+    let making = |record_count| {
+        let records = &sound[BATCH_HEADER_BYTES..];
+        Making {
+            base_offset: 0,
+            leader_epoch: 0,
+            attributes: 0,
+            base_timestamp: 1_000,
+            max_timestamp: 1_001,
+            producer_id: -1,
+            producer_epoch: -1,
+            base_sequence: -1,
+            last_offset_delta: record_count - 1,
+            record_count,
+        }
+        .finish(records)
+    };
+    for count in [1, 3] {
+        let stored = making(count);
+        assert!(
+            (crate::COMPACTOR.read)(&stored, &mut |_| ()).is_none(),
+            "{count}"
+        );
+        assert!(rewrite(&stored, &mut |_| true, None, LIMIT).is_none());
+    }
+    assert!((crate::COMPACTOR.read)(&making(2), &mut |_| ()).is_some());
 }

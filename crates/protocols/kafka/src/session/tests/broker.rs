@@ -242,6 +242,13 @@ impl Broker {
             .get(&name.log)
             .is_some_and(|log| log.settings.stamps);
         let stamped = stamps.then_some(1234);
+        let compacts = self
+            .logs
+            .get(&name.log)
+            .is_some_and(|log| log.settings.compacts);
+        if compacts && !run.keyed {
+            return Err(LogError::KeysUnknown);
+        }
         let runs = self.partition(name).ok_or(LogError::NotFound)?;
         let offset = end(runs);
         runs.push(Run {

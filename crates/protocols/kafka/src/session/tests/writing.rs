@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::world::{World, batch, fetch, produce};
+use crate::codec::BatchBuilder;
 use crate::codec::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use crate::codec::messages::describe_configs::DescribeConfigsResource;
 use crate::codec::messages::{
@@ -200,4 +201,54 @@ fn a_number_for_a_producer() {
     let mut world = World::new();
     let response: InitProducerIdResponse = world.ask(4, &InitProducerIdRequest::default());
     assert_eq!((response.error_code, response.producer_id), (0, 4000));
+}
+
+fn keyed_batch(keys: &[Option<&[u8]>]) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    for key in keys {
+        builder.push(5, *key, Some(b"v"), [].into_iter());
+    }
+    builder.finish(0, 0).unwrap()
+}
+
+#[test]
+fn a_topic_that_compacts_takes_no_record_without_a_key() {
+    let mut world = World::new();
+    let request = CreateTopicsRequest {
+        topics: vec![CreatableTopic {
+            name: "t".into(),
+            num_partitions: 2,
+            replication_factor: -1,
+            configs: vec![CreatableTopicConfig {
+                name: "cleanup.policy".into(),
+                value: Some("compact".into()),
+            }],
+            ..CreatableTopic::default()
+        }],
+        ..CreateTopicsRequest::default()
+    };
+    let _: CreateTopicsResponse = world.ask(7, &request);
+    let sound = keyed_batch(&[Some(b"a"), Some(b"")]);
+    let keyless = keyed_batch(&[Some(b"a"), None, Some(b"b"), None]);
+    // The first append finds out what the topic wants, the second knows it.
+    for offset in [0, 2] {
+        let mut both = produce("t", 0, 1, keyless.clone());
+        let more = produce("t", 1, 1, sound.clone());
+        both.topic_data[0]
+            .partition_data
+            .extend(more.topic_data[0].partition_data.clone());
+        let response: ProduceResponse = world.ask(9, &both);
+        let parts = &response.responses[0].partition_responses;
+        assert_eq!((parts[0].error_code, parts[0].base_offset), (87, -1));
+        let errors = parts[0].record_errors.iter();
+        assert_eq!(
+            errors.map(|one| one.batch_index).collect::<Vec<_>>(),
+            [1, 3]
+        );
+        let text = parts[0].record_errors[0]
+            .batch_index_error_message
+            .as_deref();
+        assert!(text.unwrap().contains("without key in topic partition t-0"));
+        assert_eq!((parts[1].error_code, parts[1].base_offset), (0, offset));
+    }
 }
