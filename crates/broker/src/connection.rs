@@ -5,14 +5,14 @@ use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
 use polybus_model::{
-    Batch, Credentials, Error, Event, Kind, Lane, LogError, LogReply, LogRequest, Name, Reply,
-    Request, Resource, SessionId,
+    Batch, Credentials, Error, Event, Kind, Lane, LogError, LogId, LogReply, LogRequest, Name,
+    Reply, Request, Resource, SessionId,
 };
 use polybus_session::{Peer, PeerSummary};
 
 use crate::access::{
-    Asker, Patterns, Permissions, User, answer, live_refused, refuse_forbidden, refuse_live,
-    refuse_parts,
+    Asker, Grants, Logs, Patterns, Permissions, answer, live_refused, refuse_forbidden,
+    refuse_live, refuse_parts, refuse_whole,
 };
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
@@ -41,8 +41,8 @@ struct OpenNamespace {
     /// None: the administrator's own session.
     user: Option<String>,
     name: Name,
-    permissions: Arc<Permissions>,
-    /// The catalog's generation when the permissions were looked up.
+    grants: Arc<Grants>,
+    /// The catalog's generation when the grants were looked up.
     generation: u64,
 }
 
@@ -72,7 +72,7 @@ impl Connection {
             }
             return;
         }
-        self.refresh_permissions();
+        self.refresh_grants();
         if batch
             .requests
             .iter()
@@ -81,15 +81,12 @@ impl Connection {
             self.answer_about_access(batch);
         }
         if let Some(open) = &self.open {
-            refuse_forbidden(batch, &open.permissions, &open.name);
-            for event in refuse_live(batch, &open.permissions, &open.name) {
+            refuse_forbidden(batch, &open.grants, &open.name);
+            for event in refuse_live(batch, &open.grants, &open.name) {
                 self.entry.mailbox.push(event);
             }
-            for (_, request) in &mut batch.requests {
-                if let Request::Log { request, .. } = request {
-                    let logs = || self.broker.shard.look().engine.log_names(&open.name);
-                    refuse_parts(request, &open.permissions, logs);
-                }
+            if !open.grants.allows_all() {
+                self.refuse_logs(batch, open);
             }
             if self.broker.is_out_of_room() {
                 refuse_publishes(batch, &open.name, &self.entry.mailbox);
@@ -132,7 +129,7 @@ impl Connection {
         self.open = Some(OpenNamespace {
             user: None,
             name: namespace.clone(),
-            permissions: Arc::new(permissions),
+            grants: Arc::new(Grants::all(permissions)),
             generation: self.broker.catalog_generation(),
         });
         Ok(())
@@ -192,17 +189,17 @@ impl Connection {
             .clone()
             .ok_or_else(|| refused(Kind::BadCredentials))?;
         let shard = &self.broker.shard;
-        let (permissions, generation) = {
+        let (grants, generation) = {
             let state = shard.look();
             if !state.has_namespace(&namespace) {
                 return Err(refused(Kind::NotFound));
             }
             (
-                state.catalog.permissions(&user, &namespace),
+                state.catalog.grants(&user, &namespace, &self.host()),
                 state.catalog.generation(),
             )
         };
-        let permissions = permissions.ok_or_else(|| {
+        let grants = grants.ok_or_else(|| {
             refused(Kind::AccessRefused(format!(
                 "the user '{user}' may not enter it"
             )))
@@ -216,7 +213,7 @@ impl Connection {
         self.open = Some(OpenNamespace {
             user: Some(user),
             name: namespace,
-            permissions,
+            grants,
             generation,
         });
         Ok(())
@@ -229,7 +226,7 @@ impl Connection {
             session: self.entry.id,
             mailbox: &self.entry.mailbox,
             namespace: open.name.as_str(),
-            is_administrator: self.is_administrator(open),
+            grants: &open.grants,
         };
         let (asked, rest) = std::mem::take(&mut batch.requests)
             .into_iter()
@@ -242,26 +239,66 @@ impl Connection {
         }
     }
 
-    fn is_administrator(&self, open: &OpenNamespace) -> bool {
-        let Some(name) = &open.user else { return true };
-        let state = self.broker.shard.look();
-        let user = state.catalog.user(name);
-        user.is_some_and(User::is_administrator)
-    }
-
-    /// Looks the permissions up again if the catalog has changed.
-    fn refresh_permissions(&mut self) {
+    /// Looks the grants up again if the catalog has changed.
+    fn refresh_grants(&mut self) {
         let Some(open) = &mut self.open else { return };
         let Some(user) = &open.user else { return };
         if open.generation == self.broker.catalog_generation() {
             return;
         }
+        let host = self.entry.peer.remote.ip().to_canonical().to_string();
         let state = self.broker.shard.look();
         open.generation = state.catalog.generation();
-        open.permissions = state
-            .catalog
-            .permissions(user, &open.name)
-            .unwrap_or_else(|| Arc::new(Permissions::none()));
+        let grants = state.catalog.grants(user, &open.name, &host);
+        open.grants = grants.unwrap_or_else(|| Arc::new(Grants::none()));
+    }
+
+    /// The address that the peer comes from, as rules name it.
+    fn host(&self) -> String {
+        self.entry.peer.remote.ip().to_canonical().to_string()
+    }
+
+    /// Answers the requests about logs that the session may not make, and marks what of the others it may not.
+    fn refuse_logs(&self, batch: &mut Batch, open: &OpenNamespace) {
+        let known = KnownLogs {
+            broker: &self.broker,
+            namespace: &open.name,
+        };
+        batch.requests.retain_mut(|(_, request)| {
+            let Request::Log { number, request } = request else {
+                return true;
+            };
+            if let Some(reply) = refuse_whole(request, &open.grants) {
+                let (number, reply) = (*number, Box::new(reply));
+                self.entry.mailbox.push(Event::Log { number, reply });
+                return false;
+            }
+            refuse_parts(request, &open.grants, &known);
+            true
+        });
+    }
+}
+
+/// The logs of a namespace, looked at under the lock for as short as can be.
+struct KnownLogs<'a> {
+    broker: &'a Inner,
+    namespace: &'a Name,
+}
+
+impl Logs for KnownLogs<'_> {
+    fn names(&self) -> Vec<Name> {
+        self.broker.shard.look().engine.log_names(self.namespace)
+    }
+
+    fn named(&self, ids: &[LogId]) -> Vec<Option<Name>> {
+        let state = self.broker.shard.look();
+        let name = |id: &LogId| state.engine.log_name_of(self.namespace, *id);
+        ids.iter().map(name).collect()
+    }
+
+    fn partitions(&self, name: &Name) -> Option<u32> {
+        let state = self.broker.shard.look();
+        state.engine.log_partitions(self.namespace, name)
     }
 }
 

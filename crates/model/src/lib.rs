@@ -23,7 +23,8 @@ mod settings;
 mod value;
 
 pub use access::{
-    AccessError, AccessReply, AccessRequest, KeyChange, ScramHash, ScramProof, UserKeys,
+    AccessError, AccessReply, AccessRequest, CLUSTER, EVERY, Guarded, KeyChange, NameFilter,
+    Operation, Operations, Rule, RuleFilter, ScramHash, ScramProof, UserKeys,
 };
 pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};

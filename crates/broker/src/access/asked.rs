@@ -1,14 +1,15 @@
 //! What sessions ask about access: looked up at once, or changed in a turn of its own and answered when that is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polybus_engine::Gated;
 use polybus_model::{
-    AccessError, AccessReply, AccessRequest, Event, KeyChange, SessionId, UserKeys,
+    AccessError, AccessReply, AccessRequest, CLUSTER, Event, Guarded, KeyChange, Name, Operation,
+    Rule, RuleFilter, SessionId, UserKeys,
 };
 
 use super::scram::ScramKeys;
-use super::{Catalog, Change, Patterns, User};
+use super::{Catalog, Change, Grants, Patterns, User};
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
 
@@ -18,16 +19,51 @@ pub(crate) struct Asker<'a> {
     pub(crate) mailbox: &'a Mailbox,
     /// The namespace it is in: a user that it makes may enter that.
     pub(crate) namespace: &'a str,
-    /// It may look at users and change them.
-    pub(crate) is_administrator: bool,
+    pub(crate) grants: &'a Grants,
 }
+
+/// Rules of one namespace, at most.
+const RULES_MAX: usize = 10_000;
 
 /// Answers a request.
 pub(crate) fn answer(broker: &Inner, asker: &Asker<'_>, number: u64, request: AccessRequest) {
-    if !asker.is_administrator {
+    let needed = match request {
+        AccessRequest::Allowed(_) => None,
+        AccessRequest::Keys(_) | AccessRequest::Rules(_) => Some(Operation::Describe),
+        AccessRequest::ChangeKeys(_)
+        | AccessRequest::AddRules(_)
+        | AccessRequest::DeleteRules(_) => Some(Operation::Alter),
+    };
+    if needed.is_some_and(|operation| !asker.grants.administers(operation)) {
         return tell(asker, number, AccessReply::Refused(AccessError::Forbidden));
     }
+    let namespace = asker.namespace;
     match request {
+        AccessRequest::Allowed(resources) => {
+            let each = resources.iter();
+            let each = each.map(|(guarded, name)| asker.grants.operations(*guarded, name));
+            tell(asker, number, AccessReply::Allowed(each.collect()));
+        }
+        AccessRequest::Rules(filter) => {
+            let found = matching(&broker.shard.look().catalog, namespace, &filter);
+            tell(asker, number, AccessReply::Rules(vec![found]));
+        }
+        AccessRequest::AddRules(rules) => change(broker, asker, number, |catalog| {
+            let (results, changes) = new_rules(catalog, namespace, rules);
+            (AccessReply::Changed(results), changes)
+        }),
+        AccessRequest::DeleteRules(filters) => change(broker, asker, number, |catalog| {
+            let found = filters.iter();
+            let found = found.map(|filter| matching(catalog, namespace, filter));
+            let found: Vec<_> = found.collect();
+            let gone: BTreeSet<&Rule> = found.iter().flatten().collect();
+            let changes = gone.into_iter().map(|rule| Change::DeleteRule {
+                namespace: namespace.to_owned(),
+                rule: rule.clone().into(),
+            });
+            let changes = changes.collect();
+            (AccessReply::Rules(found), changes)
+        }),
         AccessRequest::Keys(users) => {
             let found = keys(&broker.shard.look().catalog, users);
             tell(asker, number, AccessReply::Keys(found));
@@ -65,6 +101,52 @@ fn change(
             needs_sync,
         });
     });
+}
+
+fn matching(catalog: &Catalog, namespace: &str, filter: &RuleFilter) -> Vec<Rule> {
+    let rules = catalog.rules(namespace);
+    rules.filter(|rule| filter.takes(rule)).cloned().collect()
+}
+
+fn new_rules(
+    catalog: &Catalog,
+    namespace: &str,
+    rules: Vec<Rule>,
+) -> (Vec<Result<(), AccessError>>, Vec<Change>) {
+    let mut room = RULES_MAX.saturating_sub(catalog.rules(namespace).count());
+    let mut changes = Vec::new();
+    let results = rules.into_iter().map(|rule| {
+        check_rule(&rule).map_err(AccessError::Invalid)?;
+        if catalog.rules(namespace).any(|known| *known == rule) {
+            return Ok(());
+        }
+        room = room.checked_sub(1).ok_or_else(|| {
+            AccessError::Unavailable(format!("a namespace has {RULES_MAX} rules at most"))
+        })?;
+        changes.push(Change::PutRule {
+            namespace: namespace.to_owned(),
+            rule: rule.into(),
+        });
+        Ok(())
+    });
+    (results.collect(), changes)
+}
+
+fn check_rule(rule: &Rule) -> Result<(), String> {
+    let texts = [
+        ("name", &rule.name),
+        ("user", &rule.user),
+        ("host", &rule.host),
+    ];
+    for (what, text) in texts {
+        if !(1..=Name::MAX).contains(&text.len()) {
+            return Err(format!("the {what} in a rule has 1 to {} bytes", Name::MAX));
+        }
+    }
+    if rule.guarded == Guarded::Cluster && (rule.name != CLUSTER || rule.is_prefix) {
+        return Err(format!("the name of the cluster in a rule is {CLUSTER}"));
+    }
+    Ok(())
 }
 
 fn keys(catalog: &Catalog, users: Option<Vec<String>>) -> Vec<UserKeys> {
@@ -183,8 +265,8 @@ mod tests {
         assert_eq!(results[2], Err(AccessError::NotFound));
         changes.iter().for_each(|change| catalog.apply(change));
         assert_eq!(catalog.users().count(), 1);
-        let root = polybus_model::Name::new("/").unwrap();
-        assert!(!catalog.permissions("ada", &root).unwrap().allows_all());
+        let root = Name::new("/").unwrap();
+        assert!(!catalog.grants("ada", &root, "h").unwrap().allows_all());
         let found = keys(&catalog, None);
         assert_eq!(
             found,
@@ -195,5 +277,37 @@ mod tests {
         assert!(catalog.user("ada").is_some());
         let found = keys(&catalog, Some(vec!["ada".into()]));
         assert_eq!(found[0].1, Err(AccessError::NotFound));
+    }
+
+    #[test]
+    fn rules_are_checked_and_kept_once() {
+        let mut catalog = Catalog::default();
+        let rule = Rule {
+            guarded: Guarded::Topic,
+            name: "t".into(),
+            is_prefix: false,
+            user: "ada".into(),
+            host: "*".into(),
+            operation: Operation::Read,
+            allows: true,
+        };
+        let nameless = Rule {
+            name: String::new(),
+            ..rule.clone()
+        };
+        let cluster = Rule {
+            guarded: Guarded::Cluster,
+            ..rule.clone()
+        };
+        let all = vec![rule.clone(), nameless, cluster, rule.clone()];
+        let (results, changes) = new_rules(&catalog, "/", all);
+        let is_ok: Vec<_> = results.iter().map(Result::is_ok).collect();
+        assert_eq!(is_ok, [true, false, false, true]);
+        changes.iter().for_each(|change| catalog.apply(change));
+        let again = Catalog::from_bytes(&catalog.to_bytes().unwrap()).unwrap();
+        assert_eq!(again.rules("/").collect::<Vec<_>>(), [&rule]);
+        assert_eq!(again.rules("other").count(), 0);
+        let (_, changes) = new_rules(&catalog, "/", vec![rule]);
+        assert!(changes.is_empty());
     }
 }

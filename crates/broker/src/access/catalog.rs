@@ -1,15 +1,16 @@
 //! Users and their permissions, as they are kept: a change is one journal record, the whole a part of the snapshot. Both
 //! are JSON, since they are few, and someone will want to read them one day.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use polybus_engine::Store as _;
-use polybus_model::{Name, ScramHash};
+use polybus_model::{Name, Rule, ScramHash};
 use serde::{Deserialize, Serialize};
 
+use super::kept_rule::KeptRule;
 use super::passwords::PasswordError;
-use super::{Passwords, Patterns, Permissions, ScramKeys};
+use super::{Grants, Passwords, Patterns, Permissions, ScramKeys};
 use crate::broker::CATALOG_RECORD;
 use crate::staging::Staging;
 
@@ -53,6 +54,20 @@ pub(crate) enum Change {
     PutSecret {
         /// Random bytes.
         secret: Vec<u8>,
+    },
+    /// A rule of a namespace.
+    PutRule {
+        /// The namespace.
+        namespace: String,
+        /// The rule.
+        rule: KeptRule,
+    },
+    /// A rule goes.
+    DeleteRule {
+        /// The namespace.
+        namespace: String,
+        /// The rule.
+        rule: KeptRule,
     },
     /// A namespace is gone, and with it all permissions in it.
     DeleteNamespace {
@@ -124,6 +139,7 @@ impl User {
 #[serde(default)]
 struct Rest {
     secret: Vec<u8>,
+    rules: BTreeMap<String, Vec<KeptRule>>,
 }
 
 /// A snapshot's bytes: the users and the rest; before 0.3 the users alone.
@@ -139,6 +155,8 @@ enum Kept {
 pub(crate) struct Catalog {
     users: BTreeMap<String, User>,
     secret: Vec<u8>,
+    /// By namespace.
+    rules: BTreeMap<String, BTreeSet<Rule>>,
     generation: u64,
 }
 
@@ -165,14 +183,26 @@ impl Catalog {
         Ok(Self {
             users,
             secret: rest.secret,
+            rules: rest
+                .rules
+                .into_iter()
+                .map(|(namespace, rules)| (namespace, rules.into_iter().map(Rule::from).collect()))
+                .collect(),
             generation: 1,
         })
     }
 
     /// For a snapshot.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
-        let secret = self.secret.clone();
-        serde_json::to_vec(&(&self.users, Rest { secret }))
+        let rules = self.rules.iter().map(|(namespace, rules)| {
+            let kept = rules.iter().cloned().map(KeptRule::from);
+            (namespace.clone(), kept.collect())
+        });
+        let rest = Rest {
+            secret: self.secret.clone(),
+            rules: rules.collect(),
+        };
+        serde_json::to_vec(&(&self.users, rest))
     }
 
     /// Carries out changes and keeps them: all or none.
@@ -222,7 +252,17 @@ impl Catalog {
                     user.permissions.remove(&namespace);
                 }
             }
+            Change::PutRule { namespace, rule } => {
+                let rules = self.rules.entry(namespace).or_default();
+                rules.insert(rule.into());
+            }
+            Change::DeleteRule { namespace, rule } => {
+                if let Some(rules) = self.rules.get_mut(&namespace) {
+                    rules.remove(&rule.into());
+                }
+            }
             Change::DeleteNamespace { name } => {
+                self.rules.remove(&name);
                 for user in self.users.values_mut() {
                     user.permissions.remove(&name);
                 }
@@ -257,10 +297,20 @@ impl Catalog {
         self.users.iter()
     }
 
-    /// What a user may do in a namespace; none: not even enter it.
-    pub(crate) fn permissions(&self, user: &str, namespace: &Name) -> Option<Arc<Permissions>> {
-        let patterns = self.users.get(user)?.permissions.get(namespace.as_str())?;
-        Permissions::new(patterns).ok().map(Arc::new)
+    /// A namespace's rules.
+    pub(crate) fn rules(&self, namespace: &str) -> impl Iterator<Item = &Rule> {
+        self.rules.get(namespace).into_iter().flatten()
+    }
+
+    /// What a user may do in a namespace from an address; none: not even enter it.
+    pub(crate) fn grants(&self, name: &str, namespace: &Name, host: &str) -> Option<Arc<Grants>> {
+        let user = self.users.get(name)?;
+        let patterns = user.permissions.get(namespace.as_str())?;
+        let permissions = Permissions::new(patterns).ok()?;
+        let rules = self.rules(namespace.as_str());
+        let is_administrator = user.is_administrator();
+        let grants = Grants::new(permissions, is_administrator, rules, name, host);
+        Some(Arc::new(grants))
     }
 }
 
@@ -281,15 +331,15 @@ mod tests {
         assert_eq!(again.secret(), [1]);
         assert_eq!(again.user("guest").unwrap().keys.len(), 2);
         assert!(again.user("guest").unwrap().is_administrator());
-        assert!(again.permissions("guest", &root).unwrap().allows_all());
+        assert!(again.grants("guest", &root, "h").unwrap().allows_all());
         assert!(
             again
-                .permissions("guest", &Name::new("x").unwrap())
+                .grants("guest", &Name::new("x").unwrap(), "h")
                 .is_none()
         );
-        assert!(again.permissions("nobody", &root).is_none());
+        assert!(again.grants("nobody", &root, "h").is_none());
         catalog.apply(&Change::DeleteNamespace { name: "/".into() });
-        assert!(catalog.permissions("guest", &root).is_none());
+        assert!(catalog.grants("guest", &root, "h").is_none());
         catalog.apply(&Change::DeleteUser {
             name: "guest".into(),
         });

@@ -3,16 +3,19 @@
 //! by its answer: a request about groups never fails its lane.
 
 use polybus_model::{
-    GroupError, GroupReply, GroupRequest, ReaderError, ReaderReply, ReaderRequest,
+    GroupError, GroupReply, GroupRequest, Guarded, Operation, ReaderError, ReaderReply,
+    ReaderRequest,
 };
 
-use super::{Action, Permissions};
+use super::Grants;
 
 /// Replaces a request, or what of it is not allowed, by its refusal.
-pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permissions) {
+pub(super) fn refuse_forbidden(request: &mut GroupRequest, grants: &Grants) {
     use GroupError::Forbidden;
-    let may = |action, group: &str| permissions.allows(action, group);
-    let reads = |group: &str| may(Action::Read, group);
+    let may = |operation, group: &str| grants.allows(operation, Guarded::Group, group);
+    let reads = |group: &str| may(Operation::Read, group);
+    let describes = |group: &str| may(Operation::Describe, group);
+    let writes = |name: &str| grants.allows(Operation::Write, Guarded::Transaction, name);
     let refusal = match request {
         GroupRequest::Join(join) if !reads(&join.group) => GroupReply::Joined(Err(Forbidden)),
         GroupRequest::Sync { membership, .. } if !reads(&membership.group) => {
@@ -24,45 +27,50 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
         GroupRequest::Lease(lease) if !reads(&lease.group) => GroupReply::Leased(Err(Forbidden)),
         GroupRequest::Lease(lease) => {
             for part in &mut lease.parts {
-                part.forbidden = !reads(part.partition.log.as_str());
+                let log = part.partition.log.as_str();
+                part.forbidden = !grants.allows(Operation::Read, Guarded::Topic, log);
             }
             return;
         }
         GroupRequest::Windows { group, .. } if !reads(group) => GroupReply::Windows(Err(Forbidden)),
         GroupRequest::MoveWindows { group, .. } | GroupRequest::CloseWindows { group, .. }
-            if !may(Action::Configure, group) =>
+            if !may(Operation::Delete, group) =>
         {
             GroupReply::Committed(Err(Forbidden))
         }
-        GroupRequest::Configure { group, .. } if !may(Action::Configure, group) => {
+        GroupRequest::Configure { group, .. } if !may(Operation::AlterSettings, group) => {
             GroupReply::Done(Err(Forbidden))
         }
         GroupRequest::Heartbeat(membership) if !reads(&membership.group) => {
             GroupReply::Done(Err(Forbidden))
         }
         GroupRequest::Leave { group, .. } if !reads(group) => GroupReply::Left(Err(Forbidden)),
-        GroupRequest::Commit { membership, .. }
-        | GroupRequest::CommitInTransaction { membership, .. }
-            if !reads(&membership.group) =>
-        {
+        GroupRequest::Commit { membership, .. } if !reads(&membership.group) => {
             GroupReply::Committed(Err(Forbidden))
         }
-        GroupRequest::Offsets { membership, .. } if !reads(&membership.group) => {
+        GroupRequest::CommitInTransaction {
+            transactor,
+            membership,
+            ..
+        } if !reads(&membership.group) || !writes(&transactor.name) => {
+            GroupReply::Committed(Err(Forbidden))
+        }
+        GroupRequest::Offsets { membership, .. } if !describes(&membership.group) => {
             GroupReply::Offsets(Err(Forbidden))
         }
-        GroupRequest::ForgetOffsets { group, .. } if !may(Action::Configure, group) => {
+        GroupRequest::ForgetOffsets { group, .. } if !may(Operation::Delete, group) => {
             GroupReply::Committed(Err(Forbidden))
         }
         GroupRequest::Describe(names)
         | GroupRequest::DescribeShared(names)
         | GroupRequest::DescribeLeasing(names)
         | GroupRequest::Settings(names) => {
-            return refuse_each(names, reads);
+            return refuse_each(names, describes);
         }
         GroupRequest::Delete(names) => {
-            return refuse_each(names, |group| may(Action::Configure, group));
+            return refuse_each(names, |group| may(Operation::Delete, group));
         }
-        GroupRequest::Reader(request) => match refused_reader(request, permissions) {
+        GroupRequest::Reader(request) => match refused_reader(request, grants) {
             Some(reply) => GroupReply::Reader(reply),
             None => return,
         },
@@ -88,7 +96,7 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, permissions: &Permiss
 
 /// The refusal of a request about readers: whoever has to do with one reads its log; whoever lets it send dead letters writes to
 /// their topic.
-fn refused_reader(request: &ReaderRequest, permissions: &Permissions) -> Option<ReaderReply> {
+fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderReply> {
     use ReaderError::Forbidden;
     use ReaderRequest::{Declare, Delete, Describe, Flow, List, Pause, Pull, Settle};
     let (Declare { log, .. }
@@ -99,11 +107,11 @@ fn refused_reader(request: &ReaderRequest, permissions: &Permissions) -> Option<
     | Settle { log, .. }
     | Flow { log, .. }
     | Pause { log, .. }) = request;
-    let mut may = permissions.allows(Action::Read, log.as_str());
+    let mut may = grants.allows(Operation::Read, Guarded::Topic, log.as_str());
     if let Declare { settings, .. } = request
         && let Some(topic) = &settings.dead_letters
     {
-        may &= permissions.allows(Action::Write, topic.as_str());
+        may &= grants.allows(Operation::Write, Guarded::Topic, topic.as_str());
     }
     if may {
         return None;
@@ -130,7 +138,7 @@ mod tests {
     use polybus_model::{Batch, Lane, Membership, Name, Request};
 
     use super::*;
-    use crate::access::{Patterns, refuse_forbidden as refuse_batch};
+    use crate::access::{Patterns, Permissions, refuse_forbidden as refuse_batch};
 
     fn asked(request: GroupRequest) -> GroupRequest {
         let permissions = Permissions::new(&Patterns {
@@ -146,7 +154,8 @@ mod tests {
         let mut batch = Batch {
             requests: vec![(Lane(1), request)],
         };
-        refuse_batch(&mut batch, &permissions, &Name::new("/").unwrap());
+        let grants = Grants::new(permissions, false, [].iter(), "ada", "h");
+        refuse_batch(&mut batch, &grants, &Name::new("/").unwrap());
         match batch.requests.pop() {
             Some((_, Request::Group { number: 1, request })) => *request,
             other => panic!("{other:?}"),

@@ -1,31 +1,57 @@
-//! What of a request about logs a session may do: writing needs `write`, reading and looking offsets up `read`, defining and
-//! trimming `configure`; whoever brings a group's offsets into a transaction needs to `read` the group, and names of
-//! transactions are no secret within a namespace; a listing shows the logs of which it may do any of these. What it may not do is refused partition by
-//! partition, and the rest is carried out.
+//! What of a request about logs a session may do: writing needs `write`, reading `read`, looking offsets up to know of the log,
+//! defining and trimming to create, alter or delete it; whoever brings a group's offsets into a transaction needs to `read` the
+//! group, and to `write` under the transaction's name; a listing shows the logs that the session may know of. What it may not do
+//! is refused partition by partition, and the rest is carried out.
 
-use std::collections::HashSet;
+use polybus_model::{
+    Guarded, LogError, LogId, LogReply, LogRequest, Name, Operation, PartitionName, Purge,
+    WhichLogs,
+};
 
-use polybus_model::{LogId, LogRequest, Name, PartitionName, Purge, WhichLogs};
+use super::Grants;
 
-use super::{Action, Permissions};
+/// The logs that there are, as far as what a request needs depends on them.
+pub(crate) trait Logs {
+    /// The names of all of them.
+    fn names(&self) -> Vec<Name>;
+    /// The names of those with these ids.
+    fn named(&self, ids: &[LogId]) -> Vec<Option<Name>>;
+    /// How many partitions one has.
+    fn partitions(&self, name: &Name) -> Option<u32>;
+}
 
-/// Marks the parts of a request that the session may not make. `logs` tells which logs there are.
-pub(crate) fn refuse_parts(
-    request: &mut LogRequest,
-    permissions: &Permissions,
-    logs: impl Fn() -> Vec<(LogId, Name)>,
-) {
-    if permissions.allows_all() {
-        return;
+/// The answer to a request that the session may not make at all.
+pub(crate) fn refuse_whole(request: &LogRequest, grants: &Grants) -> Option<LogReply> {
+    let may = |name: &str| grants.allows(Operation::Write, Guarded::Transaction, name);
+    match request {
+        LogRequest::OpenProducer {
+            transactional: Some(producer),
+            ..
+        } if !may(&producer.name) => Some(LogReply::Producer(Err(LogError::Forbidden))),
+        LogRequest::End { transactor, .. } if !may(&transactor.name) => {
+            Some(LogReply::Producer(Err(LogError::Forbidden)))
+        }
+        LogRequest::AddPartitions { transactor, .. } if !may(&transactor.name) => {
+            Some(LogReply::Added(Err(LogError::Forbidden)))
+        }
+        LogRequest::AddGroup { transactor, .. } if !may(&transactor.name) => {
+            Some(LogReply::Done(Err(LogError::Forbidden)))
+        }
+        _ => None,
     }
+}
+
+/// Marks the parts of a request that the session may not make.
+pub(crate) fn refuse_parts(request: &mut LogRequest, grants: &Grants, logs: &impl Logs) {
     if let LogRequest::List(which @ WhichLogs::All) | LogRequest::Sizes(which @ WhichLogs::All) =
         request
     {
-        let seen = logs().into_iter().map(|(_, name)| name);
-        *which = WhichLogs::Named(seen.filter(|name| sees(permissions, name)).collect());
+        let mut names = logs.names();
+        names.retain(|name| may(grants, Operation::Describe, name));
+        *which = WhichLogs::Named(names);
         return;
     }
-    let forbidden = forbidden(request, permissions, logs);
+    let forbidden = forbidden(request, grants, logs);
     if !forbidden.is_empty() {
         let asked = std::mem::replace(request, LogRequest::Append(Vec::new()));
         *request = LogRequest::Partly {
@@ -35,49 +61,51 @@ pub(crate) fn refuse_parts(
     }
 }
 
+fn may(grants: &Grants, operation: Operation, name: &Name) -> bool {
+    grants.allows(operation, Guarded::Topic, name.as_str())
+}
+
 /// The parts that the session may not make.
-fn forbidden(
-    request: &LogRequest,
-    permissions: &Permissions,
-    logs: impl Fn() -> Vec<(LogId, Name)>,
-) -> Vec<u32> {
-    let may = |action, name: &Name| permissions.allows(action, name.as_str());
-    let on = |action| move |one: &PartitionName| may(action, &one.log);
+fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32> {
+    let may = |operation, name: &Name| may(grants, operation, name);
+    let on = |operation| move |one: &PartitionName| may(operation, &one.log);
+    let one = |operation, name: &Name| refused(std::slice::from_ref(name), |n| may(operation, n));
     match request {
-        LogRequest::Append(appends) => refused(appends, |one| on(Action::Write)(&one.partition)),
+        LogRequest::Append(appends) => refused(appends, |one| on(Operation::Write)(&one.partition)),
         LogRequest::Read(request) => {
-            refused(&request.reads, |one| on(Action::Read)(&one.partition))
+            refused(&request.reads, |one| on(Operation::Read)(&one.partition))
         }
-        LogRequest::FindOffsets(wanted) => refused(wanted, |one| on(Action::Read)(&one.0)),
-        LogRequest::Store { log, .. } => {
-            refused(std::slice::from_ref(log), |log| may(Action::Write, log))
-        }
+        LogRequest::FindOffsets(wanted) => refused(wanted, |one| on(Operation::Describe)(&one.0)),
+        LogRequest::Store { log, .. } => one(Operation::Write, log),
         LogRequest::State { partition, .. } => {
-            refused(std::slice::from_ref(partition), on(Action::Read))
+            refused(std::slice::from_ref(partition), on(Operation::Read))
         }
         LogRequest::Remove { partition, .. } | LogRequest::Purge(Purge { partition, .. }) => {
-            refused(std::slice::from_ref(partition), on(Action::Configure))
+            refused(std::slice::from_ref(partition), on(Operation::Delete))
         }
-        LogRequest::Trim(wanted) => refused(wanted, |one| on(Action::Configure)(&one.0)),
+        LogRequest::Trim(wanted) => refused(wanted, |one| on(Operation::Delete)(&one.0)),
         LogRequest::List(WhichLogs::Named(names)) | LogRequest::Sizes(WhichLogs::Named(names)) => {
-            refused(names, |name| sees(permissions, name))
+            refused(names, |name| may(Operation::Describe, name))
         }
         LogRequest::List(WhichLogs::WithIds(ids)) | LogRequest::Sizes(WhichLogs::WithIds(ids)) => {
-            let hidden = logs()
-                .into_iter()
-                .filter(|(_, name)| !sees(permissions, name));
-            let hidden: HashSet<LogId> = hidden.map(|(id, _)| id).collect();
-            refused(ids, |id| !hidden.contains(id))
+            let is_hidden =
+                |name: &Option<Name>| name.as_ref().is_some_and(|n| !may(Operation::Describe, n));
+            refused(&logs.named(ids), |name| !is_hidden(name))
         }
-        LogRequest::Declare { name, .. }
-        | LogRequest::Alter { name, .. }
-        | LogRequest::Delete { name } => refused(std::slice::from_ref(name), |name| {
-            may(Action::Configure, name)
-        }),
-        LogRequest::AddPartitions { partitions, .. } => refused(partitions, on(Action::Write)),
-        LogRequest::Writers(partitions) => refused(partitions, on(Action::Read)),
+        LogRequest::Declare { name, .. } => one(Operation::Create, name),
+        LogRequest::Delete { name } => one(Operation::Delete, name),
+        LogRequest::Alter { name, settings, .. } => {
+            let is_same = logs.partitions(name) == Some(settings.partitions);
+            let operation = match is_same {
+                true => Operation::AlterSettings,
+                false => Operation::Alter,
+            };
+            one(operation, name)
+        }
+        LogRequest::AddPartitions { partitions, .. } => refused(partitions, on(Operation::Write)),
+        LogRequest::Writers(partitions) => refused(partitions, on(Operation::Read)),
         LogRequest::AddGroup { group, .. } => refused(std::slice::from_ref(group), |group| {
-            permissions.allows(Action::Read, group)
+            grants.allows(Operation::Read, Guarded::Group, group)
         }),
         LogRequest::OpenProducer { .. }
         | LogRequest::End { .. }
@@ -86,13 +114,6 @@ fn forbidden(
         | LogRequest::List(WhichLogs::All)
         | LogRequest::Sizes(WhichLogs::All) => Vec::new(),
     }
-}
-
-/// Whether a listing shows a log.
-fn sees(permissions: &Permissions, name: &Name) -> bool {
-    [Action::Read, Action::Write, Action::Configure]
-        .into_iter()
-        .any(|action| permissions.allows(action, name.as_str()))
 }
 
 fn refused<T>(parts: &[T], may: impl Fn(&T) -> bool) -> Vec<u32> {
@@ -106,25 +127,42 @@ fn refused<T>(parts: &[T], may: impl Fn(&T) -> bool) -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Patterns;
+    use crate::access::{Patterns, Permissions};
 
     fn name(text: &str) -> Name {
         Name::new(text).unwrap()
     }
 
-    fn permissions() -> Permissions {
-        Permissions::new(&Patterns {
+    struct Known;
+
+    const KNOWN: [&str; 4] = ["mine", "written", "read", "hidden"];
+
+    impl Logs for Known {
+        fn names(&self) -> Vec<Name> {
+            KNOWN.map(name).to_vec()
+        }
+
+        fn named(&self, ids: &[LogId]) -> Vec<Option<Name>> {
+            let at = |id: &LogId| KNOWN.get(usize::try_from(id.0).unwrap() - 1);
+            ids.iter().map(|id| at(id).copied().map(name)).collect()
+        }
+
+        fn partitions(&self, _name: &Name) -> Option<u32> {
+            Some(1)
+        }
+    }
+
+    fn grants() -> Grants {
+        let permissions = Permissions::new(&Patterns {
             configure: "^mine$".into(),
             write: "^written$".into(),
             read: "^read$".into(),
-        })
-        .unwrap()
+        });
+        Grants::new(permissions.unwrap(), false, [].iter(), "ada", "h")
     }
 
     fn asked(mut request: LogRequest) -> (LogRequest, Vec<u32>) {
-        let names = ["mine", "written", "read", "hidden"];
-        let logs = || (1..).map(LogId).zip(names.map(name)).collect();
-        refuse_parts(&mut request, &permissions(), logs);
+        refuse_parts(&mut request, &grants(), &Known);
         match request {
             LogRequest::Partly { request, forbidden } => (*request, forbidden),
             request => (request, Vec::new()),
@@ -141,6 +179,8 @@ mod tests {
             .clone()
             .map(|one| (one, polybus_model::Place::End));
         let (_, forbidden) = asked(LogRequest::FindOffsets(wanted.to_vec()));
+        assert!(forbidden.is_empty());
+        let (_, forbidden) = asked(LogRequest::Writers(partitions.to_vec()));
         assert_eq!(forbidden, [0, 1]);
         let (_, forbidden) = asked(LogRequest::Trim(partitions.map(|one| (one, None)).to_vec()));
         assert_eq!(forbidden, [1, 2]);

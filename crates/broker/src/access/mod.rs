@@ -1,14 +1,16 @@
 //! Who may do what: users with argon2 hashes and salted keys, and per namespace three regular expressions over resource names, as
-//! RabbitMQ has them.
+//! RabbitMQ has them; beside them rules, as Kafka has them.
 //!
 //! ```text
 //! Authenticate -> users.rs (hash, on a thread of its own) -> Principal
-//! request      -> rules.rs (what it needs)  -> permissions.rs (does the pattern match?) -> on, or Refused
+//! request      -> rules.rs (what it needs)  -> grants.rs (do the patterns and rules say so?) -> on, or Refused
 //! ```
 
 mod asked;
 mod catalog;
+mod grants;
 mod groups;
+mod kept_rule;
 mod logs;
 mod passwords;
 mod permissions;
@@ -17,7 +19,8 @@ mod scram;
 
 pub(crate) use asked::{Asker, answer};
 pub(crate) use catalog::{Catalog, Change, User};
-pub(crate) use logs::refuse_parts;
+pub(crate) use grants::Grants;
+pub(crate) use logs::{Logs, refuse_parts, refuse_whole};
 pub(crate) use passwords::Passwords;
 pub(crate) use permissions::{Patterns, Permissions};
 pub(crate) use rules::{live_refused, refuse_forbidden, refuse_live};

@@ -93,6 +93,11 @@ impl Permissions {
         }
     }
 
+    /// Whether there is any name that may be written to.
+    pub(crate) fn writes_any(&self) -> bool {
+        !matches!(self.write, Matcher::None)
+    }
+
     /// True if nothing can be refused, so that nothing need be asked.
     pub(crate) fn allows_all(&self) -> bool {
         matches!(

@@ -8,20 +8,17 @@ use polybus_model::{
     Batch, Destination, Error, Event, Kind, LiveBlock, Name, Publish, Request, Resource,
 };
 
-use super::{Action, Permissions, groups};
+use super::{Action, Grants, groups};
 
 /// Replaces what the session may not do by its refusal.
-pub(crate) fn refuse_forbidden(batch: &mut Batch, permissions: &Permissions, namespace: &Name) {
-    if permissions.allows_all() {
+pub(crate) fn refuse_forbidden(batch: &mut Batch, grants: &Grants, namespace: &Name) {
+    if grants.allows_all() {
         return;
     }
-    let gate = Gate {
-        permissions,
-        namespace,
-    };
+    let gate = Gate { grants, namespace };
     for (_, request) in &mut batch.requests {
         if let Request::Group { request, .. } = request {
-            groups::refuse_forbidden(request, permissions);
+            groups::refuse_forbidden(request, grants);
         } else if let Err(error) = gate.check(request) {
             *request = Request::Refused {
                 answers: request.answers(),
@@ -32,19 +29,12 @@ pub(crate) fn refuse_forbidden(batch: &mut Batch, permissions: &Permissions, nam
 }
 
 /// Takes out the live requests that the session may not make, and gives what it is to be told of them.
-pub(crate) fn refuse_live(
-    batch: &mut Batch,
-    permissions: &Permissions,
-    namespace: &Name,
-) -> Vec<Event> {
+pub(crate) fn refuse_live(batch: &mut Batch, grants: &Grants, namespace: &Name) -> Vec<Event> {
     let mut told = Vec::new();
-    if permissions.allows_all() {
+    if grants.allows_all() {
         return told;
     }
-    let gate = Gate {
-        permissions,
-        namespace,
-    };
+    let gate = Gate { grants, namespace };
     batch.requests.retain(|(_, request)| {
         let refusal = match request {
             Request::PublishLive(block) => {
@@ -77,7 +67,7 @@ pub(crate) fn live_refused(block: &Arc<LiveBlock>, error: Error) -> Event {
 }
 
 struct Gate<'a> {
-    permissions: &'a Permissions,
+    grants: &'a Grants,
     namespace: &'a Name,
 }
 
@@ -167,7 +157,10 @@ impl Gate<'_> {
     }
 
     fn ask(&self, action: Action, resource: Resource, name: &str) -> Result<(), Error> {
-        if self.permissions.allows(action, name) {
+        if self
+            .grants
+            .allows_action(action, resource == Resource::Topic, name)
+        {
             return Ok(());
         }
         let verb = match action {
@@ -189,7 +182,7 @@ mod tests {
     use polybus_model::{Lane, QueueSettings, Subscribe, SubscriberId, Table};
 
     use super::*;
-    use crate::access::Patterns;
+    use crate::access::{Patterns, Permissions};
 
     fn refused(internal: bool) -> Vec<bool> {
         let name = Name::new("hidden").unwrap();
@@ -223,7 +216,8 @@ mod tests {
         let mut batch = Batch {
             requests: requests.into_iter().map(|one| (Lane(1), one)).collect(),
         };
-        refuse_forbidden(&mut batch, &permissions, &name);
+        let grants = Grants::new(permissions, false, [].iter(), "ada", "h");
+        refuse_forbidden(&mut batch, &grants, &name);
         batch
             .requests
             .iter()

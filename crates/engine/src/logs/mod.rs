@@ -374,16 +374,30 @@ impl Engine {
         }
     }
 
-    /// The names and ids of a namespace's logs, for whoever has to know what may be seen of them.
+    /// The names of a namespace's logs, in their order.
     #[must_use]
-    pub fn log_names(&self, namespace: &Name) -> Vec<(LogId, Name)> {
+    pub fn log_names(&self, namespace: &Name) -> Vec<Name> {
         let slot = self.namespace_slot(namespace.as_str());
         let logs = self.logs.all.values();
-        let mut names: Vec<_> = logs
-            .filter(|log| Some(log.namespace) == slot)
-            .map(|log| (log.id, log.name.clone()))
-            .collect();
-        names.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+        let logs = logs.filter(|log| Some(log.namespace) == slot);
+        let mut names: Vec<_> = logs.map(|log| log.name.clone()).collect();
+        names.sort_unstable();
         names
+    }
+
+    /// The name of a namespace's log with that id.
+    #[must_use]
+    pub fn log_name_of(&self, namespace: &Name, id: LogId) -> Option<Name> {
+        let slot = self.namespace_slot(namespace.as_str());
+        let log = self.logs.all.get(&id.0)?;
+        (Some(log.namespace) == slot).then(|| log.name.clone())
+    }
+
+    /// How many partitions a namespace's log has.
+    #[must_use]
+    pub fn log_partitions(&self, namespace: &Name, name: &Name) -> Option<u32> {
+        let slot = self.namespace_slot(namespace.as_str())?;
+        let log = self.logs.all.get(&self.log_id(slot, name)?)?;
+        Some(log.settings.partitions)
     }
 }

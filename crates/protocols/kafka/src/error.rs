@@ -191,7 +191,7 @@ pub(crate) fn of_access(error: &AccessError) -> Code {
 pub(crate) fn text_of_access(error: &AccessError) -> Option<String> {
     match error {
         AccessError::Forbidden => Some(
-            "only users with the tag 'administrator' may look at users and change them".to_owned(),
+            "it takes the tag 'administrator', or a rule that allows it for the cluster".to_owned(),
         ),
         AccessError::NotFound => None,
         AccessError::Invalid(text) | AccessError::Unavailable(text) => Some(text.clone()),

@@ -7,6 +7,7 @@
 //! Whoever is not let in may ask for the versions and log in, in small frames, and nothing else. What the protocol has no
 //! words for ends the connection with a line in the log, as Kafka does it.
 
+mod acls;
 mod cluster;
 mod config_resources;
 mod configs;

@@ -32,6 +32,7 @@ CLASSES = {
     "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
     "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
     "kafka-log-dirs": "org.apache.kafka.tools.LogDirsCommand",
+    "kafka-acls": "org.apache.kafka.tools.AclCommand",
     "kafka-cluster": "org.apache.kafka.tools.ClusterTool",
 }
 # A JVM that is to end soon need not be optimised.
@@ -201,6 +202,30 @@ def test_transactions():
     has(rf"^{topic}\s+\d+\s+\d+\s+CompleteCommit", run("kafka-transactions", "list"))
     has(rf"^\d+\s+{topic}\s+\d+\s+\d+\s+CompleteCommit", run("kafka-transactions", "describe", "--transactional-id", topic))
     assert len(consume(topic, 1000, "--from-beginning", "--isolation-level", "read_committed")) == 1000
+
+
+def test_acls():
+    topic, group = unique(), unique()
+    acls = lambda *arguments, **more: run("kafka-acls", *arguments, **more)
+    acls("--add", "--allow-principal", "User:ada", "--producer", "--topic", topic)
+    acls("--add", "--allow-principal", "User:ada", "--consumer", "--topic", topic, "--group", group)
+    acls("--add", "--deny-principal", "User:eve", "--deny-host", "10.0.0.1", "--operation", "All", "--topic", topic, "--resource-pattern-type", "prefixed")
+    listed = acls("--list", "--topic", topic, "--resource-pattern-type", "match")
+    has(rf"resourceType=TOPIC, name={topic}, patternType=PREFIXED", listed)
+    has(r"principal=User:eve, host=10.0.0.1, operation=ALL, permissionType=DENY", listed)
+    assert len(re.findall("principal=User:ada", listed)) == 4, listed
+    acls("--remove", "--force", "--topic", topic, "--resource-pattern-type", "any")
+    acls("--remove", "--force", "--group", group)
+    assert "principal" not in acls("--list", "--topic", topic)
+
+
+def test_scram_users():
+    user = unique()
+    configs = lambda *arguments, **more: run("kafka-configs", *arguments, "--entity-type", "users", "--entity-name", user, **more)
+    configs("--alter", "--add-config", "SCRAM-SHA-256=[iterations=8192,password=secret],SCRAM-SHA-512=[password=secret]")
+    has(r"SCRAM-SHA-256=iterations=8192, SCRAM-SHA-512=iterations=4096", configs("--describe"))
+    configs("--alter", "--delete-config", "SCRAM-SHA-256,SCRAM-SHA-512")
+    assert "SCRAM" not in configs("--describe")
 
 
 def test_share_groups():

@@ -3,7 +3,8 @@
 use super::core::Core;
 use super::pending::Step;
 use super::{
-    cluster, config_resources, configs, fetch, group_offsets, groups, log_dirs, metadata, offsets,
+    acls, cluster, config_resources, configs, fetch, group_offsets, groups, log_dirs, metadata,
+    offsets,
 };
 use super::{produce, producers, records, share_fetch, share_groups, shared_groups};
 use super::{scram, topics, transactions};
@@ -71,6 +72,9 @@ const SPOKEN: &[Spoken] = spoken! {
     DeleteGroups 0..=2 groups::delete;
     IncrementalAlterConfigs 0..=1 configs::alter_some;
     OffsetDelete 0..=0 group_offsets::delete;
+    DescribeAcls 1..=3 acls::describe;
+    CreateAcls 1..=3 acls::create;
+    DeleteAcls 1..=3 acls::delete;
     DescribeUserScramCredentials 0..=0 scram::describe;
     AlterUserScramCredentials 0..=0 scram::alter;
     DescribeCluster 0..=2 cluster::describe;

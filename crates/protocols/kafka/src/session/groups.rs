@@ -1,8 +1,8 @@
 //! The classic groups: members join, the leader shares the work out, all say that they live.
 
 use polybus_model::{
-    Assignor, GroupError, GroupReply, GroupRequest, GroupState, GroupSummary, Join, Leaver,
-    Membership, Millis, Name, Sharing,
+    Assignor, GroupError, GroupReply, GroupRequest, GroupState, GroupSummary, Guarded, Join,
+    Leaver, Membership, Millis, Name, Operation, Sharing,
 };
 
 use super::core::{Core, keep_first};
@@ -294,9 +294,16 @@ pub(super) fn list(_core: &mut Core, request: ListGroupsRequest, _version: i16) 
                 },
                 group_state: state_name(group.state).to_owned(),
             });
-        Step::answer(ListGroupsResponse {
-            groups: groups.collect(),
-            ..ListGroupsResponse::default()
+        let groups: Vec<_> = groups.collect();
+        let names = groups.iter();
+        let names = names.map(|group| (Guarded::Group, group.group_id.clone()));
+        Step::allowed(names.collect(), |_, may| {
+            let groups = groups.into_iter().zip(may);
+            let groups = groups.filter(|(_, may)| may.contains(Operation::Describe));
+            Step::answer(ListGroupsResponse {
+                groups: groups.map(|(group, _)| group).collect(),
+                ..ListGroupsResponse::default()
+            })
         })
     })
 }

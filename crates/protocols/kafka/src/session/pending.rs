@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 
-use polybus_model::{AccessReply, AccessRequest, GroupReply, GroupRequest, LogReply, LogRequest};
+use polybus_model::{
+    AccessReply, AccessRequest, GroupReply, GroupRequest, Guarded, LogReply, LogRequest, Operations,
+};
 use polybus_session::Outbound;
 
 use super::core::Core;
@@ -89,6 +91,20 @@ impl Step {
                 Some(Answer::Access(reply)) => then(core, reply),
                 _ => Self::misunderstood(),
             }),
+        )
+    }
+
+    /// Asks what the session may do with these resources.
+    pub(super) fn allowed(
+        resources: Vec<(Guarded, String)>,
+        then: impl FnOnce(&mut Core, Vec<Operations>) -> Self + Send + 'static,
+    ) -> Self {
+        Self::access(
+            AccessRequest::Allowed(resources),
+            |core, reply| match reply {
+                AccessReply::Allowed(operations) => then(core, operations),
+                _ => Self::misunderstood(),
+            },
         )
     }
 

@@ -3,8 +3,8 @@
 //! Newer clients leave it to the broker to add what they write to: then the session asks for that in the same breath.
 
 use polybus_model::{
-    GroupError, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Millis,
-    TransactionState as State, TransactionSummary, Transactor,
+    GroupError, GroupReply, GroupRequest, Guarded, LogError, LogReply, LogRequest, Millis,
+    Operation, TransactionState as State, TransactionSummary, Transactor,
 };
 
 use super::core::{Core, partition, wire_index, wire_offset};
@@ -59,6 +59,7 @@ fn code_of(error: &LogError, version: i16) -> Code {
     match error {
         LogError::Fenced if version >= FENCED_FROM => Code::PRODUCER_FENCED,
         LogError::UnknownProducer => Code::INVALID_PRODUCER_ID_MAPPING,
+        LogError::Forbidden => Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
         LogError::Unavailable(_) => Code::COORDINATOR_NOT_AVAILABLE,
         other => of_log(other),
     }
@@ -263,6 +264,12 @@ fn state_name(state: State) -> &'static str {
     named.map_or("", |(_, name)| *name)
 }
 
+fn resources<'a>(names: impl Iterator<Item = &'a String>) -> Vec<(Guarded, String)> {
+    names
+        .map(|name| (Guarded::Transaction, name.clone()))
+        .collect()
+}
+
 /// Lists producers with transactions.
 pub(super) fn list(core: &mut Core, request: ListTransactionsRequest, _version: i16) -> Step {
     let now = core.now;
@@ -281,13 +288,18 @@ pub(super) fn list(core: &mut Core, request: ListTransactionsRequest, _version: 
             producer_id: wire_offset(one.transactor.producer),
             transactional_id: one.transactor.name,
         });
-        let transaction_states = states.collect();
+        let transaction_states: Vec<_> = states.collect();
         let mut unknown_state_filters = request.state_filters;
         unknown_state_filters.retain(|name| !is_known(name));
-        Step::answer(ListTransactionsResponse {
-            unknown_state_filters,
-            transaction_states,
-            ..ListTransactionsResponse::default()
+        let names = transaction_states.iter().map(|one| &one.transactional_id);
+        Step::allowed(resources(names), |_, may| {
+            let listed = transaction_states.into_iter().zip(may);
+            let listed = listed.filter(|(_, may)| may.contains(Operation::Describe));
+            Step::answer(ListTransactionsResponse {
+                unknown_state_filters,
+                transaction_states: listed.map(|(one, _)| one).collect(),
+                ..ListTransactionsResponse::default()
+            })
         })
     })
 }
@@ -316,20 +328,24 @@ pub(super) fn describe(
         let LogReply::Transactions(found) = reply else {
             return Step::misunderstood();
         };
-        let states = names
-            .into_iter()
-            .zip(found)
-            .map(|(name, found)| match found {
+        Step::allowed(resources(names.iter()), |_, may| {
+            let refused = |transactional_id, code: Code| TransactionState {
+                error_code: code.0,
+                transactional_id,
+                ..TransactionState::default()
+            };
+            let each = names.into_iter().zip(found).zip(may);
+            let states = each.map(|((name, found), may)| match found {
+                _ if !may.contains(Operation::Describe) => {
+                    refused(name, Code::TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+                }
                 Ok(one) => described(one),
-                Err(_) => TransactionState {
-                    error_code: Code::TRANSACTIONAL_ID_NOT_FOUND.0,
-                    transactional_id: name,
-                    ..TransactionState::default()
-                },
+                Err(_) => refused(name, Code::TRANSACTIONAL_ID_NOT_FOUND),
             });
-        Step::answer(DescribeTransactionsResponse {
-            transaction_states: states.collect(),
-            ..DescribeTransactionsResponse::default()
+            Step::answer(DescribeTransactionsResponse {
+                transaction_states: states.collect(),
+                ..DescribeTransactionsResponse::default()
+            })
         })
     })
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use polybus_model::{
-    AppendedRun, Batch, Credentials, Error, Event, FoundOffset, GroupReply, GroupRequest, Kind,
-    Lane, LogError, LogId, LogReply, LogRequest, LogSettings, LogSummary, Name, NewRun,
-    PartitionName, Place, Read, Reply, Request, Resource, Run, Slice, WhichLogs,
+    AccessReply, AccessRequest, AppendedRun, Batch, Credentials, Error, Event, FoundOffset,
+    GroupReply, GroupRequest, Kind, Lane, LogError, LogId, LogReply, LogRequest, LogSettings,
+    LogSummary, Name, NewRun, Operation, Operations, PartitionName, Place, Read, Reply, Request,
+    Resource, Run, Slice, WhichLogs,
 };
 
 struct Log {
@@ -43,6 +44,15 @@ impl Broker {
                     self.group_requests.push(*request);
                     let reply = Box::new(self.group_replies.remove(0));
                     events.push(Event::Group { number, reply });
+                }
+                Request::Access { number, request } => {
+                    let AccessRequest::Allowed(resources) = *request else {
+                        panic!("unexpected {request:?}");
+                    };
+                    let all = || Operation::EACH.into_iter().collect::<Operations>();
+                    let all = resources.iter().map(|_| all()).collect();
+                    let reply = Box::new(AccessReply::Allowed(all));
+                    events.push(Event::Access { number, reply });
                 }
                 other => events.push(Event::Reply {
                     lane,
