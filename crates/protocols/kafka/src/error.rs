@@ -57,6 +57,8 @@ impl Code {
     pub(crate) const GROUP_SUBSCRIBED_TO_TOPIC: Self = Self(86);
     pub(crate) const INVALID_RECORD: Self = Self(87);
     pub(crate) const UNSTABLE_OFFSET_COMMIT: Self = Self(88);
+    pub(crate) const ELECTION_NOT_NEEDED: Self = Self(84);
+    pub(crate) const NO_REASSIGNMENT_IN_PROGRESS: Self = Self(85);
     pub(crate) const CLUSTER_AUTHORIZATION_FAILED: Self = Self(31);
     pub(crate) const RESOURCE_NOT_FOUND: Self = Self(91);
     pub(crate) const DUPLICATE_RESOURCE: Self = Self(92);

@@ -6,8 +6,8 @@ use super::{
     acls, cluster, config_resources, configs, fetch, group_offsets, groups, log_dirs, metadata,
     offsets,
 };
-use super::{produce, producers, records, share_fetch, share_groups, shared_groups};
-use super::{scram, topics, transactions};
+use super::{produce, producers, quotas, records, replicas, scram, share_fetch, share_groups};
+use super::{shared_groups, topics, transactions};
 use crate::codec::messages::api_versions::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -75,6 +75,11 @@ const SPOKEN: &[Spoken] = spoken! {
     DescribeAcls 1..=3 acls::describe;
     CreateAcls 1..=3 acls::create;
     DeleteAcls 1..=3 acls::delete;
+    ElectLeaders 0..=2 replicas::elect;
+    AlterPartitionReassignments 0..=1 replicas::move_partitions;
+    ListPartitionReassignments 0..=0 replicas::list_moves;
+    DescribeClientQuotas 0..=1 quotas::describe;
+    WriteTxnMarkers 1..=1 transactions::abort;
     DescribeUserScramCredentials 0..=0 scram::describe;
     AlterUserScramCredentials 0..=0 scram::alter;
     DescribeCluster 0..=2 cluster::describe;

@@ -1,6 +1,6 @@
 //! Making topics, deleting them, and giving them more partitions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use polybus_model::{LogError, LogReply, LogRequest, LogSettings, LogSummary, Name, WhichLogs};
 
@@ -8,6 +8,7 @@ use super::configs;
 use super::core::{Core, wire_index};
 use super::known::{NO_ID, with_names};
 use super::pending::Step;
+use crate::codec::Uuid;
 use crate::codec::messages::create_partitions::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopic,
     CreatePartitionsTopicResult,
@@ -229,11 +230,24 @@ pub(super) fn delete(core: &mut Core, request: DeleteTopicsRequest, version: i16
     })
 }
 
-fn delete_all(core: &mut Core, topics: Vec<(Option<String>, crate::codec::Uuid)>) -> Step {
+fn delete_all(core: &mut Core, topics: Vec<(Option<String>, Uuid)>) -> Step {
     let mut results = Vec::with_capacity(topics.len());
     let mut requests = Vec::new();
     let mut asked = Vec::new();
+    let mut times = HashMap::new();
+    for topic in &topics {
+        *times.entry(topic.clone()).or_insert(0) += 1;
+    }
     for (name, id) in topics {
+        match times.remove(&(name.clone(), id)) {
+            // It was answered where it was named first.
+            None => continue,
+            Some(1) => {}
+            Some(_) => {
+                results.push(doubled(name, id));
+                continue;
+            }
+        }
         let known = core.known.name(&id).map(|name| name.as_str().to_owned());
         let mut result = DeletableTopicResult {
             name: name.clone().or(known),
@@ -274,6 +288,17 @@ fn delete_all(core: &mut Core, topics: Vec<(Option<String>, crate::codec::Uuid)>
             ..DeleteTopicsResponse::default()
         })
     })
+}
+
+/// What is named twice is not touched, and told once.
+fn doubled(name: Option<String>, topic_id: Uuid) -> DeletableTopicResult {
+    let what = if name.is_some() { "name" } else { "id" };
+    DeletableTopicResult {
+        name,
+        topic_id,
+        error_code: Code::INVALID_REQUEST.0,
+        error_message: Some(format!("Duplicate topic {what}.")),
+    }
 }
 
 /// Gives topics more partitions.

@@ -3,7 +3,7 @@
 //! Newer clients leave it to the broker to add what they write to: then the session asks for that in the same breath.
 
 use polybus_model::{
-    GroupError, GroupReply, GroupRequest, Guarded, LogError, LogReply, LogRequest, Millis,
+    CLUSTER, GroupError, GroupReply, GroupRequest, Guarded, LogError, LogReply, LogRequest, Millis,
     Operation, TransactionState as State, TransactionSummary, Transactor,
 };
 
@@ -26,6 +26,10 @@ use crate::codec::messages::list_transactions::{
 use crate::codec::messages::txn_offset_commit::{
     TxnOffsetCommitRequest, TxnOffsetCommitResponse, TxnOffsetCommitResponsePartition,
     TxnOffsetCommitResponseTopic,
+};
+use crate::codec::messages::write_txn_markers::{
+    WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
+    WritableTxnMarkerTopicResult, WriteTxnMarkersRequest, WriteTxnMarkersResponse,
 };
 use crate::error::{Code, of_log};
 use crate::mapping::wire_time;
@@ -372,4 +376,82 @@ fn described(one: TransactionSummary) -> TransactionState {
         topics,
         ..TransactionState::default()
     }
+}
+
+/// Ends transactions that their producers left open, as an administrator asks for it: the whole transaction is aborted, not
+/// the one partition that is named.
+pub(super) fn abort(_core: &mut Core, request: WriteTxnMarkersRequest, _version: i16) -> Step {
+    let cluster = vec![(Guarded::Cluster, CLUSTER.to_owned())];
+    Step::allowed(cluster, move |_, may| {
+        let may = may.first().is_some_and(|may| {
+            may.contains(Operation::ClusterAction) || may.contains(Operation::Alter)
+        });
+        if !may {
+            return marked(request.markers, |_| Code::CLUSTER_AUTHORIZATION_FAILED);
+        }
+        Step::log(LogRequest::Transactions(None), move |core, reply| {
+            let LogReply::Transactions(found) = reply else {
+                return Step::misunderstood();
+            };
+            let open = found.into_iter().flatten();
+            let open: Vec<Transactor> = open
+                .filter(|one| one.state == State::Open)
+                .map(|one| one.transactor)
+                .collect();
+            let is_meant = |marker: &WritableTxnMarker, one: &Transactor| {
+                !marker.transaction_result
+                    && wire_offset(one.producer) == marker.producer_id
+                    && i16::try_from(one.epoch) == Ok(marker.producer_epoch)
+            };
+            let ends = request.markers.iter().map(|marker| {
+                let found = open.iter().find(|one| is_meant(marker, one));
+                found.cloned()
+            });
+            let ends: Vec<Option<Transactor>> = ends.collect();
+            let asks = ends.iter().flatten().map(|transactor| LogRequest::End {
+                transactor: transactor.clone(),
+                committed: false,
+                renew: false,
+            });
+            let asks = asks.collect();
+            Step::logs(core, asks, move |_, replies| {
+                let mut replies = replies.into_iter();
+                let codes = ends.iter().map(|end| match end {
+                    // It is over, or was never: there is nothing to write.
+                    None => Code::INVALID_TXN_STATE,
+                    Some(_) => match replies.next() {
+                        Some(LogReply::Producer(Ok(_))) => Code::NONE,
+                        Some(LogReply::Producer(Err(error))) => of_log(&error),
+                        _ => Code::UNKNOWN,
+                    },
+                });
+                let codes: Vec<Code> = codes.collect();
+                marked(request.markers, |at| {
+                    codes.get(at).copied().unwrap_or(Code::UNKNOWN)
+                })
+            })
+        })
+    })
+}
+
+fn marked(markers: Vec<WritableTxnMarker>, code: impl Fn(usize) -> Code) -> Step {
+    let markers = markers.into_iter().enumerate().map(|(at, marker)| {
+        let partition = |partition_index| WritableTxnMarkerPartitionResult {
+            partition_index,
+            error_code: code(at).0,
+        };
+        let topics = marker.topics.into_iter();
+        WritableTxnMarkerResult {
+            producer_id: marker.producer_id,
+            topics: topics
+                .map(|topic| WritableTxnMarkerTopicResult {
+                    name: topic.name,
+                    partitions: topic.partition_indexes.into_iter().map(partition).collect(),
+                })
+                .collect(),
+        }
+    });
+    Step::answer(WriteTxnMarkersResponse {
+        markers: markers.collect(),
+    })
 }
