@@ -183,7 +183,6 @@ fn options(config: &Config) -> Options {
         connections_max: size(config.limits.connections.saturating_add(64)),
         disk_free_min_bytes: config.limits.disk_free_min,
         consumer_timeout_ms: config.amqp.consumer_timeout.map(millis),
-        live_pending_bytes_max: config.nats.pending_bytes_max,
         header_readers: protocols::header_readers(),
         run_readers: protocols::run_readers(),
         ..Options::new(config.data.clone())
