@@ -8,6 +8,7 @@ mod declaring;
 pub(crate) mod desk;
 mod dying;
 mod groups;
+mod keyed;
 mod keyed_model;
 mod letters;
 mod live;

@@ -34,6 +34,8 @@ pub struct KeyedSettings {
     pub denies_removal: bool,
     /// It is not emptied by request.
     pub denies_purge: bool,
+    /// Publishers are not told what became of their messages.
+    pub silent: bool,
     /// A message may take the place of all before it ([`Terms::roll_up`]).
     pub rolls_up: bool,
 }

@@ -57,9 +57,6 @@ impl Engine {
         let run_bytes_max = log.settings.run_bytes_max;
         let partition = log.partitions.get_mut(at.partition as usize);
         let partition = partition.ok_or(LogError::NotFound)?;
-        if partition.keyed.is_some() {
-            return self.append_keyed(namespace, at, &append.partition.log, run, turn);
-        }
         check(&run, run_bytes_max, partition.next)?;
         check_content(&run, &log.settings, turn.now)?;
         if let Some(writer) = run.writer {
@@ -76,6 +73,9 @@ impl Engine {
             if writer.transactional && !self.logs.transactions.has(writer.producer, at) {
                 return Err(LogError::NoTransaction);
             }
+        }
+        if partition.keyed.is_some() {
+            return self.append_keyed(namespace, at, &append.partition.log, run, turn);
         }
         let head = RunHead {
             log: at.log,

@@ -266,6 +266,7 @@ impl Engine {
                     true => Err(LogError::Forbidden),
                     false => self.partition_at(caller.namespace, name),
                 };
+                let at = at.and_then(|at| self.check_transactional(at));
                 at.map(|at| added.push(at))
             });
             let results: Vec<_> = results.collect();
@@ -274,6 +275,17 @@ impl Engine {
         });
         let event = caller.event(LogReply::Added(result));
         turn.gate(caller.session, event, true);
+    }
+
+    /// Whether transactions can write there: the records of a keyed log are messages, and none says how one has ended.
+    fn check_transactional(&self, at: At) -> Result<At, LogError> {
+        match self.logs.partition(at) {
+            Some(partition) if partition.keyed.is_some() => {
+                let text = "a log whose records are found by key takes no transactions";
+                Err(LogError::Unsupported(text.to_owned()))
+            }
+            _ => Ok(at),
+        }
     }
 
     fn add_to(&mut self, number: u64, added: Vec<At>, turn: &mut Turn<'_, impl Store>) {

@@ -17,6 +17,7 @@ mod settings;
 mod totals;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use polybus_model::{Millis, Origin};
 use polybus_session::{Claim, Peer, Protocol, Session};
@@ -38,6 +39,7 @@ pub const VERSION: &str = "2.12.0";
 pub struct Nats {
     settings: Arc<Settings>,
     server_id: Arc<str>,
+    api: Arc<ApiCounts>,
 }
 
 impl Nats {
@@ -47,6 +49,7 @@ impl Nats {
         Self {
             server_id: server_id(settings.identity).into(),
             settings: Arc::new(settings),
+            api: Arc::default(),
         }
     }
 }
@@ -65,6 +68,13 @@ pub fn server_id(identity: u64) -> String {
 #[must_use]
 pub fn time_text(at: Millis) -> String {
     mapping::jetstream::time::write(at)
+}
+
+/// Requests of the API that were answered, on all connections together.
+#[derive(Debug, Default)]
+struct ApiCounts {
+    all: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Protocol for Nats {
@@ -86,6 +96,7 @@ impl Protocol for Nats {
             client,
             peer,
             now,
+            Arc::clone(&self.api),
         ))
     }
 }

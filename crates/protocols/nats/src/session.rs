@@ -29,13 +29,13 @@ use polybus_session::{Outbound, Peer, PeerSummary, Session, Traffic};
 use self::keepalive::{Due, Keepalive};
 use self::subscriptions::Subscriptions;
 pub(crate) use self::subscriptions::filter;
-use crate::TOPIC;
 use crate::codec::{
     Connect, Info, Limits, Operation, Operations, write_error, write_info, write_ok, write_ping,
     write_pong,
 };
 use crate::error::Fault;
 use crate::settings::{Settings, Upgrade};
+use crate::{ApiCounts, TOPIC};
 
 /// With so many bytes unwritten a peer's silence is not held against it.
 const UNWRITTEN_MAX: usize = 1 << 20;
@@ -90,6 +90,7 @@ impl Connection {
         client_id: u64,
         peer: Peer,
         now: Millis,
+        api: Arc<ApiCounts>,
     ) -> Self {
         let info = login::info(&settings, server_id, client_id, &peer);
         let mut out = Outbound::new();
@@ -111,7 +112,7 @@ impl Connection {
             pongs: 0,
             subscriptions: Subscriptions::default(),
             block_len: 1,
-            jetstream: jetstream::JetStream::default(),
+            jetstream: jetstream::JetStream::new(api),
             leave_at: None,
             traffic: Traffic::default(),
             user: None,

@@ -65,7 +65,8 @@ impl Engine {
         turn.gate(caller.session, caller.event(reply), changed);
     }
 
-    /// Appends a run to a keyed log as any other is appended to: it has to be a message.
+    /// Appends the messages of a run to a keyed log, as any other log is appended to: each is a record of its own. If one is
+    /// refused, those behind it are not appended.
     pub(in crate::logs) fn append_keyed(
         &mut self,
         namespace: u32,
@@ -74,17 +75,33 @@ impl Engine {
         run: NewRun,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<AppendedRun, LogError> {
-        let RunContent::Message(message) = &run.content else {
-            let text = "the records of this log are single messages: publish them to its topic";
+        let mut messages = Vec::new();
+        self.options
+            .run_readers
+            .read(log, &run.content, &mut messages);
+        if messages.len() != run.count as usize {
+            let text =
+                "the records of this log are single messages, and these cannot be read as such";
             return Err(LogError::Unsupported(text.to_owned()));
-        };
-        let stored = self.store(at, message, None, turn)?;
+        }
+        let mut first = None;
+        for (_, message) in &messages {
+            let stored = self.store(at, message, None, turn)?;
+            first.get_or_insert(stored.offset);
+        }
         if self.has_readers_by_topic(namespace, log) {
             self.hand_to_bindings(namespace, (at.log, log), &run.content, turn);
         }
-        let partition = self.logs.partition(at).ok_or(LogError::NotFound)?;
+        let producers_max = self.options.log_producers_max;
+        let partition = self.logs.partition_mut(at).ok_or(LogError::NotFound)?;
+        let offset = first.unwrap_or(partition.next);
+        if let Some(writer) = run.writer {
+            let producers = &mut partition.producers;
+            producers.note(writer, run.count, offset, turn.now);
+            producers.bound(producers_max);
+        }
         Ok(AppendedRun {
-            offset: stored.offset,
+            offset,
             start: partition.start,
             stamped: None,
         })
@@ -108,6 +125,11 @@ impl Engine {
         let appended = appended.map_err(Clone::clone);
         if self.work.wants_stored
             && let Some(log) = self.logs.all.get(&at.log)
+            && log
+                .settings
+                .keyed
+                .as_ref()
+                .is_some_and(|rules| !rules.silent)
         {
             self.work.stored.push((log.name.clone(), result));
         }

@@ -1,7 +1,7 @@
 //! The settings of keyed logs as bytes.
 //!
 //! ```text
-//! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up) | when full u8 | keeps u8 |
+//! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up, 32 silent) | when full u8 | keeps u8 |
 //! records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 | marker_ms option |
 //! takes u8, [topic name | keys u32, each: words u32, each: 0 and the word | 1 any one | 2 the rest]
 //! ```
@@ -19,6 +19,7 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
         settings.denies_removal,
         settings.denies_purge,
         settings.rolls_up,
+        settings.silent,
     ];
     put_flags(out, flags);
     out.put_u8(match settings.when_full {
@@ -79,7 +80,14 @@ fn read_takes(from: &mut Bounded<'_>) -> Result<Takes, Corrupt> {
 }
 
 pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
-    let [expires, sealed, denies_removal, denies_purge, rolls_up] = flags(from)?;
+    let [
+        expires,
+        sealed,
+        denies_removal,
+        denies_purge,
+        rolls_up,
+        silent,
+    ] = flags(from)?;
     let when_full = match from.u8()? {
         0 => WhenFull::DropOldest,
         1 => WhenFull::Refuse,
@@ -109,6 +117,7 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
         denies_removal,
         denies_purge,
         rolls_up,
+        silent,
     })
 }
 

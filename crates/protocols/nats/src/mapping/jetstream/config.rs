@@ -60,8 +60,6 @@ pub(crate) struct StreamConfig {
     consumer_limits: Map<String, Value>,
     #[serde(skip_serializing_if = "is_false")]
     allow_msg_ttl: bool,
-    #[serde(skip_serializing_if = "is_zero")]
-    subject_delete_marker_ttl: i64,
     #[serde(skip_serializing_if = "Map::is_empty")]
     metadata: Map<String, Value>,
     #[serde(flatten)]
@@ -125,7 +123,6 @@ impl Default for StreamConfig {
             allow_rollup_hdrs: false,
             consumer_limits: Map::new(),
             allow_msg_ttl: false,
-            subject_delete_marker_ttl: 0,
             metadata: Map::new(),
             others: Map::new(),
         }
@@ -142,6 +139,7 @@ const UNSUPPORTED: &[(&str, &str)] = &[
     ("allow_msg_schedules", "message schedules"),
     ("allow_atomic", "atomic batch publishes"),
     ("allow_batched", "batched publishes"),
+    ("subject_delete_marker_ttl", "subject delete markers"),
     ("first_seq", "first sequences other than 1"),
 ];
 
@@ -202,9 +200,6 @@ impl StreamConfig {
         }
         if self.subjects.is_empty() {
             self.subjects.push(self.name.clone());
-        }
-        if self.subject_delete_marker_ttl > 0 {
-            self.allow_msg_ttl = true;
         }
         // What later versions of clients say and is not said is not meant.
         let is_meant = |value: &Value| match value {
@@ -400,12 +395,12 @@ impl StreamConfig {
                 }),
                 duplicates_ms: ms(self.duplicate_window),
                 expires: self.allow_msg_ttl,
-                marker_ms: positive(self.subject_delete_marker_ttl)
-                    .map(|_| ms(self.subject_delete_marker_ttl)),
+                marker_ms: None,
                 sealed: self.sealed,
                 denies_removal: self.deny_delete,
                 denies_purge: self.deny_purge,
                 rolls_up: self.allow_rollup_hdrs,
+                silent: self.no_ack,
             })),
             arguments: vec![
                 (CONFIG.to_owned(), self.text()),

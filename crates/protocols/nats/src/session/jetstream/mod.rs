@@ -14,6 +14,8 @@ mod messages;
 mod streams;
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use polybus_model::{
     Declaring, Lane, LiveBlock, LogReply, LogRequest, Millis, Name, PartitionName, Request, Stored,
@@ -21,6 +23,7 @@ use polybus_model::{
 use serde_json::{Value, json};
 
 use super::Connection;
+use crate::ApiCounts;
 use crate::codec::Publication;
 use crate::mapping::jetstream::{ACK, ApiError, FLOW, StreamConfig, pub_ack, response};
 use answers::Answers;
@@ -78,6 +81,16 @@ pub(super) struct JetStream {
     next: u64,
     pending: HashMap<u64, Pending>,
     answers: Answers,
+    api: Arc<ApiCounts>,
+}
+
+impl JetStream {
+    pub(super) fn new(api: Arc<ApiCounts>) -> Self {
+        Self {
+            api,
+            ..Self::default()
+        }
+    }
 }
 
 impl Connection {
@@ -127,6 +140,7 @@ impl Connection {
         let Ok(asked) = std::str::from_utf8(asked) else {
             return false;
         };
+        self.jetstream.api.all.fetch_add(1, Ordering::Relaxed);
         if self.jetstream.pending.len() >= PENDING_MAX {
             return true;
         }
@@ -238,6 +252,7 @@ impl Connection {
     }
 
     fn answer_error(&mut self, reply: &[u8], kind: &str, error: &ApiError) {
+        self.jetstream.api.failed.fetch_add(1, Ordering::Relaxed);
         self.answer(reply, kind, json!({ "error": error.value() }));
     }
 

@@ -1,5 +1,7 @@
 //! Streams: made, changed, told of, listed, emptied, deleted.
 
+use std::sync::atomic::Ordering;
+
 use polybus_model::{
     FilterWord, LiveFilter, LogError, LogReply, LogRequest, LogSummary, Millis, Name, Purge,
     WhichLogs,
@@ -369,7 +371,11 @@ impl Connection {
                 "storage_max_stream_bytes": -1,
                 "max_bytes_required": false,
             },
-            "api": { "level": 0, "total": 0, "errors": 0 },
+            "api": {
+                "level": 0,
+                "total": self.jetstream.api.all.load(Ordering::Relaxed),
+                "errors": self.jetstream.api.failed.load(Ordering::Relaxed),
+            },
         });
         let told = response("account_info", says);
         self.jetstream.answers.add(to, b"", &told);

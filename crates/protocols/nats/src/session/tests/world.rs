@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::BytesMut;
 use polybus_model::{
-    Batch, Credentials, Error, Event, Kind, Lane, LiveBlock, LiveFilter, LiveItem, Message, Millis,
-    Name, Reply, Request, Resource, SubscriberId,
+    Batch, Credentials, Error, Event, Kind, Lane, LiveBlock, LiveFilter, LiveItem, LogRequest,
+    Message, Millis, Name, Reply, Request, Resource, SubscriberId,
 };
 use polybus_session::{Peer, Protocol, Session};
 
@@ -35,6 +35,9 @@ pub(super) struct World {
     nats: Nats,
     pub(super) clients: Vec<Client>,
     listeners: Vec<Listener>,
+    /// What was asked of logs, with its number, and blocks of publishes.
+    pub(super) asked: Vec<(u64, LogRequest)>,
+    pub(super) blocks: Vec<Arc<LiveBlock>>,
     pub(super) logins: Vec<String>,
     pub(super) now: Millis,
     pub(super) tls: bool,
@@ -69,6 +72,8 @@ impl World {
             nats: Nats::new(settings),
             clients: Vec::new(),
             listeners: Vec::new(),
+            asked: Vec::new(),
+            blocks: Vec::new(),
             logins: Vec::new(),
             now: 0,
             tls: false,
@@ -280,7 +285,11 @@ impl World {
                 }
                 self.retire();
             }
-            Request::PublishLive(block) => self.publish(at, &block),
+            Request::PublishLive(block) => {
+                self.publish(at, &block);
+                self.blocks.push(block);
+            }
+            Request::Log { number, request } => self.asked.push((number, *request)),
             other => panic!("{other:?}"),
         }
     }
@@ -301,7 +310,9 @@ impl World {
             }
             let mut is_heard = false;
             for listener in &mut self.listeners {
-                if listener.filter.fits(key) && (listener.echo || listener.client != from) {
+                if listener.filter.fits(key)
+                    && (listener.echo || listener.client != from || item.wants(LiveItem::OF_BROKER))
+                {
                     is_heard = true;
                     listener.had += 1;
                     targets
