@@ -551,6 +551,36 @@ class AmqpTest {
     for (int i = 0; i < 800; i++) assertTrue(seen.add(text(next(inbox).getBody())));
   }
 
+  /** Begins at the place, holds two messages at a time and acknowledges each; each says its own offset. */
+  BlockingQueue<Long> streamReader(String stream, Object place) throws IOException {
+    BlockingQueue<Long> offsets = new LinkedBlockingQueue<>();
+    Channel own = connection.createChannel();
+    own.basicQos(2);
+    own.basicConsume(stream, false, Map.of("x-stream-offset", place), (tag, delivery) -> {
+      assertEquals(text(delivery.getBody()), "" + delivery.getProperties().getHeaders().get("x-stream-offset"));
+      offsets.add((Long) delivery.getProperties().getHeaders().get("x-stream-offset"));
+      own.basicAck(delivery.getEnvelope().getDeliveryTag(), false);
+    }, tag -> {});
+    return offsets;
+  }
+
+  @Test
+  void streamIsReadFromAnyPlace() throws Exception {
+    String stream = channel.queueDeclare(unique(), true, false, false, Map.of("x-queue-type", "stream")).getQueue();
+    try {
+      channel.confirmSelect();
+      for (int i = 0; i < 10; i++) send(stream, "" + i);
+      channel.waitForConfirmsOrDie(10_000);
+      BlockingQueue<Long> first = streamReader(stream, "first"), seventh = streamReader(stream, 7L), coming = streamReader(stream, "next");
+      send(stream, "10");
+      for (long offset = 0; offset <= 10; offset++) assertEquals(offset, first.poll(15, TimeUnit.SECONDS));
+      for (long offset = 7; offset <= 10; offset++) assertEquals(offset, seventh.poll(15, TimeUnit.SECONDS));
+      assertEquals(10L, coming.poll(15, TimeUnit.SECONDS));
+    } finally {
+      channel.queueDelete(stream);
+    }
+  }
+
   @Test
   void orderOf50000Messages() throws Exception {
     String queue = queue(NONE);
