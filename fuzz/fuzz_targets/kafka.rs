@@ -195,7 +195,6 @@ fn each_version(what: u8, only: Option<i16>, body: &Bytes) {
         ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse
         OffsetDeleteRequest OffsetDeleteResponse
         DescribeClientQuotasRequest DescribeClientQuotasResponse
-        AlterClientQuotasRequest AlterClientQuotasResponse
         DescribeUserScramCredentialsRequest DescribeUserScramCredentialsResponse
         AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse
         DescribeClusterRequest DescribeClusterResponse
