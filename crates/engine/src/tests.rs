@@ -20,6 +20,7 @@ mod log_routing;
 mod logs;
 mod memory;
 mod model;
+mod reader_ends;
 mod readers;
 mod recovering;
 mod transaction_model;

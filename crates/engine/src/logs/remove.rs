@@ -32,10 +32,6 @@ pub(crate) struct Rewritten {
 impl Engine {
     /// Removes the runs of a partition that lie in these ranges with all of their offsets, durable or not; gives how many
     /// there were. As cheap for one at a time as for many: what a turn removes is journaled at its end.
-    #[allow(
-        dead_code,
-        reason = "compaction and JetStream's deletions, which come with the next changes, call it"
-    )]
     pub(crate) fn remove_runs(
         &mut self,
         at: At,
@@ -62,10 +58,6 @@ impl Engine {
     }
 
     /// Puts another run in the place of the one with that offset, which takes the same offsets; false if there is none.
-    #[allow(
-        dead_code,
-        reason = "compaction and JetStream's deletions, which come with the next changes, call it"
-    )]
     pub(crate) fn replace_run(
         &mut self,
         at: At,

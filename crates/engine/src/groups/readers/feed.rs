@@ -38,18 +38,22 @@ struct Next {
     is_fresh: bool,
 }
 
+/// It with its message, and the time of its append.
+struct Picked {
+    next: Next,
+    message: Message,
+    time: Millis,
+}
+
 impl Engine {
     /// Hands out what a reader has, as long as there is somebody to hand it to.
     pub(super) fn feed(&mut self, number: u64, turn: &mut Turn<'_, impl Store>) {
         let now = self.time(turn);
         self.bury_failed(number, turn);
-        for _ in 0..HANDED_PER_TURN {
-            if matches!(self.hand_next(number, now, turn), Step::Done) {
-                self.tell_pulls(number, turn);
-                return;
-            }
-        }
-        if let Some(reader) = self.readers.all.get_mut(&number) {
+        let is_done =
+            (0..HANDED_PER_TURN).any(|_| matches!(self.hand_next(number, now, turn), Step::Done));
+        self.tell_pulls(number, turn);
+        if !is_done && let Some(reader) = self.readers.all.get_mut(&number) {
             reader.next_due = Some(now);
         }
     }
@@ -73,14 +77,19 @@ impl Engine {
             }
             Fetched::Coming => return Step::Done,
         };
-        if !self.may_go(number, &next, &outlet, &message, time, now) {
+        let picked = Picked {
+            next,
+            message,
+            time,
+        };
+        if !self.may_go(number, &picked, &outlet, now) {
             return match outlet.is_pull {
                 // A pull ended for its bytes: there may be another one.
                 true => Step::More,
                 false => Step::Done,
             };
         }
-        self.hand_out(number, &next, &outlet, &message, time, now, turn)
+        self.hand_out(number, &picked, &outlet, now, turn)
     }
 
     /// To whom a reader hands out now, if it may.
@@ -184,15 +193,12 @@ impl Engine {
     }
 
     /// Whether a record may go at this moment: by its pace, and by what is left of a pull.
-    fn may_go(
-        &mut self,
-        number: u64,
-        next: &Next,
-        outlet: &Outlet,
-        message: &Message,
-        time: Millis,
-        now: Millis,
-    ) -> bool {
+    fn may_go(&mut self, number: u64, picked: &Picked, outlet: &Outlet, now: Millis) -> bool {
+        let Picked {
+            next,
+            message,
+            time,
+        } = picked;
         let Some(reader) = self.readers.all.get_mut(&number) else {
             return false;
         };
@@ -229,17 +235,19 @@ impl Engine {
         true
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all of one delivery")]
     fn hand_out(
         &mut self,
         number: u64,
-        next: &Next,
+        picked: &Picked,
         outlet: &Outlet,
-        message: &Message,
-        time: Millis,
         now: Millis,
         turn: &mut Turn<'_, impl Store>,
     ) -> Step {
+        let Picked {
+            next,
+            message,
+            time,
+        } = picked;
         let offset = next.offset;
         let pending = self.pending_of(number);
         let Some(reader) = self.readers.all.get_mut(&number) else {
@@ -257,7 +265,7 @@ impl Engine {
         let attempts = lent.first().map_or(1, |one| one.attempts);
         reader.sequence += 1;
         reader.delivered_at = Some(now);
-        reader.pace = Some(time);
+        reader.pace = Some(*time);
         if next.is_fresh {
             reader.pending.count = pending.saturating_sub(1);
             reader.pending.floor = offset + 1;
@@ -272,7 +280,7 @@ impl Engine {
             attempts,
             offset,
             sequence: reader.sequence,
-            time,
+            time: *time,
             pending: reader.pending.count,
             headers_only: reader.settings.headers_only,
             is_settled,

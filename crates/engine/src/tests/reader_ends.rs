@@ -1,0 +1,180 @@
+//! What readers leave behind: what their logs give up, dead letters, and what a restart finds.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use polybus_model::{
+    Declaring, Keeps, KeyedSettings, LogReply, LogRequest, Message, ReaderError, ReaderOutcome,
+    ReaderReply, ReaderRequest, ReaderSettings, Request,
+};
+
+use super::desk::{Desk, durable, name};
+use super::live::{filter, listen, subscribe};
+use super::readers::{Got, desk, desk_with, got, offsets, pull, pushing, settings};
+use super::recovering::History;
+
+#[test]
+fn work_goes_when_it_is_done_and_is_not_shared() {
+    let mut desk = desk_with(KeyedSettings {
+        keeps: Keeps::Unsettled,
+        ..KeyedSettings::default()
+    });
+    desk.store_in("a");
+    desk.store_in("b");
+    desk.declare_reader(settings()).0.unwrap();
+    let (reply, _) = desk.reader(ReaderRequest::Declare {
+        log: name("l"),
+        name: "other".into(),
+        settings: Box::new(settings()),
+        declaring: Declaring::Any,
+    });
+    assert_eq!(reply, Some(ReaderReply::Reader(Err(ReaderError::Overlaps))));
+    desk.pull_from(pull(2));
+    desk.settle_record(0, ReaderOutcome::Accept);
+    assert_eq!(desk.read_all("l", 0, 1), ["b"]);
+    desk.settle_record(1, ReaderOutcome::Accept);
+    assert_eq!(desk.described().leased, 0);
+    let LogReply::State(Ok(state)) = desk.log(LogRequest::State {
+        partition: super::logs::at("l", 0),
+        keys: None,
+        removed: false,
+    }) else {
+        panic!("state");
+    };
+    assert_eq!(state.1.records, 0);
+}
+
+#[test]
+fn what_nobody_wants_is_not_kept() {
+    let mut desk = desk_with(KeyedSettings {
+        keeps: Keeps::Wanted,
+        ..KeyedSettings::default()
+    });
+    let records = |desk: &mut Desk| {
+        let reply = desk.log(LogRequest::State {
+            partition: super::logs::at("l", 0),
+            keys: None,
+            removed: false,
+        });
+        match reply {
+            LogReply::State(Ok(state)) => state.1.records,
+            other => panic!("{other:?}"),
+        }
+    };
+    desk.store_in("a");
+    assert_eq!(records(&mut desk), 0);
+    desk.declare_reader(ReaderSettings {
+        filters: vec![filter("a")],
+        ..settings()
+    })
+    .0
+    .unwrap();
+    desk.store_in("a");
+    desk.store_in("b");
+    desk.store_in("a");
+    assert_eq!(records(&mut desk), 2);
+    desk.pull_from(pull(1));
+    desk.settle_record(1, ReaderOutcome::Accept);
+    assert_eq!(records(&mut desk), 1);
+    desk.reader(ReaderRequest::Delete {
+        log: name("l"),
+        name: "r".into(),
+    });
+    assert_eq!(records(&mut desk), 0);
+}
+
+#[test]
+fn what_failed_for_good_is_a_dead_letter() {
+    let mut desk = desk();
+    desk.declare("dead", durable());
+    let bind = polybus_model::Binding {
+        source: name("amq.fanout"),
+        destination: polybus_model::Destination::Queue(name("dead")),
+        key: Bytes::new(),
+        arguments: polybus_model::Table::new(),
+    };
+    desk.batch(1, vec![Request::Bind(Box::new(bind))]);
+    // More than stays in memory: the letter has to be read back.
+    for _ in 0..30 {
+        desk.store_in("a");
+    }
+    desk.declare_reader(ReaderSettings {
+        attempts_max: Some(1),
+        dead_letters: Some(name("amq.fanout")),
+        ..settings()
+    })
+    .0
+    .unwrap();
+    desk.pull_from(pull(2));
+    desk.settle_record(0, ReaderOutcome::Reject("bad".into()));
+    let taken = desk.take(1, "dead").unwrap();
+    let reason = |message: &Message| {
+        let deaths: &Arc<Vec<_>> = message.deaths().unwrap();
+        (deaths[0].reason, deaths[0].queue.clone())
+    };
+    let rejected = polybus_model::DeathReason::Rejected;
+    assert_eq!(reason(&taken.message), (rejected, name("l")));
+    desk.wait(1_000);
+    let taken = desk.take(1, "dead").unwrap();
+    let exhausted = polybus_model::DeathReason::DeliveryLimit;
+    assert_eq!(reason(&taken.message), (exhausted, name("l")));
+    assert_eq!(desk.described().leased, 0);
+}
+
+#[test]
+fn a_listener_without_room_is_waited_for() {
+    let mut desk = desk();
+    desk.batch(2, vec![subscribe(listen(2, "to.me"))]);
+    desk.declare_reader(pushing("to.me")).0.unwrap();
+    let large = "k".repeat(60_000);
+    for _ in 0..20 {
+        desk.store_in(&large);
+    }
+    let handed = desk.described().delivered.sequence;
+    assert!((3..12).contains(&handed), "{handed}");
+    let drained = Request::Drained { bytes: 10_000_000 };
+    let told = desk.batch(2, vec![drained]);
+    assert!(offsets(&told).len() >= 3, "{told:?}");
+}
+
+#[test]
+fn readers_survive_a_restart() {
+    for with_snapshot in [false, true] {
+        let mut desk = desk();
+        let mut history = History::default();
+        for _ in 0..5 {
+            desk.store_in("a");
+        }
+        desk.declare_reader(ReaderSettings {
+            attempts_max: Some(3),
+            leases_ms: vec![100, 200],
+            filters: vec![filter("a"), filter("b.*.c.>")],
+            dead_letters: Some(name("amq.fanout")),
+            ..settings()
+        })
+        .0
+        .unwrap();
+        desk.pull_from(pull(3));
+        desk.settle_record(1, ReaderOutcome::Accept);
+        desk.settle_record(2, ReaderOutcome::Release(0));
+        if with_snapshot {
+            history.snapshot(&desk);
+        }
+        let before = desk.described();
+        let (engine, shelf) = history.recover(&desk, false);
+        (desk.engine, desk.shelf) = (engine, shelf);
+        for session in 1..=4 {
+            desk.engine
+                .attach(polybus_model::SessionId(session), &name("/"))
+                .unwrap();
+        }
+        desk.batch(2, vec![subscribe(listen(1, "in.box"))]);
+        let after = desk.described();
+        assert_eq!(after.settings, before.settings);
+        assert_eq!(after.delivered.sequence, before.delivered.sequence);
+        let told = desk.pull_from(pull(9));
+        assert_eq!(offsets(&told), [0, 2, 3, 4]);
+        let again = got(&told);
+        assert!(matches!(again[1], Got::Record(2, 2, _)), "{again:?}");
+    }
+}
