@@ -509,6 +509,49 @@ async fn quorum_queue_counts_deliveries() {
     .await;
 }
 
+/// A reader of a stream that begins at the place and holds two messages at a time.
+async fn read_stream(connection: &Connection, stream: &str, place: AMQPValue) -> Result<Consumer> {
+    let channel = connection.create_channel().await?;
+    channel.basic_qos(2, BasicQosOptions::default()).await?;
+    let arguments = table(&[("x-stream-offset", place)]);
+    channel.basic_consume(stream.into(), "".into(), BasicConsumeOptions::default(), arguments).await
+}
+
+/// Takes messages of which each says its own offset, and acknowledges them.
+async fn expect_offsets(consumer: &mut Consumer, offsets: std::ops::Range<i64>) -> Result {
+    for offset in offsets {
+        let delivery = consumer.next().await.expect("a delivery")?;
+        assert_eq!(delivery.data.to_vec(), offset.to_string().into_bytes());
+        let headers = delivery.properties.headers().clone().expect("headers");
+        assert_eq!(headers.inner().get("x-stream-offset"), Some(&AMQPValue::LongLongInt(offset)));
+        delivery.ack(BasicAckOptions::default()).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn stream_is_read_from_any_place() {
+    run(|connection, name| async move {
+        let channel = connection.create_channel().await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let options = QueueDeclareOptions { durable: true, ..Default::default() };
+        channel.queue_declare(name.as_str().into(), options, table(&[("x-queue-type", text("stream"))])).await?;
+        for body in numbers(0..10) {
+            assert!(publish(&channel, "", &name, &body, BasicProperties::default()).await?.is_ack());
+        }
+        let mut first = read_stream(&connection, &name, text("first")).await?;
+        let mut seventh = read_stream(&connection, &name, AMQPValue::LongLongInt(7)).await?;
+        let mut coming = read_stream(&connection, &name, text("next")).await?;
+        publish(&channel, "", &name, b"10", BasicProperties::default()).await?;
+        expect_offsets(&mut first, 0..11).await?;
+        expect_offsets(&mut seventh, 7..11).await?;
+        expect_offsets(&mut coming, 10..11).await?;
+        channel.queue_delete(name.as_str().into(), QueueDeleteOptions::default()).await?;
+        Ok(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn order_of_20000_messages() {
     run(|connection, name| async move {
