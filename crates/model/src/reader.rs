@@ -188,7 +188,7 @@ pub enum ReaderRequest {
         /// What.
         pull: Pull,
     },
-    /// Settle a record. Answers [`ReaderReply::Done`].
+    /// Settle a record. Answers [`ReaderReply::Done`]: to one who waits for it, when what was settled survives a restart.
     Settle {
         /// The log.
         log: Name,
@@ -198,6 +198,8 @@ pub enum ReaderRequest {
         offset: u64,
         /// How.
         outcome: ReaderOutcome,
+        /// Somebody waits for the answer.
+        is_awaited: bool,
     },
     /// A listener has come so far as it was asked ([`Notice::FlowControl`]). Answers [`ReaderReply::Done`].
     Flow {

@@ -147,6 +147,7 @@ impl Desk {
             name: "r".into(),
             offset,
             outcome,
+            is_awaited: true,
         });
         told
     }
@@ -533,4 +534,19 @@ fn a_pause_holds_all() {
     assert_eq!(got(&desk.pull_from(pull(1))), []);
     assert_eq!(got(&desk.wait(999)), []);
     assert_eq!(offsets(&desk.wait(1)), [0]);
+}
+#[test]
+fn a_pull_gets_records_at_the_pace_they_were_stored_in() {
+    let mut desk = desk();
+    desk.store_in("a");
+    desk.wait(500);
+    desk.store_in("a");
+    let paced = ReaderSettings {
+        keeps_pace: true,
+        ..settings()
+    };
+    desk.declare_reader(paced).0.unwrap();
+    assert_eq!(offsets(&desk.pull_from(pull(2))), [0]);
+    assert_eq!(got(&desk.wait(499)), []);
+    assert_eq!(offsets(&desk.wait(1)), [1]);
 }

@@ -84,7 +84,7 @@ impl Engine {
         };
         if !self.may_go(number, &picked, &outlet, now) {
             return match outlet.is_pull {
-                // A pull ended for its bytes: there may be another one.
+                // A pull ended for its bytes: there may be another one. If it is too early, there is none to hand out to now.
                 true => Step::More,
                 false => Step::Done,
             };
@@ -202,6 +202,16 @@ impl Engine {
         let Some(reader) = self.readers.all.get_mut(&number) else {
             return false;
         };
+        if reader.settings.keeps_pace && next.is_fresh {
+            let since = reader.pace.map_or(0, |before| time.saturating_sub(before));
+            let due = reader
+                .delivered_at
+                .map_or(now, |at| at.saturating_add(since));
+            if due > now {
+                reader.next_due = Some(due);
+                return false;
+            }
+        }
         if outlet.is_pull {
             let bytes = size(message);
             let Some(pull) = reader.pulls.front_mut() else {
@@ -218,17 +228,6 @@ impl Engine {
                 let told = (pull.key.clone(), notice);
                 reader.pulls.end_front();
                 self.readers.told.push(told);
-                return false;
-            }
-            return true;
-        }
-        if reader.settings.keeps_pace && next.is_fresh {
-            let since = reader.pace.map_or(0, |before| time.saturating_sub(before));
-            let due = reader
-                .delivered_at
-                .map_or(now, |at| at.saturating_add(since));
-            if due > now {
-                reader.next_due = Some(due);
                 return false;
             }
         }

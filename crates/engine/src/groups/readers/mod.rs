@@ -266,10 +266,11 @@ impl Engine {
                 name,
                 offset,
                 outcome,
+                is_awaited,
             } => {
                 let found = self.reader_named(asker.namespace, &log, &name);
                 let result = found.map(|number| self.settle_record(number, offset, outcome, turn));
-                (ReaderReply::Done(result), false)
+                (ReaderReply::Done(result), is_awaited)
             }
             ReaderRequest::Flow { log, name } => {
                 let found = self.reader_named(asker.namespace, &log, &name);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::config::{DESCRIPTION_LEN_MAX, METADATA_LEN_MAX, is_asset_name, is_false, is_zero};
-use super::{ApiError, parse_time, write_time};
+use super::{ApiError, NO_TIME, parse_time, write_time};
 use crate::TOPIC;
 use crate::codec::{is_literal, is_valid};
 use crate::session::filter;
@@ -149,6 +149,7 @@ impl ConsumerConfig {
         ] {
             *limit = (*limit).max(0);
         }
+        self.pause_until.take_if(|until| until == NO_TIME);
         if self.max_deliver <= 0 {
             self.max_deliver = -1;
         }
@@ -473,6 +474,8 @@ mod tests {
         assert_eq!((settings.attempts_max, settings.idle_ms), (None, None));
         assert!(settings.durable && settings.push.is_none());
         assert_eq!(ConsumerConfig::kept(&config.text()), Some(config));
+        let unpaused = read(r#"{"pause_until":"0001-01-01T00:00:00Z"}"#).unwrap();
+        assert_eq!(unpaused.settings(true).unwrap().paused_until, None);
         let ephemeral = read("{}").unwrap().settings(true).unwrap();
         assert!(!ephemeral.durable);
         assert_eq!(ephemeral.idle_ms, Some(5_000));

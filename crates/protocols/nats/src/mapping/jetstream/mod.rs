@@ -14,7 +14,7 @@ pub(crate) use delivery::{ACK, FLOW, ack_subject, headers_alone, reply_of, statu
 pub(crate) use error::ApiError;
 pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, stream_name_of};
 pub(crate) use terms::{pub_ack, terms};
-pub(crate) use time::{parse as parse_time, write as write_time};
+pub(crate) use time::{NO_TIME, parse as parse_time, write as write_time};
 
 use serde_json::{Map, Value};
 

@@ -2,6 +2,9 @@
 
 use polybus_model::Millis;
 
+/// What clients write for no time at all.
+pub(crate) const NO_TIME: &str = "0001-01-01T00:00:00Z";
+
 const DAY_MS: u64 = 24 * 3_600_000;
 
 /// Milliseconds since the Unix epoch as text.

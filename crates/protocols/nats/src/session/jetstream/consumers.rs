@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::streams::{read, state_of, stream_of};
 use super::{Connection, PENDING_MAX, Pending, Step};
 use crate::mapping::jetstream::{
-    ApiError, ConsumerConfig, consumer_info, parse_time, status_of, write_time,
+    ApiError, ConsumerConfig, NO_TIME, consumer_info, parse_time, status_of, write_time,
 };
 
 /// Names on one page, and consumers.
@@ -178,7 +178,8 @@ impl Connection {
 
     fn consumer_pause(&mut self, stream: &str, name: &str, reply: &[u8], body: &[u8]) {
         let asked = read(body).and_then(|asked: PauseRequest| {
-            let until = asked.pause_until.as_deref().map(parse_time);
+            let until = asked.pause_until.as_deref();
+            let until = until.filter(|until| *until != NO_TIME).map(parse_time);
             match until {
                 Some(None) => Err(ApiError::bad_request()),
                 until => Ok(until.flatten()),
@@ -242,23 +243,26 @@ impl Connection {
             b"+TERM" => ReaderOutcome::Reject(text()),
             _ => return,
         };
+        let is_next = word == b"+NXT";
+        let is_awaited = !is_next && !reply.is_empty();
         let settle = ReaderRequest::Settle {
             log: log.clone(),
             name: name.clone(),
             offset,
             outcome,
+            is_awaited,
         };
-        if word == b"+NXT" {
+        if is_next {
             self.tell_reader(settle);
             if let Ok(pull) = pull(reply, rest.trim_ascii())
                 && !reply.is_empty()
             {
                 self.tell_reader(ReaderRequest::Pull { log, name, pull });
             }
-        } else if reply.is_empty() {
-            self.tell_reader(settle);
-        } else {
+        } else if is_awaited {
             self.ask_reader(reply, Step::Acked, settle);
+        } else {
+            self.tell_reader(settle);
         }
     }
 
@@ -364,7 +368,7 @@ fn paused(until: Option<Millis>, now: Millis) -> Value {
             "pause_until": write_time(until),
             "pause_remaining": (until - now).saturating_mul(NS_PER_MS as u64),
         }),
-        None => json!({ "paused": false, "pause_until": "0001-01-01T00:00:00Z" }),
+        None => json!({ "paused": false, "pause_until": NO_TIME }),
     }
 }
 
