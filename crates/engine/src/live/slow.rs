@@ -8,10 +8,9 @@ use polybus_model::{Event, Millis};
 use crate::turn::Turn;
 use crate::{Engine, Hold, Store};
 
-/// With more than this on the way to one of those it publishes to, a publisher is held,
+/// With more than this on the way to one of those it publishes to (or a quarter of what is too much, if that is less), a
+/// publisher is held, and let go when there is half of it,
 const HOLD_BYTES: usize = 1 << 20;
-/// and let go when there is less than this,
-const LET_GO_BYTES: usize = HOLD_BYTES / 2;
 /// or so long after: nobody waits long for another.
 const HOLD_MS: Millis = 10;
 
@@ -41,6 +40,11 @@ impl Engine {
         self.end_listening(slot);
     }
 
+    /// With more than this on the way to one of those it publishes to, a publisher is held.
+    fn hold_bytes(&self) -> usize {
+        HOLD_BYTES.min(self.options.live_pending_max / 4)
+    }
+
     /// Holds a publisher if one of those that it publishes to falls behind.
     pub(super) fn hold_if_full(
         &mut self,
@@ -48,7 +52,8 @@ impl Engine {
         slow: u32,
         turn: &mut Turn<'_, impl Store>,
     ) {
-        let is_full = |session: &crate::session::Session| session.outstanding > HOLD_BYTES;
+        let hold = self.hold_bytes();
+        let is_full = |session: &crate::session::Session| session.outstanding > hold;
         if publisher == slow || !self.sessions.get(slow).is_some_and(is_full) {
             return;
         }
@@ -79,10 +84,11 @@ impl Engine {
 
     /// Lets go who is held for a session, if that has caught up or is gone.
     pub(crate) fn let_go(&mut self, slow: u32, is_gone: bool, turn: &mut Turn<'_, impl Store>) {
+        let let_go = self.hold_bytes() / 2;
         let Some(session) = self.sessions.get_mut(slow) else {
             return;
         };
-        if session.holding.is_empty() || (session.outstanding > LET_GO_BYTES && !is_gone) {
+        if session.holding.is_empty() || (session.outstanding > let_go && !is_gone) {
             return;
         }
         for publisher in std::mem::take(&mut session.holding) {
