@@ -228,8 +228,6 @@ pub enum ReaderError {
     NotFound,
     /// There is one of that name, declared otherwise.
     Exists,
-    /// One that pushes to that key is at work.
-    InUse,
     /// A log that keeps records until they are settled has a reader of these keys already.
     Overlaps,
     /// There are as many as there may be.

@@ -367,7 +367,11 @@ impl Engine {
         let Ok(number) = self.reader_named(asker.namespace, log, name) else {
             return;
         };
-        let available = self.available(number);
+        // Only who does not wait has to know what there is.
+        let available = match pull.no_wait {
+            true => self.available(number),
+            false => 0,
+        };
         let Some(reader) = self.readers.all.get_mut(&number) else {
             return;
         };

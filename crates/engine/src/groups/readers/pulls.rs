@@ -10,6 +10,8 @@ use polybus_model::{Millis, Notice, Pull, PullLimits};
 
 /// Pulls of one reader that wait at a time, if it says nothing else.
 const WAITING_MAX: u32 = 512;
+/// and whatever it says.
+const WAITING_BOUND: u32 = 16 * 1024;
 
 /// A pull that waits.
 #[derive(Clone, Debug)]
@@ -112,7 +114,9 @@ impl Pulls {
                 return Err(Some(Notice::Pending));
             }
         }
-        if self.waiting.len() >= limits.waiting_max.unwrap_or(WAITING_MAX) as usize {
+        if self.waiting.len()
+            >= limits.waiting_max.unwrap_or(WAITING_MAX).min(WAITING_BOUND) as usize
+        {
             // One that hears a heartbeat is to notice that it hears none, and not to ask again at once.
             return Err(pull.heartbeat_ms.is_none().then_some(Notice::TooManyPulls));
         }

@@ -34,10 +34,6 @@ impl Engine {
         if offset >= window.next() {
             return;
         }
-        if reader.settings.durable && !reader.is_news {
-            reader.is_news = true;
-            self.readers.news.push(number);
-        }
         let through = reader.settings.acknowledging == Acknowledging::Through;
         let only = offset..offset.saturating_add(1);
         match outcome {
@@ -91,7 +87,17 @@ impl Engine {
             return;
         };
         reader.settled_at = Some(turn.now);
+        if reader.settings.durable && !reader.is_news {
+            reader.is_news = true;
+            self.readers.news.push(number);
+        }
         let at = reader.at;
+        if reader.settles_at_once() && self.keeps(at) == Keeps::All {
+            return;
+        }
+        let Some(reader) = self.readers.all.get_mut(&number) else {
+            return;
+        };
         let mut offsets: Vec<u64> = reader
             .handed
             .range(range.clone())

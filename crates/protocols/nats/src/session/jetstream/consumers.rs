@@ -508,7 +508,6 @@ impl From<&ReaderError> for ApiError {
             ReaderError::NoLog => Self::stream_not_found(),
             ReaderError::NotFound => Self::consumer_not_found(),
             ReaderError::Exists => Self::new(400, 10148, "consumer already exists"),
-            ReaderError::InUse => Self::new(400, 10013, "consumer name already in use"),
             ReaderError::Overlaps => Self::new(
                 400,
                 10100,
