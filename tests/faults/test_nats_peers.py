@@ -143,11 +143,14 @@ def test_a_million_subscriptions_of_one_connection(one):
         other.send(b"SUB other 1\r\nPUB other 2\r\nhi\r\n")
         assert other.message()[4] == b"hi" and time.monotonic() - begin < 1
     peer.socket.close()
-    with client(one, timeout_s=30) as other:
-        other.ping()
+    # Nobody waits until the last of them is gone.
+    with client(one) as other:
+        for _ in range(100):
+            begin = time.monotonic()
+            other.ping()
+            assert time.monotonic() - begin < 1
 
 
-@pytest.mark.xfail(reason="only their number is bounded: 200,000 subjects as long as a line take 3.2 GiB", run=False)
 def test_long_subjects_of_many_subscriptions(one):
     """As long as a line may be, as many as there may be: their bytes are bounded too."""
     before = one.resident_bytes()
@@ -163,6 +166,7 @@ def test_long_subjects_of_many_subscriptions(one):
     assert one.resident_bytes() - before < 512 * MIB
     peer.socket.shutdown(socket.SHUT_RDWR)
     drain.join(20)
+    assert not drain.is_alive()
 
 
 def test_words_without_number_are_routed_in_time(one):

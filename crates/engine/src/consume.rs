@@ -352,7 +352,7 @@ impl Engine {
         let Some(at) = self.session_slots.remove(&id) else {
             return;
         };
-        self.end_listening(at);
+        self.leave(at);
         self.let_go(at, true, turn);
         self.let_one_go(at, turn);
         let Some(session) = self.sessions.get_mut(at) else {
@@ -380,7 +380,7 @@ impl Engine {
                 self.delete_queue(*slot, turn);
             }
         }
-        self.sessions.remove(at);
+        self.free_when_left(at);
     }
 
     /// Looks for messages held for too long, and sets when to look again.

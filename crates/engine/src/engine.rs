@@ -358,6 +358,7 @@ impl Engine {
             }
         }
         self.let_overdue_go(&mut turn);
+        self.see_leavers_off();
         self.release_delayed(&mut turn);
         self.handle_group_timeouts(&mut turn);
         self.handle_window_timeouts(&mut turn);

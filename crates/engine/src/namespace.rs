@@ -107,8 +107,7 @@ impl Engine {
         for (_, session) in self.sessions.iter_mut() {
             if session.namespace == slot {
                 session.namespace = NOWHERE;
-                self.live.count -= session.listeners.len();
-                session.listeners.clear();
+                self.live.forget_all_of(session);
             }
         }
     }

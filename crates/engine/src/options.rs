@@ -23,6 +23,10 @@ pub struct Options {
     pub live_subscribers_max: usize,
     /// and of all together.
     pub live_subscribers_all_max: usize,
+    /// At most so many bytes of memory, about, for the filters of one session's live subscribers,
+    pub live_filter_bytes_max: usize,
+    /// and for those of all together.
+    pub live_filter_bytes_all_max: usize,
     /// A session with live subscribers is cut when more bytes than this are on the way to it.
     pub live_pending_max: usize,
     /// At most so many namespaces.
@@ -67,6 +71,8 @@ impl Default for Options {
             subscribers_max: 65_536,
             live_subscribers_max: 250_000,
             live_subscribers_all_max: 1_000_000,
+            live_filter_bytes_max: 192 << 20,
+            live_filter_bytes_all_max: 1 << 30,
             live_pending_max: 64 << 20,
             namespaces_max: 1_000,
             log_partitions_max: 10_000,

@@ -28,8 +28,13 @@ pub(crate) struct Session {
     pub(crate) subscribers: FxHashMap<SubscriberId, ConsumerRef>,
     /// The router's numbers of its live subscribers.
     pub(crate) listeners: FxHashMap<SubscriberId, u32>,
-    /// It did not keep up, and was told that this is its end.
+    /// About what their filters take in memory.
+    pub(crate) listening_bytes: usize,
+    /// Its listeners are on their way out, and hear nothing any more: it did not keep up and was told that this is its end,
+    /// or is gone.
     pub(crate) is_cut: bool,
+    /// It is gone: its slot is free when its last listener is.
+    pub(crate) is_gone: bool,
     /// It is not to be read until then, unless it is let go before.
     pub(crate) held_until: Option<Millis>,
     /// The slots of those who are held for it.
@@ -48,7 +53,9 @@ impl Session {
             owned: Vec::new(),
             subscribers: FxHashMap::default(),
             listeners: FxHashMap::default(),
+            listening_bytes: 0,
             is_cut: false,
+            is_gone: false,
             held_until: None,
             holding: Vec::new(),
         }

@@ -270,8 +270,8 @@ impl Engine {
             buffer.put_name(topic);
             turn.append(buffer, 0);
         }
-        for (session, subscriber) in &removed.listeners {
-            self.tell_listening_ended(*session, *subscriber, turn);
+        for listener in &removed.listeners {
+            self.tell_listening_ended(listener, turn);
         }
     }
 }

@@ -6,15 +6,18 @@
 //!            -> where it leads on: a Message, the way of every publish      (publish)
 //!       -> one event for each session with a letter
 //! ```
+//! A session that leaves hears nothing any more at once; its listeners go out of the routing a slice a turn (`leaving`).
 //! What always holds: what a session was handed and has not drained is bounded: past the bound its subscriptions end and it
 //! is told so, once (`slow`); a publisher that is faster than those it publishes to is held for a moment, never for long.
 
+mod leaving;
 mod publish;
 mod slow;
 mod subscribe;
 
 use polybus_model::{Millis, SubscriberId};
 
+use leaving::Leaving;
 use slow::Holds;
 
 /// What a message costs whoever is handed it, beside its bytes.
@@ -36,7 +39,10 @@ pub(crate) struct LiveWork {
     onward: Vec<(u32, bool)>,
     /// All live subscriptions there are.
     pub(crate) count: usize,
+    /// About what their filters take in memory.
+    bytes: usize,
     holds: Holds,
+    leaving: Leaving,
 }
 
 /// What a block holds for one session.
@@ -52,8 +58,8 @@ struct Letter {
 }
 
 impl LiveWork {
-    /// When a publisher is to be let go.
+    /// When a publisher is to be let go; at once, while listeners are leaving.
     pub(crate) fn deadline(&self) -> Option<Millis> {
-        self.holds.deadline()
+        self.leaving.deadline().or(self.holds.deadline())
     }
 }

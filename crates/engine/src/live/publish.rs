@@ -200,7 +200,7 @@ impl Engine {
             let Some(session) = sessions.get_mut(listener.session) else {
                 return false;
             };
-            if listener.had >= listener.most {
+            if session.is_cut || listener.had >= listener.most {
                 return false;
             }
             if session.outstanding > options.live_pending_max {
@@ -225,6 +225,9 @@ impl Engine {
         heard
     }
 }
+
+/// What is on the way to a session that takes nothing.
+const CLOSED: usize = usize::MAX;
 
 /// A message of a block, on its way to one session.
 #[derive(Clone, Copy)]
@@ -256,13 +259,15 @@ impl LiveWork {
         };
         if !letter.is_open {
             letter.is_open = true;
-            letter.before = sessions
-                .get(listener.session)
-                .map_or(0, |session| session.outstanding);
+            letter.before = match sessions.get(listener.session) {
+                Some(session) if !session.is_cut => session.outstanding,
+                // It takes nothing any more.
+                _ => CLOSED,
+            };
             letter.targets.reserve_exact(letter.len_before.max(4));
             self.written.push(listener.session);
         }
-        if letter.before + letter.bytes > pending_max {
+        if letter.before.saturating_add(letter.bytes) > pending_max {
             return false;
         }
         letter.targets.push((posted.at, listener.subscriber));

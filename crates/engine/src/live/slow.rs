@@ -32,12 +32,12 @@ impl Engine {
         let Some(session) = self.sessions.get_mut(slot) else {
             return;
         };
-        if std::mem::replace(&mut session.is_cut, true) {
+        if session.is_cut {
             return;
         }
         let pending = session.outstanding;
         turn.tell(session.id, Event::TooSlow { pending });
-        self.end_listening(slot);
+        self.leave(slot);
     }
 
     /// With more than this on the way to one of those it publishes to, a publisher is held.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use polybus_model::{Error, Event, Kind, Lane, Resource, SubscribeLive, SubscriberId};
 
 use super::Letter;
-use crate::routing::Wanted;
+use crate::routing::{Listener, Wanted};
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Store};
 
@@ -60,6 +60,23 @@ impl Engine {
             // A copy: the peer's bytes may be part of a large buffer.
             share: subscribe.share.map(|name| Bytes::copy_from_slice(&name)),
         };
+        let bytes = wanted.memory_size();
+        let (of_one, of_all) = (
+            self.options.live_filter_bytes_max,
+            self.options.live_filter_bytes_all_max,
+        );
+        if session.listening_bytes + bytes > of_one {
+            let text = format!(
+                "the filters of a connection's live subscribers take {of_one} bytes of memory at most (live_filter_bytes_max)"
+            );
+            return refused(self, Kind::LimitReached(text));
+        }
+        if self.live.bytes + bytes > of_all {
+            let text = format!(
+                "the filters of all live subscribers take {of_all} bytes of memory at most (live_filter_bytes_all_max)"
+            );
+            return refused(self, Kind::LimitReached(text));
+        }
         self.readers
             .listening_changed(asker.namespace, &wanted.filter);
         let number = self
@@ -71,8 +88,10 @@ impl Engine {
         };
         if let Some(session) = self.sessions.get_mut(asker.session) {
             session.listeners.insert(subscribe.subscriber, number);
+            session.listening_bytes += bytes;
         }
         self.live.count += 1;
+        self.live.bytes += bytes;
         let letters = &mut self.live.letters;
         if asker.session as usize >= letters.len() {
             letters.resize_with(asker.session as usize + 1, Letter::default);
@@ -104,13 +123,7 @@ impl Engine {
             }
             return;
         }
-        self.readers
-            .listener_leaves(asker.namespace, namespace.router.live.filter_of(number));
-        namespace.router.live.remove(number);
-        self.live.count -= 1;
-        if let Some(session) = self.sessions.get_mut(asker.session) {
-            session.listeners.remove(&subscriber);
-        }
+        self.end_listener(asker.session, number);
     }
 
     /// Ends the subscriptions that have had all that they wanted.
@@ -124,7 +137,7 @@ impl Engine {
                 .listener_leaves(namespace, live.filter_of(number));
             let listener = live.remove(number);
             if let Some(listener) = listener {
-                self.tell_listening_ended(listener.session, listener.subscriber, turn);
+                self.tell_listening_ended(&listener, turn);
             }
         }
     }
@@ -132,34 +145,24 @@ impl Engine {
     /// A session's subscription has ended: it is no longer in the router.
     pub(crate) fn tell_listening_ended(
         &mut self,
-        session: u32,
-        subscriber: SubscriberId,
+        listener: &Listener,
         turn: &mut Turn<'_, impl Store>,
     ) {
-        let Some(session) = self.sessions.get_mut(session) else {
-            return;
-        };
-        if session.listeners.remove(&subscriber).is_some() {
-            self.live.count -= 1;
-            let lane = Lane::default();
+        if self.forget_listener(listener)
+            && let Some(session) = self.sessions.get(listener.session)
+        {
+            let (lane, subscriber) = (Lane::default(), listener.subscriber);
             turn.tell(session.id, Event::SubscriptionEnded { lane, subscriber });
         }
     }
 
     /// A session listens no more.
     pub(crate) fn end_listening(&mut self, session: u32) {
-        let Some(session) = self.sessions.get_mut(session) else {
+        let Some(one) = self.sessions.get(session) else {
             return;
         };
-        let listeners = std::mem::take(&mut session.listeners);
-        self.live.count -= listeners.len();
-        let slot = session.namespace;
-        if let Some(namespace) = self.namespaces.get_mut(slot) {
-            let live = &mut namespace.router.live;
-            for number in listeners.into_values() {
-                self.readers.listener_leaves(slot, live.filter_of(number));
-                live.remove(number);
-            }
+        for number in one.listeners.values().copied().collect::<Vec<_>>() {
+            self.end_listener(session, number);
         }
     }
 }

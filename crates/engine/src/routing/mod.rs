@@ -41,7 +41,7 @@ use std::hash::{Hash, Hasher};
 
 use ahash::RandomState;
 use bytes::Bytes;
-use polybus_model::{Binding, Destination, Name, SubscriberId, TopicSettings};
+use polybus_model::{Binding, Destination, Name, TopicSettings};
 use rustc_hash::FxHashMap;
 
 use cache::KeyCache;
@@ -114,7 +114,7 @@ pub(crate) struct Removed {
     /// The topics, in the order they went (those of `auto_delete` among them).
     pub(crate) topics: Vec<Name>,
     /// Those who listened to them: their sessions' slots, and the sessions' numbers for them.
-    pub(crate) listeners: Vec<(u32, SubscriberId)>,
+    pub(crate) listeners: Vec<Listener>,
 }
 
 impl RouteMode {
@@ -448,8 +448,7 @@ impl Router {
             self.topic_numbers.remove(topic.name.as_str().as_bytes());
             self.put_in_front(&topic.name, None);
         }
-        let gone = self.live.remove_topic(number).into_iter();
-        let gone = gone.map(|listener| (listener.session, listener.subscriber));
+        let gone = self.live.remove_topic(number);
         removal.removed.listeners.extend(gone);
     }
 

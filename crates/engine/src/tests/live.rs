@@ -380,6 +380,63 @@ fn refusals_do_not_stop_what_follows() {
 }
 
 #[test]
+fn the_bytes_of_filters_are_bounded_and_given_back() {
+    let long = |number| listen(number, &format!("{}.{number}", "x".repeat(1_000)));
+    let mut desk = Desk::with(Options {
+        live_filter_bytes_max: 2 * long(1).filter.memory_size(),
+        live_filter_bytes_all_max: 3 * long(1).filter.memory_size(),
+        ..Options::default()
+    });
+    let refused = |told: Told| {
+        let refused = told.into_iter().filter_map(|(_, event)| match event {
+            Event::LiveNotSubscribed { subscriber, .. } => Some(subscriber.0),
+            _ => None,
+        });
+        refused.collect::<Vec<_>>()
+    };
+    let three = |_| (1..=3).map(|number| subscribe(long(number))).collect();
+    assert_eq!(refused(desk.batch(1, three(()))), [3]);
+    assert_eq!(refused(desk.batch(2, three(()))), [2, 3]);
+    let ended = Request::UnsubscribeLive {
+        subscriber: SubscriberId(1),
+        after: None,
+    };
+    desk.batch(1, vec![ended]);
+    assert_eq!(refused(desk.batch(2, vec![subscribe(long(2))])), []);
+    desk.detach(1);
+    desk.detach(2);
+    desk.attach_all();
+    assert_eq!(refused(desk.batch(1, three(()))), [3]);
+}
+
+#[test]
+fn who_leaves_with_many_subscriptions_hears_nothing_and_goes_in_slices() {
+    let mut desk = Desk::new();
+    let many = (0..5_000).map(|number| subscribe(listen(number, &format!("many.{number}.*"))));
+    desk.batch(1, many.collect());
+    // The only other member of the share is to get what the one that leaves would get.
+    desk.batch(1, vec![subscribe(shared(9_000, "many.>", "one"))]);
+    desk.batch(2, vec![subscribe(shared(1, "many.>", "one"))]);
+    desk.detach(1);
+    assert_eq!(desk.engine.poll_timeout(), Some(0), "nobody sees them off");
+    for _ in 0..4 {
+        let told = desk.batch(3, vec![say(&["many.17.a", "many.4999.b"])]);
+        assert_eq!(
+            heard(&told),
+            [said(2, 1, "many.17.a"), said(2, 1, "many.4999.b")]
+        );
+    }
+    desk.wait(0);
+    assert_ne!(desk.engine.poll_timeout(), Some(0));
+    assert_eq!(desk.engine.live.count, 1);
+    // The slot is another's now.
+    desk.engine.attach(SessionId(1), &name("/")).unwrap();
+    desk.batch(1, vec![subscribe(listen(1, "many.1.*"))]);
+    let told = desk.batch(3, vec![say(&["many.1.a"])]);
+    assert_eq!(heard(&told).len(), 2);
+}
+
+#[test]
 fn who_does_not_keep_up_is_cut_once_and_nobody_else() {
     let mut desk = Desk::with(Options {
         live_pending_max: 1_000,

@@ -58,6 +58,9 @@ pub(crate) const INVALID_PUBLISH_SUBJECT: &str = "Invalid Publish Subject";
 /// No more subscriptions on this connection.
 pub(crate) const TOO_MANY_SUBSCRIPTIONS: &str = "maximum subscriptions exceeded";
 
+/// What the client calls a subscription stands in each of its messages; clients count.
+pub(crate) const SID_TOO_LONG: &str = "subscription id is too long, maximum allowed is 128";
+
 /// A text between double quotation marks.
 struct Quoted<'a>(&'a [u8]);
 

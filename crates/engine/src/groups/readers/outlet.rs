@@ -75,7 +75,8 @@ impl Engine {
             let Some(session) = sessions.get_mut(listener.session) else {
                 return false;
             };
-            if listener.had >= listener.most || session.outstanding > SESSION_BYTES_MAX {
+            let is_full = session.is_cut || session.outstanding > SESSION_BYTES_MAX;
+            if is_full || listener.had >= listener.most {
                 return false;
             }
             session.outstanding += bytes;

@@ -30,7 +30,7 @@ use reach::{Places, Reached};
 /// With more changes than this behind it, a place is made anew.
 const CHANGES_MAX: u64 = 32;
 /// Who listens.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Listener {
     /// The session's slot in the engine.
     pub(crate) session: u32,
@@ -42,6 +42,8 @@ pub(crate) struct Listener {
     pub(crate) had: u64,
     /// It ends when it has had so many.
     pub(crate) most: u64,
+    /// About how many bytes of memory its filter takes.
+    pub(crate) bytes: u32,
     topic: u32,
     /// Its place in the list it stands in.
     at: u32,
@@ -63,8 +65,15 @@ pub(crate) struct Wanted {
     pub(crate) share: Option<Bytes>,
 }
 
+impl Wanted {
+    /// About how many bytes of memory it takes to listen.
+    pub(crate) fn memory_size(&self) -> usize {
+        self.filter.memory_size() + 3 * self.share.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// Which list a listener stands in.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Debug)]
 enum Home {
     /// That of those who listen by this filter, each for itself.
     Alone(Box<LiveFilter>),
@@ -223,6 +232,7 @@ impl Live {
             echo: wanted.echo,
             had: 0,
             most: u64::MAX,
+            bytes: wanted.memory_size() as u32,
             topic,
             at: 0,
             home: Home::Alone(Box::default()),

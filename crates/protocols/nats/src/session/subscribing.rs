@@ -6,7 +6,10 @@ use polybus_model::{Error, Lane, Request, SubscribeLive, SubscriberId};
 use super::Connection;
 use super::subscriptions::{SUBSCRIPTIONS_MAX, filter};
 use crate::codec::is_valid;
-use crate::error::{INVALID_SUBJECT, TOO_MANY_SUBSCRIPTIONS, subscription_refused};
+use crate::error::{INVALID_SUBJECT, SID_TOO_LONG, TOO_MANY_SUBSCRIPTIONS, subscription_refused};
+
+/// The longest id of a subscription, in bytes.
+const SID_LEN_MAX: usize = 128;
 
 impl Connection {
     pub(super) fn subscribe(&mut self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
@@ -17,6 +20,9 @@ impl Connection {
         }
         if !is_valid(subject) {
             return self.complain(INVALID_SUBJECT);
+        }
+        if sid.len() > SID_LEN_MAX {
+            return self.complain(SID_TOO_LONG);
         }
         if self.subscriptions.lookup(sid).is_none() {
             let wanted = filter(subject);
