@@ -364,6 +364,7 @@ impl Engine {
         self.handle_window_timeouts(&mut turn);
         self.handle_reader_timeouts(&mut turn);
         self.abort_overdue(&mut turn);
+        self.resume_paying(&mut turn);
         self.answer_overdue(&mut turn);
         self.sweep_logs(&mut turn);
         self.expire_keyed(&mut turn);

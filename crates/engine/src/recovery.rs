@@ -101,6 +101,9 @@ impl Engine {
         if let Some(compaction) = snapshot.compaction {
             recovery.logs.with_compaction(compaction)?;
         }
+        if let Some(debts) = snapshot.debts {
+            recovery.logs.with_debts(debts)?;
+        }
         Ok(recovery)
     }
 }

@@ -8,7 +8,8 @@
 //! delayed: live ranges
 //! sections (from version 2 on), to the end: tag u8 | length u32 | bytes;
 //!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs), 23: holes of logs (logs/holes.rs),
-//!   24: compaction of logs (logs/compaction/mod.rs), 40: keyed logs (logs/keyed/record.rs)
+//!   24: compaction of logs (logs/compaction/mod.rs), 26: what transactions owe (logs/owed/record.rs),
+//!   40: keyed logs (logs/keyed/record.rs)
 //! ```
 
 use polybus_model::{Attempts, Binding, Destination};
@@ -31,6 +32,7 @@ const TRANSACTIONS: u8 = 2;
 const HOLES: u8 = 23;
 const KEYED: u8 = 40;
 const COMPACTION: u8 = 24;
+const DEBTS: u8 = 26;
 
 /// What a snapshot says of one queue.
 #[derive(Debug, Default)]
@@ -55,6 +57,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) holes: Option<&'a [u8]>,
     pub(crate) keyed: Option<&'a [u8]>,
     pub(crate) compaction: Option<&'a [u8]>,
+    pub(crate) debts: Option<&'a [u8]>,
 }
 
 impl Engine {
@@ -87,6 +90,7 @@ impl Engine {
         put_section(out, HOLES, |out| self.put_holes(out));
         put_section(out, KEYED, |out| self.put_keyed(out));
         put_section(out, COMPACTION, |out| self.put_compaction(out));
+        put_section(out, DEBTS, |out| self.put_debts(out));
     }
 
     fn put_definitions(&self, out: &mut Vec<u8>) {
@@ -262,7 +266,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
     }
     let delayed = record::ranges(&mut from)?;
     let (mut logs, mut transactions) = (None, None);
-    let (mut holes, mut compaction, mut keyed) = (None, None, None);
+    let (mut holes, mut compaction, mut keyed, mut debts) = (None, None, None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
             (LOGS, section) => logs = Some(section),
@@ -270,6 +274,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
             (HOLES, section) => holes = Some(section),
             (KEYED, section) => keyed = Some(section),
             (COMPACTION, section) => compaction = Some(section),
+            (DEBTS, section) => debts = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
         }
     }
@@ -287,5 +292,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         holes,
         keyed,
         compaction,
+        debts,
     })
 }

@@ -23,5 +23,6 @@ mod model;
 mod reader_ends;
 mod readers;
 mod recovering;
+mod transaction_bindings;
 mod transaction_model;
 mod transactions;

@@ -95,7 +95,9 @@ impl Engine {
             producers.note(writer, run.count, head.offset, turn.now);
             producers.bound(self.options.log_producers_max);
         }
-        if self.has_readers_by_topic(namespace, &name.log) {
+        // What belongs to a transaction goes on when that is committed.
+        let is_whole = head.transaction().is_none();
+        if is_whole && self.has_readers_by_topic(namespace, &name.log) {
             self.hand_to_bindings(namespace, (at.log, &name.log), &run.content, turn);
         }
         self.append_run(&head, run.content, turn);

@@ -235,6 +235,7 @@ impl Engine {
         self.forget_readers_of(id, turn);
         let mut log = self.logs.all.remove(&id)?;
         self.disarm_keyed(id);
+        self.logs.owed.forget_log(id);
         self.logs.partition_count -= log.partitions.len();
         let removed = self
             .namespaces

@@ -88,6 +88,7 @@ impl Engine {
         for slot in ready {
             self.look_again(slot, &mut turn);
         }
+        self.pay_owed(&mut turn);
         self.finish(&mut turn);
     }
 }

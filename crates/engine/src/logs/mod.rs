@@ -7,7 +7,8 @@
 //! lease:  what a group's window may hand out, read likewise                                 (lending)
 //! publish to a topic with a log: appended; append to a log whose topic has bindings: handed on  (publish)
 //! transaction: partitions and groups are added, runs appended, all of it ended in one turn
-//!         (transactions, transacting, transaction_record; stable says up to where a partition is committed)
+//!         (transactions, transacting, transaction_record; stable says up to where a partition is committed;
+//!         owed: what is committed goes on to the bindings of the topic)
 //! trim:   by request, age or size                                                          (offsets, retention)
 //! compact: only the latest record of each key stays                                       (compaction)
 //! remove: single runs go, or give way to others with fewer records                         (remove, holes)
@@ -26,6 +27,7 @@ pub(crate) mod keyed;
 pub(crate) mod lending;
 mod log;
 mod offsets;
+mod owed;
 pub(crate) mod partition;
 mod producers;
 pub(crate) mod publish;
@@ -55,6 +57,7 @@ use compaction::Compaction;
 use durable::Marks;
 use keyed::KeyedWork;
 use log::Log;
+use owed::Owed;
 use partition::Partition;
 use read::Loadings;
 use recent::Recent;
@@ -92,6 +95,7 @@ pub(crate) struct Logs {
     sweep: Sweep,
     compaction: Compaction,
     pub(crate) transactions: Transactions,
+    owed: Owed,
 }
 
 impl Default for Logs {
@@ -111,6 +115,7 @@ impl Default for Logs {
             sweep: Sweep::default(),
             compaction: Compaction::default(),
             transactions: Transactions::default(),
+            owed: Owed::default(),
         }
     }
 }
@@ -170,6 +175,7 @@ impl Logs {
             self.compaction.deadline(),
             self.transactions.deadline(),
             self.keyed.deadline(),
+            self.owed.resumes().then_some(0),
         ];
         due.into_iter().flatten().min()
     }

@@ -13,6 +13,7 @@ use polybus_model::{
 use rustc_hash::FxHashMap;
 
 use super::lending::{Failed, Lease};
+use super::owed::Payment;
 use super::partition::{Found, Indexed};
 use super::waiting::{Asked, Waiter};
 use super::{At, Caller, is_forbidden};
@@ -58,6 +59,8 @@ pub(super) enum Wanted {
     },
     /// Records that failed under leases.
     Failed(Box<Failed>),
+    /// Records that a transaction owes.
+    Owed(Box<Payment>),
 }
 
 /// An answer with holes.
@@ -254,6 +257,7 @@ impl Engine {
                     parts,
                 } => return lease.tell(lease_ms, parts, turn),
                 Wanted::Failed(failed) => return failed.post(self, turn),
+                Wanted::Owed(payment) => return payment.hand_on(self, turn),
             };
             match fresh {
                 true => turn.gate(caller.session, caller.event(reply), true),
@@ -261,6 +265,16 @@ impl Engine {
             }
             return;
         }
+        self.load(wanted, holes, turn);
+    }
+
+    /// Has what is missing read back.
+    pub(super) fn load(
+        &mut self,
+        wanted: Wanted,
+        holes: Vec<Hole>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
         let loadings = &mut self.logs.loadings;
         let number = loadings.number();
         let items = holes.iter().map(|hole| {
@@ -341,6 +355,7 @@ impl Engine {
             } => self.find_offsets(caller, wanted, forbidden, turn),
             Wanted::Loan { lease, parts, .. } => self.lend_again(*lease, &parts, turn),
             Wanted::Failed(failed) => failed.again(self),
+            Wanted::Owed(_) => Payment::again(self, turn),
         }
     }
 }
@@ -382,5 +397,6 @@ fn fill(wanted: &mut Wanted, hole: Hole, run: Run) {
         }
         Wanted::Loan { parts, .. } => Lease::fill(parts, hole, run),
         Wanted::Failed(failed) => failed.fill(run),
+        Wanted::Owed(payment) => payment.fill(hole.run, run),
     }
 }

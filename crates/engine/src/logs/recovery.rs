@@ -20,6 +20,7 @@ use super::holes::{Holes, read_holes};
 use super::keyed::record::{message_id, read_keyed};
 use super::keyed::recovery::SeenMessages;
 use super::log::Log;
+use super::owed::RecoveredDebts;
 use super::partition::{Entered, Partition};
 use super::producers::Producers;
 use super::record::{Declared, declared, put_declared, revision, run_head, settings};
@@ -39,6 +40,7 @@ pub(crate) struct LogRecovery {
     next_log: u64,
     reserved: u64,
     transactions: RecoveredTransactions,
+    debts: RecoveredDebts,
 }
 
 /// What was seen of a partition.
@@ -156,6 +158,12 @@ impl LogRecovery {
         })
     }
 
+    /// Takes the section of a snapshot that is about what transactions owe.
+    pub(crate) fn with_debts(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        self.debts = RecoveredDebts::of_snapshot(section)?;
+        Ok(())
+    }
+
     /// Takes a record; false if it is none of a log.
     pub(crate) fn replay(
         &mut self,
@@ -168,7 +176,7 @@ impl LogRecovery {
             self.replay_run(origin, revision, from, stand)?;
             return Ok(true);
         }
-        let known = kind::LOG_DECLARED..=kind::RUNS_REMOVED;
+        let known = kind::LOG_DECLARED..=kind::TRANSACTION_PAID;
         if !known.contains(&kind) && kind != kind::MESSAGE_ID {
             return Ok(false);
         }
@@ -213,7 +221,11 @@ impl LogRecovery {
                 }
             }
             kind::PRODUCERS_RESERVED => self.reserved = self.reserved.max(from.u64()?),
-            _ => self.transactions.replay(kind, from)?,
+            _ => {
+                if !self.debts.replay(kind, from)? {
+                    self.transactions.replay(kind, from)?;
+                }
+            }
         }
         if from.is_empty() {
             Ok(true)
@@ -270,6 +282,7 @@ impl LogRecovery {
 
     fn forget(&mut self, log: u64) {
         self.logs.remove(&log);
+        self.debts.forget_log(log);
         let partitions = self.partitions.range((log, 0)..=(log, u32::MAX));
         let partitions: Vec<_> = partitions.map(|(at, _)| *at).collect();
         for at in partitions {
@@ -325,6 +338,7 @@ impl LogRecovery {
         engine.logs.reserved = self.reserved.max(1);
         engine.logs.next_producer = engine.logs.reserved;
         self.transactions.finish(engine);
+        self.debts.finish(engine);
         engine.start_sweeping(now);
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What goes by itself: runs for their age and size, producers that are idle. Looked after at intervals, partition by
 //! partition; a partition that grows far past its size in between is looked after at once.
+//!
+//! What always holds: nothing goes that is not durable, or that transactions owe, or may come to owe, to the topic's bindings.
 
 use polybus_model::Millis;
 
@@ -98,6 +100,7 @@ impl Engine {
         runs_max: usize,
         turn: &mut Turn<'_, impl Store>,
     ) -> usize {
+        let handed_on_to = self.handed_on_to(at);
         let Some(log) = self.logs.all.get_mut(&at.log) else {
             return 0;
         };
@@ -124,7 +127,7 @@ impl Engine {
         let mut start = partition.start;
         for run in partition.runs.iter().take(runs_max) {
             let old = oldest.is_some_and(|oldest| run.latest < oldest);
-            if run.end() > partition.end || !(old || too_much(bytes, run.len)) {
+            if run.end() > partition.end.min(handed_on_to) || !(old || too_much(bytes, run.len)) {
                 break;
             }
             bytes -= u64::from(run.len);

@@ -148,10 +148,10 @@ impl Engine {
         let Some(partition) = self.logs.partition(at) else {
             return;
         };
-        if partition.stable.open_since(producer).is_none() {
+        let Some(first) = partition.stable.open_since(producer) else {
             // Nothing was written to it.
             return;
-        }
+        };
         let head = RunHead {
             log: at.log,
             partition: at.partition,
@@ -174,6 +174,9 @@ impl Engine {
             bytes: Bytes::new(),
         };
         self.append_run(&head, nothing, turn);
+        if committed {
+            self.owe(at, producer, (first, head.offset), turn);
+        }
     }
 
     /// Ends a producer's transaction.

@@ -262,6 +262,30 @@ impl Desk {
         told
     }
 
+    /// Answers the oldest read of a log that was not answered at once; false if there is none.
+    pub(crate) fn answer_one_read(&mut self) -> bool {
+        if self.owed_runs.is_empty() {
+            return false;
+        }
+        let load = self.owed_runs.remove(0);
+        let runs = self.read_runs(&load.items);
+        let (mut out, now) = (Effects::default(), self.now);
+        self.engine
+            .handle_log_loaded(load.number, runs, now, &mut self.shelf, &mut out);
+        self.told(out);
+        true
+    }
+
+    /// The process ends, and another one has recovered that.
+    pub(crate) fn crash(&mut self, (engine, shelf): (Engine, Shelf)) {
+        (self.engine, self.shelf) = (engine, shelf);
+        self.mark = None;
+        self.owed.clear();
+        self.owed_runs.clear();
+        self.owed_compactions.clear();
+        self.attach_all();
+    }
+
     fn read_runs(&self, items: &[(Place, u32)]) -> Vec<Run> {
         let runs = items.iter().map(|(place, len)| {
             let payload = self.shelf.read(*place);

@@ -23,11 +23,11 @@ fn topic(kind: TopicKind) -> TopicSettings {
     }
 }
 
-fn queue(text: &str) -> Destination {
+pub(super) fn queue(text: &str) -> Destination {
     Destination::Queue(name(text))
 }
 
-fn to_topic(text: &str) -> Destination {
+pub(super) fn to_topic(text: &str) -> Destination {
     Destination::Topic(name(text))
 }
 
@@ -40,7 +40,7 @@ impl Desk {
         self.batch(1, vec![request]);
     }
 
-    fn bind(&mut self, source: &str, key: &str, destination: Destination) -> Told {
+    pub(super) fn bind(&mut self, source: &str, key: &str, destination: Destination) -> Told {
         let binding = Binding {
             source: name(source),
             destination,

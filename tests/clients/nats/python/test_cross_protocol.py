@@ -7,6 +7,7 @@ import time
 import pika
 import pytest
 from confluent_kafka import Consumer, Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 from conftest import IS_PEER, client, until
 
 AMQP, KAFKA = os.environ.get("POLYBUS_AMQP_PORT"), os.environ.get("POLYBUS_KAFKA_PORT")
@@ -122,3 +123,50 @@ async def test_a_stream_takes_what_amqp_publishes(name, channel):
         channel.confirm_delivery()
         channel.basic_publish("amq.topic", f"{name}.a", b"from amqp", pika.BasicProperties(delivery_mode=2))
         assert (await js.get_msg(name, 1)).data == b"from amqp"
+
+
+async def test_a_transaction_arrives_when_it_is_committed(name, channel):
+    """In queues, streams and with whoever listens: what Kafka's transactions write comes once, and what they abort never."""
+    kafka = {"bootstrap.servers": f"127.0.0.1:{KAFKA}"}
+    admin = AdminClient(kafka)
+    admin.create_topics([NewTopic(name, 3, 1)])[name].result(10)
+    channel.queue_declare(name, durable=True)
+    channel.queue_bind(name, name)
+    channel.exchange_bind("amq.topic", name, f"{name}.a")
+    async with client() as nc:
+        js = nc.jetstream()
+        await js.add_stream(name=f"{name}-s", subjects=[f"{name}.>"])
+        sub = await nc.subscribe(f"{name}.*")
+        await nc.flush()
+        producer = Producer({**kafka, "transactional.id": name, "linger.ms": 5})
+        producer.init_transactions(10)
+        wanted = []
+        for turn in range(6):
+            producer.begin_transaction()
+            bodies = [b"%d.%d" % (turn, i) for i in range(200)]
+            for i, body in enumerate(bodies):
+                producer.produce(name, body, key=f"{name}.a", partition=i % 3)
+            assert producer.flush(10) == 0
+            if turn % 2:
+                producer.abort_transaction(10)
+            else:
+                producer.commit_transaction(10)
+                wanted += bodies
+        queued = [body for _, _, body in got(channel, name, len(wanted))]
+        assert sorted(queued) == sorted(wanted)
+        assert [b.split(b".")[0] for b in queued] == [b.split(b".")[0] for b in wanted], "in the order of the commits"
+        heard = [(await sub.next_msg(10)).data for _ in wanted]
+        assert heard == queued
+        assert await until(lambda: stored(js, f"{name}-s", len(wanted)))
+        # Nothing comes behind: one more is the next of each.
+        producer.begin_transaction()
+        producer.produce(name, b"last", key=f"{name}.a")
+        producer.commit_transaction(10)
+        assert got(channel, name, 1)[0][2] == b"last" and (await sub.next_msg(10)).data == b"last"
+        assert await until(lambda: stored(js, f"{name}-s", len(wanted) + 1))
+        await js.delete_stream(f"{name}-s")
+    channel.queue_delete(name)
+
+
+async def stored(js, stream, count):
+    return (await js.stream_info(stream)).state.messages == count

@@ -12,8 +12,8 @@
 //! done where the broker likes, with copies; the engine only takes the outcome. A crash at any point loses work, nothing
 //! else: what was removed and replaced is journaled, and where a partition was looked after up to is in snapshots.
 //!
-//! What always holds: the last run of a partition stays, and all that is not durable, part of an open transaction or younger
-//! than the log says; of the latest record of a key nothing goes, but for a tombstone whose time is over.
+//! What always holds: the last run of a partition stays, and all that is not durable, part of an open transaction, owed by one
+//! to the topic's bindings or younger than the log says; of the latest record of a key nothing goes, but for a tombstone whose time is over.
 
 mod keys;
 mod step;
@@ -83,7 +83,8 @@ impl Logs {
         };
         let settings = log.settings.compaction;
         let partition = log.partitions.get(at.partition as usize);
-        if partition.is_some_and(|one| is_due(one, settings, now)) {
+        let owed = self.owed.first(at);
+        if partition.is_some_and(|one| is_due(one, settings, owed, now)) {
             let compaction = &mut self.compaction;
             compaction.due.insert(at);
             compaction.next_step = compaction.next_step.or(Some(now));
@@ -91,19 +92,30 @@ impl Logs {
     }
 }
 
-/// Up to where a partition may be compacted now.
-fn cleanable_until(partition: &Partition, settings: CompactionSettings, now: Millis) -> u64 {
+/// Up to where a partition may be compacted now; `owed` is the first offset that transactions owe.
+fn cleanable_until(
+    partition: &Partition,
+    settings: CompactionSettings,
+    owed: Option<u64>,
+    now: Millis,
+) -> u64 {
     let stable = partition.stable.stable_end(partition.end);
     let last = partition.last_offset().unwrap_or(partition.start);
     let young = match settings.lag_ms_min {
         0 => u64::MAX,
         lag => partition.first_younger(now.saturating_sub(lag)),
     };
-    stable.min(last).min(young)
+    let owed = owed.unwrap_or(u64::MAX);
+    stable.min(last).min(young).min(owed)
 }
 
-fn is_due(partition: &Partition, settings: CompactionSettings, now: Millis) -> bool {
-    let until = cleanable_until(partition, settings, now);
+fn is_due(
+    partition: &Partition,
+    settings: CompactionSettings,
+    owed: Option<u64>,
+    now: Millis,
+) -> bool {
+    let until = cleanable_until(partition, settings, owed, now);
     let from = partition.cleaned_to.max(partition.start);
     if from >= until {
         return false;

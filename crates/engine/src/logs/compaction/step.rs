@@ -73,7 +73,7 @@ impl Engine {
                 phase: Phase::Map(Keys::default()),
                 cursor: partition.cleaned_to.max(partition.start),
                 began: 0,
-                until: cleanable_until(partition, settings, now),
+                until: cleanable_until(partition, settings, self.logs.owed.first(at), now),
                 under_way: None,
             });
             return;
