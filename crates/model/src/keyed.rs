@@ -202,6 +202,56 @@ pub enum WhichRecord {
     },
 }
 
+/// Which records of a keyed log are to be listed. Answers with [`PickedRecords`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pick {
+    /// Of which partition.
+    pub partition: crate::PartitionName,
+    /// Which.
+    pub which: WhichRecords,
+    /// At most so many.
+    pub records_max: u32,
+}
+
+/// Several records of a keyed log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WhichRecords {
+    /// From a place on.
+    NextOf {
+        /// Of which keys (none: any).
+        keys: Option<LiveFilter>,
+        /// From where.
+        from: RecordsFrom,
+    },
+    /// The last one of each key.
+    LastOf {
+        /// Of which keys: those that one of these lets through.
+        keys: Vec<LiveFilter>,
+        /// Only records before this place (none: all).
+        before: Option<RecordsFrom>,
+    },
+}
+
+/// A place in a partition of a keyed log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RecordsFrom {
+    /// This offset.
+    Offset(u64),
+    /// The first record of that time or later.
+    Time(Millis),
+}
+
+/// Records that were picked, by their offsets. What they are is looked up by [`WhichRecord::At`].
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PickedRecords {
+    /// Their offsets, rising.
+    pub offsets: Vec<u64>,
+    /// How many more there are of that kind; where the last ones of keys are picked, whether there are (one).
+    pub left: u64,
+    /// No record at this offset or behind it was looked at.
+    pub end: u64,
+}
+
 /// Records to give up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Purge {

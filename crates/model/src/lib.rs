@@ -34,8 +34,8 @@ pub use group::{
     SharedSummary, Sharing, Standing,
 };
 pub use keyed::{
-    Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Purge, RecordTtl, RollUp, Stored,
-    StoredRecord, Takes, Terms, WhenFull, WhichRecord,
+    Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl,
+    RecordsFrom, RollUp, Stored, StoredRecord, Takes, Terms, WhenFull, WhichRecord, WhichRecords,
 };
 pub use lease::{
     Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,

@@ -10,8 +10,8 @@
 use bytes::Bytes;
 
 use crate::{
-    Error, KeyedError, KeyedSettings, KeyedState, LiveFilter, Message, Millis, Name, Origin, Purge,
-    StoredRecord, Terms, WhichRecord,
+    Error, KeyedError, KeyedSettings, KeyedState, LiveFilter, Message, Millis, Name, Origin, Pick,
+    PickedRecords, Purge, StoredRecord, Terms, WhichRecord,
 };
 
 /// The name of a log that is never given to another one, not even after it was deleted.
@@ -426,6 +426,8 @@ pub enum LogRequest {
     },
     /// Remove records of a keyed log. Answers [`LogReply::Removed`] when durable.
     Purge(Purge),
+    /// List records of a keyed log. Answers [`LogReply::Picked`].
+    Pick(Pick),
     /// What a partition of a keyed log holds. Answers [`LogReply::State`].
     State {
         /// Which.
@@ -562,6 +564,8 @@ pub enum LogReply {
     Stored(Result<StoredRecord, LogError>),
     /// How many records went.
     Removed(Result<u64, LogError>),
+    /// Which records a keyed log has of those asked for.
+    Picked(Result<PickedRecords, LogError>),
     /// What a partition holds, with its log.
     State(Result<Box<(LogSummary, KeyedState)>, LogError>),
     /// A producer's number and epoch.

@@ -4,7 +4,7 @@
 //! is refused partition by partition, and the rest is carried out.
 
 use polybus_model::{
-    Guarded, LogError, LogId, LogReply, LogRequest, Name, Operation, PartitionName, Purge,
+    Guarded, LogError, LogId, LogReply, LogRequest, Name, Operation, PartitionName, Place, Purge,
     WhichLogs,
 };
 
@@ -75,7 +75,17 @@ fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32
         LogRequest::Read(request) => {
             refused(&request.reads, |one| on(Operation::Read)(&one.partition))
         }
-        LogRequest::FindOffsets(wanted) => refused(wanted, |one| on(Operation::Describe)(&one.0)),
+        LogRequest::FindOffsets(wanted) => refused(wanted, |(partition, place)| {
+            let operation = match place {
+                // Its bytes come with it.
+                Place::Record(_) => Operation::Read,
+                _ => Operation::Describe,
+            };
+            may(operation, &partition.log)
+        }),
+        LogRequest::Pick(pick) => {
+            refused(std::slice::from_ref(&pick.partition), on(Operation::Read))
+        }
         LogRequest::Store { log, .. } => one(Operation::Write, log),
         LogRequest::State { partition, .. } => {
             refused(std::slice::from_ref(partition), on(Operation::Read))
@@ -175,9 +185,7 @@ mod tests {
             log: name(log),
             partition: 0,
         });
-        let wanted = partitions
-            .clone()
-            .map(|one| (one, polybus_model::Place::End));
+        let wanted = partitions.clone().map(|one| (one, Place::End));
         let (_, forbidden) = asked(LogRequest::FindOffsets(wanted.to_vec()));
         assert!(forbidden.is_empty());
         let (_, forbidden) = asked(LogRequest::Writers(partitions.to_vec()));

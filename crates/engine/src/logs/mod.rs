@@ -273,6 +273,7 @@ impl Engine {
             LogRequest::Store { .. }
             | LogRequest::Remove { .. }
             | LogRequest::Purge(_)
+            | LogRequest::Pick(_)
             | LogRequest::State { .. } => {
                 self.keyed_request(caller, request, forbids(0), turn);
             }

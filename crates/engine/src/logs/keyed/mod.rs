@@ -15,6 +15,7 @@ mod duplicates;
 mod find;
 mod keys;
 mod limits;
+mod pick;
 mod purge;
 pub(super) mod record;
 pub(super) mod recovery;

@@ -47,6 +47,14 @@ impl Engine {
                 };
                 (LogReply::Removed(result), true)
             }
+            LogRequest::Pick(pick) => {
+                let result = match forbidden {
+                    true => Err(LogError::Forbidden),
+                    false => self.pick_records(caller, &pick),
+                };
+                turn.tell(caller.session, caller.event(LogReply::Picked(result)));
+                return;
+            }
             LogRequest::State {
                 partition,
                 keys,

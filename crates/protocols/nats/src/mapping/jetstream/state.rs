@@ -126,11 +126,13 @@ pub(crate) fn stored_message(run: &Run, others: &Readers) -> Option<Value> {
     Some(told)
 }
 
-/// A stored message as `DIRECT.GET` gives it: its headers with those that say where it stands, and its body.
+/// A stored message as `DIRECT.GET` gives it: its headers with those that say where it stands and lines that say more, and its
+/// body.
 pub(crate) fn direct_headers<'a>(
     stream: &str,
     run: &'a Run,
     others: &Readers,
+    more: &str,
 ) -> Option<(Vec<u8>, &'a [u8])> {
     let message = message_of(run)?;
     let own = headers_of(message, others);
@@ -140,9 +142,9 @@ pub(crate) fn direct_headers<'a>(
     };
     let subject = String::from_utf8_lossy(message.key());
     let (sequence, time) = (run.offset + 1, write_time(run.time_max.unwrap_or(0)));
-    let more = format!(
-        "Nats-Stream: {stream}\r\nNats-Subject: {subject}\r\nNats-Sequence: {sequence}\r\nNats-Time-Stamp: {time}\r\n\r\n"
+    let told = format!(
+        "Nats-Stream: {stream}\r\nNats-Subject: {subject}\r\nNats-Sequence: {sequence}\r\nNats-Time-Stamp: {time}\r\n{more}\r\n"
     );
-    headers.extend_from_slice(more.as_bytes());
+    headers.extend_from_slice(told.as_bytes());
     Some((headers, message.body()))
 }

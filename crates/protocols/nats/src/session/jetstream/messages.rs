@@ -13,13 +13,16 @@ use crate::session::filter;
 /// What messages are asked for.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct GetRequest {
-    seq: u64,
-    last_by_subj: String,
-    next_by_subj: String,
-    start_time: Option<String>,
-    batch: u64,
-    multi_last: Vec<String>,
+pub(super) struct GetRequest {
+    pub(super) seq: u64,
+    pub(super) last_by_subj: String,
+    pub(super) next_by_subj: String,
+    pub(super) start_time: Option<String>,
+    pub(super) batch: u64,
+    pub(super) max_bytes: u64,
+    pub(super) multi_last: Vec<String>,
+    pub(super) up_to_seq: u64,
+    pub(super) up_to_time: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -37,7 +40,7 @@ impl GetRequest {
             self.start_time.is_some(),
         ];
         let named = one_of.into_iter().filter(|is| *is).count();
-        if self.batch > 1 || !self.multi_last.is_empty() {
+        if self.batch > 0 || !self.multi_last.is_empty() {
             return Err(ApiError::bad_request());
         }
         let next = Some(self.next_by_subj.as_bytes()).filter(|next| !next.is_empty());
@@ -137,20 +140,32 @@ impl Connection {
             Some((name, subject)) => (name, Some(subject)),
             None => (rest, None),
         };
-        let place = match subject {
+        let asked = match subject {
             Some(subject) => GetRequest {
                 last_by_subj: subject.to_owned(),
                 ..GetRequest::default()
-            }
-            .place(),
-            None => read(body).and_then(|asked: GetRequest| asked.place()),
+            },
+            None if body.is_empty() => return self.tell_status(reply, "408 Empty Request"),
+            None => match read(body) {
+                Ok(asked) => asked,
+                Err(_) => return self.tell_status(reply, "408 Malformed Request"),
+            },
         };
-        match (Name::new(name), place) {
-            (Ok(log), Ok(place)) => {
+        let Ok(log) = Name::new(name) else {
+            return self.tell_status(reply, "408 Bad Request");
+        };
+        if asked.wants_several() {
+            return self.batch_get(log, reply, &asked);
+        }
+        if asked.seq == 0 && asked.last_by_subj.is_empty() && asked.next_by_subj.is_empty() {
+            return self.tell_status(reply, "408 Empty Request");
+        }
+        match asked.place() {
+            Ok(place) => {
                 let step = Step::DirectGet(log.clone());
                 self.find_message(&log, reply, place, step);
             }
-            _ => self.tell_status(reply, "408 Bad Request"),
+            Err(_) => self.tell_status(reply, "408 Bad Request"),
         }
     }
 
@@ -160,7 +175,7 @@ impl Connection {
         };
         let found = run.as_ref();
         let found =
-            found.and_then(|run| direct_headers(stream.as_str(), run, &self.settings.readers));
+            found.and_then(|run| direct_headers(stream.as_str(), run, &self.settings.readers, ""));
         match found {
             Some((headers, body)) => self.jetstream.answers.add(to, &headers, body),
             None => self.tell_status(to, "404 Message Not Found"),
@@ -168,7 +183,7 @@ impl Connection {
     }
 
     /// Answers with a status and nothing else.
-    fn tell_status(&mut self, to: &[u8], status: &str) {
+    pub(super) fn tell_status(&mut self, to: &[u8], status: &str) {
         let headers = format!("NATS/1.0 {status}\r\n\r\n");
         self.jetstream.answers.add(to, headers.as_bytes(), b"");
     }

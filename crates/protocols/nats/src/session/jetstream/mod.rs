@@ -9,6 +9,7 @@
 //! whoever listens there hears them, this connection's own subscriptions among them.
 
 mod answers;
+mod batch_get;
 mod consumers;
 mod messages;
 mod streams;
@@ -63,6 +64,10 @@ enum Step {
     MessageGet,
     MessageDelete(u64),
     DirectGet(Name),
+    /// Which messages a batch of gets gives.
+    BatchPick(Box<batch_get::BatchGet>),
+    /// The messages of a batch of gets.
+    BatchFill(Box<batch_get::BatchGet>),
     /// The stream of a consumer that is to be made.
     ConsumerStream(Box<consumers::Making>),
     ConsumerCreate(Declaring),
@@ -234,6 +239,8 @@ impl Connection {
             Step::MessageGet => self.message_found(&to, reply),
             Step::MessageDelete(sequence) => self.message_deleted(&to, sequence, reply),
             Step::DirectGet(stream) => self.direct_found(&to, &stream, reply),
+            Step::BatchPick(batch) => self.batch_picked(&to, batch, reply),
+            Step::BatchFill(batch) => self.batch_filled(&to, batch, reply),
             Step::ConsumerStream(making) => self.consumer_looked_at(&to, *making, reply),
             Step::ConsumerCreate(_)
             | Step::ConsumerInfo
