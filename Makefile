@@ -44,10 +44,11 @@ test-shop:
 	CARGO_TARGET_DIR=$(CLIENTS) $(CARGO) test --locked --manifest-path examples/shop/Cargo.toml
 	POLYBUS_BIN=$(BIN_DEV) $(CLIENTS)/debug/demo --quick
 
-conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools, librdkafka, kafka-python
+conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools, librdkafka, kafka-python, nats-py
 	$(CARGO) build --release --locked -p polybus-server
 	POLYBUS_BIN=$(BIN) WORK=$(CURDIR)/target/clients-env tests/clients/amqp091/conformance.sh
 	POLYBUS_BIN=$(BIN) WORK=$(CURDIR)/target/clients-env tests/clients/kafka/conformance.sh
+	POLYBUS_BIN=$(BIN) WORK=$(CURDIR)/target/clients-env tests/clients/nats/conformance.sh
 
 fuzz: ## a minute for each fuzz target (needs the nightly toolchain and cargo-fuzz, which it installs)
 	fuzz/run.sh

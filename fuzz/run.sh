@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 # Runs every fuzz target, a minute each: SECONDS_EACH=60 fuzz/run.sh [target ...]
 # What is found stays in target/fuzz; KEEP=1 puts what widens the coverage into fuzz/corpus, which is committed and stays small.
 set -u
@@ -20,9 +20,11 @@ failed=
 for target in $targets; do
     mkdir -p "$found/$target" "corpus/$target"
     log=$found/$target.log
+    words=()
+    [ ! -e "dictionaries/$target" ] || words=("-dict=dictionaries/$target")
     echo "$target: ${SECONDS_EACH} s"
     if cargo "+$NIGHTLY" fuzz run "$target" "$found/$target" "corpus/$target" -- -max_total_time="$SECONDS_EACH" \
-        -len_control=10 -timeout=20 -rss_limit_mb=2048 >"$log" 2>&1; then
+        -len_control=10 -timeout=20 -rss_limit_mb=2048 "${words[@]}" >"$log" 2>&1; then
         grep -E 'DONE|^Done' "$log" | tail -2
         passed=$((passed + 1))
     else
