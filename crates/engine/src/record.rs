@@ -34,6 +34,7 @@
 //! is in the journal only to be out of memory: recovery passes it over.
 
 pub(crate) mod codec;
+pub(crate) mod filter;
 pub(crate) mod message;
 mod plain;
 pub(crate) mod settings;

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::{LiveFilter, LogError, Millis, Name};
+use crate::{LiveFilter, LogError, Millis, Name, Renaming};
 
 /// The rules of a keyed log beyond those of [`crate::LogSettings`]. They hold for each partition.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -38,6 +38,21 @@ pub struct KeyedSettings {
     pub silent: bool,
     /// A message may take the place of all before it ([`Terms::roll_up`]).
     pub rolls_up: bool,
+    /// What is appended gets other keys first.
+    pub renames: Option<Renaming>,
+    /// Who listens is told of what was appended.
+    pub copies: Option<Copies>,
+}
+
+/// Copies of what was appended to a keyed log, for those who listen to a topic when it is durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Copies {
+    /// The topic.
+    pub topic: Name,
+    /// Of which records, and under what keys.
+    pub renaming: Renaming,
+    /// Without their bodies.
+    pub headers_only: bool,
 }
 
 /// What a keyed log takes of a pattern topic: it is bound there by itself. Of two logs that take from one topic, no key may be

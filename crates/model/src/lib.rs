@@ -18,6 +18,7 @@ mod message;
 mod name;
 mod packed;
 mod reader;
+mod renaming;
 mod request;
 mod settings;
 mod value;
@@ -34,8 +35,9 @@ pub use group::{
     SharedSummary, Sharing, Standing,
 };
 pub use keyed::{
-    Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl,
-    RecordsFrom, RollUp, Stored, StoredRecord, Takes, Terms, WhenFull, WhichRecord, WhichRecords,
+    Copies, Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Pick, PickedRecords, Purge,
+    RecordTtl, RecordsFrom, RollUp, Stored, StoredRecord, Takes, Terms, WhenFull, WhichRecord,
+    WhichRecords,
 };
 pub use lease::{
     Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,
@@ -52,10 +54,11 @@ pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin
 pub use name::{Name, NameTooLong};
 pub use packed::{PackedRecord, PackedRun, ReadPacked, RewritePacked, RewrittenRun, RunCompactor};
 pub use reader::{
-    Acknowledging, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push, ReaderError,
-    ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart, ReaderSummary,
-    RecordNote,
+    Acknowledging, CopyNote, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push,
+    ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart,
+    ReaderSummary, RecordNote,
 };
+pub use renaming::{NewWord, Renaming, Taking};
 pub use request::{
     Batch, Credentials, Destination, Outcome, Publish, Request, Settle, Subscribe, Transaction,
 };

@@ -175,6 +175,18 @@ impl Message {
         Self::marked(parts, self.marks())
     }
 
+    /// The copy with this key instead.
+    #[must_use]
+    pub fn with_key(&self, key: &[u8]) -> Self {
+        Self::marked(
+            MessageParts {
+                key,
+                ..self.parts()
+            },
+            self.marks(),
+        )
+    }
+
     /// The copy with these marks instead.
     #[must_use]
     pub fn with_marks(&self, marks: Marks) -> Self {

@@ -298,6 +298,25 @@ pub enum LiveNote {
     Record(Box<RecordNote>),
     /// It is none: the message is empty but for its key, and this is what there is to say.
     Notice(Box<Notice>),
+    /// It is a copy of a record, under another key.
+    Copy(Box<CopyNote>),
+}
+
+/// Of which record a copy is that listeners get ([`crate::Copies`]).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CopyNote {
+    /// The log.
+    pub log: Name,
+    /// The record's own key.
+    pub key: Bytes,
+    /// Its offset.
+    pub offset: u64,
+    /// When it was appended.
+    pub time: Millis,
+    /// The offset of its key's record before it.
+    pub before: Option<u64>,
+    /// Only its headers are to be shown.
+    pub headers_only: bool,
 }
 
 /// Where a record stands that a reader handed out.

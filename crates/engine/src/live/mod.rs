@@ -10,6 +10,7 @@
 //! What always holds: what a session was handed and has not drained is bounded: past the bound its subscriptions end and it
 //! is told so, once (`slow`); a publisher that is faster than those it publishes to is held for a moment, never for long.
 
+mod copies;
 mod leaving;
 mod publish;
 mod slow;

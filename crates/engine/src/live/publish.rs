@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polybus_model::{Event, LiveBlock, LiveItem, Message, Stored};
+use polybus_model::{Event, LiveBlock, LiveItem, LiveNote, Message, Stored};
 
 use super::{LiveWork, TARGET_BYTES};
 use crate::routing::{Listener, RouteMode};
@@ -197,32 +197,24 @@ impl Engine {
             return false;
         }
         let heard = found.router.live.offer_routed(|number, listener| {
-            let Some(session) = sessions.get_mut(listener.session) else {
-                return false;
-            };
-            if session.is_cut || listener.had >= listener.most {
-                return false;
-            }
-            if session.outstanding > options.live_pending_max {
-                live.slow.push(listener.session);
-                return false;
-            }
-            session.outstanding += message.memory_size();
-            live.last_told = Some(listener.session);
-            live.count_for(number, listener);
-            let event = Event::LiveMessage {
-                subscriber: listener.subscriber,
-                message: message.clone(),
-                note: None,
-            };
-            turn.tell(session.id, event);
-            true
+            live.hand_single(
+                (number, listener),
+                (message, None),
+                sessions,
+                options.live_pending_max,
+                turn,
+            )
         });
+        self.end_told(namespace, turn);
+        heard
+    }
+
+    /// The end of telling of a single message: who has had all goes, and who has too much on the way.
+    pub(super) fn end_told(&mut self, namespace: u32, turn: &mut Turn<'_, impl Store>) {
         self.end_served(namespace, turn);
         while let Some(slot) = self.live.slow.pop() {
             self.cut_off(slot, turn);
         }
-        heard
     }
 }
 
@@ -273,6 +265,37 @@ impl LiveWork {
         letter.targets.push((posted.at, listener.subscriber));
         letter.bytes += posted.bytes;
         self.count_for(number, listener);
+        true
+    }
+
+    /// Hands a single message to a listener, if it takes it.
+    pub(super) fn hand_single(
+        &mut self,
+        (number, listener): (u32, &mut Listener),
+        (message, note): (&Message, Option<&LiveNote>),
+        sessions: &mut Slab<Session>,
+        pending_max: usize,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> bool {
+        let Some(session) = sessions.get_mut(listener.session) else {
+            return false;
+        };
+        if session.is_cut || listener.had >= listener.most {
+            return false;
+        }
+        if session.outstanding > pending_max {
+            self.slow.push(listener.session);
+            return false;
+        }
+        session.outstanding += message.memory_size();
+        self.last_told = Some(listener.session);
+        self.count_for(number, listener);
+        let event = Event::LiveMessage {
+            subscriber: listener.subscriber,
+            message: message.clone(),
+            note: note.cloned(),
+        };
+        turn.tell(session.id, event);
         true
     }
 

@@ -72,6 +72,7 @@ pub(super) fn got(told: &Told) -> Vec<Got> {
     let got = notes.map(|note| match note {
         LiveNote::Record(note) => Got::Record(note.offset, note.attempts, note.sequence),
         LiveNote::Notice(notice) => Got::Notice(*notice),
+        LiveNote::Copy(note) => panic!("{note:?}"),
     });
     got.collect()
 }

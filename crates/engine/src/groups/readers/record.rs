@@ -2,16 +2,14 @@
 //! records of their windows. Layouts are in the crate's `record.rs`.
 
 use bytes::Bytes;
-use polybus_model::{
-    Acknowledging, FilterWord, LiveFilter, Millis, Name, PullLimits, Push, ReaderSettings,
-    ReaderStart,
-};
+use polybus_model::{Acknowledging, Millis, Name, PullLimits, Push, ReaderSettings, ReaderStart};
 
 use super::Reader;
 use super::reader::Origin;
 use crate::groups::text;
 use crate::logs::At;
 use crate::record::codec::{Bounded, Put};
+use crate::record::filter::{put_filter, read_filter};
 use crate::record::settings::{flags, put_flags};
 use crate::record::{Corrupt, begin, kind};
 
@@ -187,7 +185,7 @@ fn settings(from: &mut Bounded<'_>) -> Result<ReaderSettings, Corrupt> {
     };
     let mut filters = Vec::new();
     for _ in 0..from.u32()? {
-        filters.push(filter(from)?);
+        filters.push(read_filter(from)?);
     }
     let acknowledging = match from.u8()? {
         0 => Acknowledging::Never,
@@ -232,32 +230,4 @@ fn settings(from: &mut Bounded<'_>) -> Result<ReaderSettings, Corrupt> {
 fn short(from: &mut Bounded<'_>) -> Result<Option<u32>, Corrupt> {
     let value = from.option()?.map(u32::try_from).transpose();
     value.map_err(|_| Corrupt::new("a reader's number is too large"))
-}
-
-/// A filter as its words: 0 and the word, 1 for any one, 2 for the rest.
-fn put_filter(out: &mut Vec<u8>, filter: &LiveFilter) {
-    out.put_u32(filter.words().count() as u32);
-    for word in filter.words() {
-        match word {
-            FilterWord::Exact(word) => {
-                out.put_u8(0);
-                out.put_bytes(word);
-            }
-            FilterWord::AnyOne => out.put_u8(1),
-            FilterWord::Rest => out.put_u8(2),
-        }
-    }
-}
-
-fn filter(from: &mut Bounded<'_>) -> Result<LiveFilter, Corrupt> {
-    let mut words = Vec::new();
-    for _ in 0..from.u32()? {
-        words.push(match from.u8()? {
-            0 => FilterWord::Exact(from.bytes()?),
-            1 => FilterWord::AnyOne,
-            2 => FilterWord::Rest,
-            other => return Err(Corrupt(format!("{other} is no word of a filter"))),
-        });
-    }
-    Ok(LiveFilter::new(words))
 }

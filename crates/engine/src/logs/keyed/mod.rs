@@ -4,6 +4,7 @@
 //! message, terms -> known by its id? -> terms hold? -> room? -> appended -> what its key, its roll-up has too many goes
 //!                                                                                                    (store)
 //!                -> the end of the turn: what the log has too many goes, the start moves             (limits)
+//! durable        -> copies to those who listen                                                        (copies)
 //! time           -> what is too old goes, each record for its own time to live                       (limits)
 //! look-ups       -> by key, pattern and offset, in memory: which record; its bytes as any log's     (find, keys)
 //! removal, purge -> single records go                                                             (purge)
@@ -11,10 +12,12 @@
 //! What always holds: a partition of a keyed log has an index of keys that names the same records as its index of runs; every
 //! run in it holds one message. What a keyed log knows beside its runs (ids) has records of its own.
 
+mod copies;
 mod duplicates;
 mod find;
 mod keys;
 mod limits;
+mod more;
 mod pick;
 mod purge;
 pub(super) mod record;
@@ -24,11 +27,12 @@ mod settings;
 mod store;
 mod takes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use polybus_model::Millis;
 
 use super::At;
+use copies::Owed;
 pub(crate) use duplicates::Duplicates;
 pub(crate) use keys::Keys;
 pub(crate) use settings::{put as put_settings, read as read_settings};
@@ -45,6 +49,8 @@ pub(crate) struct Keyed {
     pub(crate) lasting: BTreeSet<u64>,
     /// When the last one came.
     last_time: Option<Millis>,
+    /// Records of which copies are to be sent when they are durable.
+    owed: VecDeque<Owed>,
     /// The deadline that it stands under.
     armed: Option<Millis>,
     /// It is to be looked after at the end of the turn.

@@ -1,15 +1,17 @@
 //! The settings of keyed logs as bytes.
 //!
 //! ```text
-//! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up, 32 silent) | when full u8 | keeps u8 |
-//! records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 | marker_ms option |
-//! takes u8, [topic name | keys u32, each: words u32, each: 0 and the word | 1 any one | 2 the rest]
+//! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up, 32 silent, 64 more) | when full u8 |
+//! keeps u8 | records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 | marker_ms option |
+//! takes u8, [topic name | keys u32, each a filter] | [more: more.rs]
 //! ```
 
-use polybus_model::{FilterWord, Keeps, KeyedSettings, LiveFilter, Takes, WhenFull};
+use polybus_model::{Keeps, KeyedSettings, Takes, WhenFull};
 
+use super::more;
 use crate::record::Corrupt;
 use crate::record::codec::{Bounded, Put};
+use crate::record::filter::{put_filter, read_filter};
 use crate::record::settings::{flags, put_flags};
 
 pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
@@ -20,6 +22,7 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
         settings.denies_purge,
         settings.rolls_up,
         settings.silent,
+        more::says(settings),
     ];
     put_flags(out, flags);
     out.put_u8(match settings.when_full {
@@ -41,23 +44,16 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
     if let Some(takes) = &settings.takes {
         put_takes(out, takes);
     }
+    if more::says(settings) {
+        more::put(out, settings);
+    }
 }
 
 fn put_takes(out: &mut Vec<u8>, takes: &Takes) {
     out.put_name(&takes.topic);
     out.put_u32(takes.keys.len() as u32);
     for filter in &takes.keys {
-        out.put_u32(filter.words().count() as u32);
-        for word in filter.words() {
-            match word {
-                FilterWord::Exact(word) => {
-                    out.put_u8(0);
-                    out.put_bytes(word);
-                }
-                FilterWord::AnyOne => out.put_u8(1),
-                FilterWord::Rest => out.put_u8(2),
-            }
-        }
+        put_filter(out, filter);
     }
 }
 
@@ -65,16 +61,7 @@ fn read_takes(from: &mut Bounded<'_>) -> Result<Takes, Corrupt> {
     let topic = from.name()?;
     let mut keys = Vec::new();
     for _ in 0..from.u32()? {
-        let mut words = Vec::new();
-        for _ in 0..from.u32()? {
-            words.push(match from.u8()? {
-                0 => FilterWord::Exact(from.bytes()?),
-                1 => FilterWord::AnyOne,
-                2 => FilterWord::Rest,
-                other => return Err(Corrupt(format!("{other} is no word of a filter"))),
-            });
-        }
-        keys.push(LiveFilter::new(words));
+        keys.push(read_filter(from)?);
     }
     Ok(Takes { topic, keys })
 }
@@ -87,6 +74,7 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
         denies_purge,
         rolls_up,
         silent,
+        says_more,
     ] = flags(from)?;
     let when_full = match from.u8()? {
         0 => WhenFull::DropOldest,
@@ -100,7 +88,7 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
         2 => Keeps::Unsettled,
         other => return Err(Corrupt(format!("{other} is no way to keep records"))),
     };
-    Ok(KeyedSettings {
+    let mut settings = KeyedSettings {
         records_max: from.option()?,
         key_records_max: from.option()?,
         body_bytes_max: from.option()?,
@@ -118,14 +106,44 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
         denies_purge,
         rolls_up,
         silent,
-    })
+        ..KeyedSettings::default()
+    };
+    if says_more {
+        more::read(from, &mut settings)?;
+    }
+    Ok(settings)
 }
 
 #[cfg(test)]
 mod tests {
-    use polybus_model::Name;
+    use polybus_model::{Copies, FilterWord, LiveFilter, Name, NewWord, Renaming, Taking};
 
     use super::*;
+
+    /// A rule with every kind of word.
+    fn renaming() -> Renaming {
+        let part = |how| NewWord::Part { word: 1, how };
+        Renaming {
+            keys: LiveFilter::exact(b"c"),
+            to: Some(vec![
+                NewWord::Text(b"t".as_slice().into()),
+                NewWord::Word(3),
+                NewWord::Hash {
+                    words: vec![1, 2],
+                    below: 9,
+                },
+                NewWord::Scatter { below: 4 },
+                part(Taking::SplitAfter(1)),
+                part(Taking::SplitBefore(2)),
+                part(Taking::SlicesFromStart(3)),
+                part(Taking::SlicesFromEnd(4)),
+                part(Taking::Between(b"-".as_slice().into())),
+                part(Taking::First(5)),
+                part(Taking::Last(6)),
+                NewWord::Rest(2),
+            ]),
+        }
+    }
 
     #[test]
     fn settings_are_read_back() {
@@ -143,6 +161,12 @@ mod tests {
             takes: Some(Takes {
                 topic: Name::new("amq.topic").unwrap(),
                 keys: vec![LiveFilter::new(words), LiveFilter::exact(b"b")],
+            }),
+            renames: Some(renaming()),
+            copies: Some(Copies {
+                topic: Name::new("amq.topic").unwrap(),
+                renaming: Renaming::keeping(LiveFilter::exact(b"d")),
+                headers_only: true,
             }),
             ..KeyedSettings::default()
         };

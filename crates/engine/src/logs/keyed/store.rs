@@ -6,6 +6,7 @@ use polybus_model::{
 };
 
 use super::Expiry;
+use super::copies::renamed;
 use super::record::{MessageId, put_message_id};
 use crate::logs::At;
 use crate::logs::append::check;
@@ -43,6 +44,8 @@ impl Engine {
         if rules.sealed {
             return Err(KeyedError::Sealed.into());
         }
+        let renamed = renamed(message, rules, partition.next)?;
+        let message = renamed.as_ref().unwrap_or(message);
         if let Some(terms) = terms {
             let since = turn.now.saturating_sub(rules.duplicates_ms);
             match known(partition, terms, since, name.as_str())? {
@@ -71,6 +74,7 @@ impl Engine {
             return Err(LogError::TooLarge);
         }
         let gives = room(partition, &message, rules, log.settings.retention_bytes)?;
+        let before = last_of(partition, message.key());
         let expires = rules.expires;
         let head = RunHead {
             log: at.log,
@@ -94,6 +98,7 @@ impl Engine {
             terms,
             turn,
         );
+        self.owe_copy(at, (head.offset, before), &message, turn.now);
         if let Some(offset) = gives.oldest_of_key {
             self.remove_records(at, &[offset], turn);
         }
@@ -245,10 +250,7 @@ fn check_terms(
     if let Some(LastOfKey { key, offset }) = &terms.last_of_key {
         let last = match key {
             Some(filter) => keyed.keys.last_matching(filter, u64::MAX),
-            None => keyed
-                .keys
-                .key(message.key())
-                .and_then(|key| key.last_before(u64::MAX)),
+            None => last_of(partition, message.key()),
         };
         if last != *offset {
             return Err(KeyedError::LastOfKey(last).into());
@@ -270,6 +272,12 @@ fn check_terms(
         return Err(KeyedError::RollUpDenied.into());
     }
     Ok(())
+}
+
+/// The offset of a key's last record.
+fn last_of(partition: &Partition, key: &[u8]) -> Option<u64> {
+    let keys = &partition.keyed.as_ref()?.keys;
+    keys.key(key)?.last_before(u64::MAX)
 }
 
 /// Whether a log takes one more message, and what goes for it at once.

@@ -7,7 +7,7 @@ use super::Connection;
 use crate::ORIGIN;
 use crate::codec::{Outgoing, is_literal};
 use crate::mapping;
-use crate::mapping::jetstream::{ack_subject, headers_alone, reply_of, status_of};
+use crate::mapping::jetstream::{ack_subject, copy_headers, headers_alone, reply_of, status_of};
 
 /// The end of a payload, which stands behind it in a block as well.
 const LINE_END_BYTES: u32 = 2;
@@ -110,15 +110,23 @@ impl Connection {
                 (ack_subject(note), told)
             }
             Some(LiveNote::Notice(notice)) => (reply_of(notice), status_of(notice)),
+            Some(LiveNote::Copy(note)) => {
+                let len = message.body().len();
+                (String::new(), copy_headers(properties.headers, note, len))
+            }
+        };
+        let is_bodiless = match note {
+            Some(LiveNote::Copy(note)) => note.headers_only,
+            _ => !told.is_empty(),
         };
         let headers = match told.is_empty() {
             true => properties.headers,
             false => &told,
         };
         let headers = if self.connect.headers { headers } else { b"" };
-        let (body, shared) = match told.is_empty() {
-            true => (message.body(), message.shared_body()),
-            false => (&b""[..], None),
+        let (body, shared) = match is_bodiless {
+            false => (message.body(), message.shared_body()),
+            true => (&b""[..], None),
         };
         found.delivered += 1;
         self.traffic.messages_out += 1;

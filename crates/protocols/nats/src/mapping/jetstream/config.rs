@@ -6,6 +6,7 @@ use polybus_model::{Keeps, KeyedSettings, LogSettings, Millis, Name, Takes, When
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::derived::{self, Derived, Republish, SubjectTransform};
 use super::{ApiError, ConsumerConfig};
 use crate::TOPIC;
 use crate::codec::is_valid;
@@ -60,6 +61,10 @@ pub(crate) struct StreamConfig {
     consumer_limits: Map<String, Value>,
     #[serde(skip_serializing_if = "is_false")]
     allow_msg_ttl: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject_transform: Option<SubjectTransform>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    republish: Option<Republish>,
     #[serde(skip_serializing_if = "Map::is_empty")]
     metadata: Map<String, Value>,
     #[serde(flatten)]
@@ -123,6 +128,8 @@ impl Default for StreamConfig {
             allow_rollup_hdrs: false,
             consumer_limits: Map::new(),
             allow_msg_ttl: false,
+            subject_transform: None,
+            republish: None,
             metadata: Map::new(),
             others: Map::new(),
         }
@@ -133,8 +140,6 @@ impl Default for StreamConfig {
 const UNSUPPORTED: &[(&str, &str)] = &[
     ("mirror", "mirrors"),
     ("sources", "sources"),
-    ("republish", "republishing"),
-    ("subject_transform", "subject transforms"),
     ("allow_msg_counter", "message counters"),
     ("allow_msg_schedules", "message schedules"),
     ("allow_atomic", "atomic batch publishes"),
@@ -200,6 +205,9 @@ impl StreamConfig {
         }
         if self.subjects.is_empty() {
             self.subjects.push(self.name.clone());
+        }
+        if let Some(republish) = &mut self.republish {
+            republish.fill_in(self.subject_transform.as_ref(), &self.subjects);
         }
         // What later versions of clients say and is not said is not meant.
         let is_meant = |value: &Value| match value {
@@ -269,7 +277,15 @@ impl StreamConfig {
                 "{what} are not supported"
             )));
         }
-        self.check_subjects()
+        self.check_subjects()?;
+        derived::check(self.derived(), &self.subjects)
+    }
+
+    fn derived(&self) -> Derived<'_> {
+        Derived {
+            transform: self.subject_transform.as_ref(),
+            republish: self.republish.as_ref(),
+        }
     }
 
     fn check_subjects(&self) -> Result<(), ApiError> {
@@ -308,9 +324,11 @@ impl StreamConfig {
             .iter()
             .map(|one| filter(one.as_bytes()))
             .collect();
+        // What is transformed may have any subject.
+        let is_open = self.subject_transform.is_some();
         for subject in consumer.subjects() {
             let wanted = filter(subject.as_bytes());
-            if !streams.iter().any(|one| one.overlaps(&wanted)) {
+            if !is_open && !streams.iter().any(|one| one.overlaps(&wanted)) {
                 let text = "consumer filter subject is not a valid subset of the interest subjects";
                 return refused(10093, text);
             }
@@ -401,6 +419,7 @@ impl StreamConfig {
                 denies_purge: self.deny_purge,
                 rolls_up: self.allow_rollup_hdrs,
                 silent: self.no_ack,
+                ..self.derived().settings()
             })),
             arguments: vec![
                 (CONFIG.to_owned(), self.text()),
@@ -449,6 +468,19 @@ mod tests {
             (br#"{"name":"S","subjects":["$JS.API.x"]}"#, 10052),
             (br#"{"name":"S","num_replicas":3}"#, 10074),
             (br#"{"name":"S","mirror":{"name":"T"}}"#, 10052),
+            (
+                br#"{"name":"S","subject_transform":{"src":"a b","dest":"c"}}"#,
+                10155,
+            ),
+            (
+                br#"{"name":"S","subject_transform":{"src":"a","dest":"$1"}}"#,
+                10156,
+            ),
+            (br#"{"name":"S","republish":{"src":"a","dest":"S"}}"#, 10052),
+            (
+                br#"{"name":"S","republish":{"src":"a","dest":"b.$1"}}"#,
+                10052,
+            ),
             (br#"{"name":"S","retention":"odd"}"#, 10025),
         ] {
             assert_eq!(StreamConfig::read(json).unwrap_err().number, number);

@@ -1,6 +1,8 @@
 //! What a reader says of the messages that it sends, in JetStream's words: the subject to acknowledge by, and statuses.
 
-use polybus_model::{Notice, RecordNote};
+use polybus_model::{CopyNote, Notice, RecordNote};
+
+use super::write_time;
 
 /// What acknowledgements are published to,
 pub(crate) const ACK: &str = "$JS.ACK.";
@@ -21,12 +23,36 @@ pub(crate) fn ack_subject(note: &RecordNote) -> String {
     )
 }
 
-/// The headers of a record of which only they are shown: its own, and how large its body is.
-pub(crate) fn headers_alone(own: &[u8], body_len: usize) -> Vec<u8> {
-    let mut headers = match own.strip_suffix(b"\r\n") {
+/// A header block without its end.
+fn begun(own: &[u8]) -> Vec<u8> {
+    match own.strip_suffix(b"\r\n") {
         Some(own) if !own.is_empty() => own.to_vec(),
         _ => b"NATS/1.0\r\n".to_vec(),
-    };
+    }
+}
+
+/// The headers of a copy of a record: its own, and where the record stands.
+pub(crate) fn copy_headers(own: &[u8], note: &CopyNote, body_len: usize) -> Vec<u8> {
+    let mut headers = begun(own);
+    let mut more = format!(
+        "Nats-Stream: {}\r\nNats-Subject: {}\r\nNats-Sequence: {}\r\nNats-Time-Stamp: {}\r\nNats-Last-Sequence: {}\r\n",
+        note.log,
+        String::from_utf8_lossy(&note.key),
+        note.offset.saturating_add(1),
+        write_time(note.time),
+        note.before.map_or(0, |before| before.saturating_add(1)),
+    );
+    if note.headers_only {
+        more.push_str(&format!("Nats-Msg-Size: {body_len}\r\n"));
+    }
+    headers.extend_from_slice(more.as_bytes());
+    headers.extend_from_slice(b"\r\n");
+    headers
+}
+
+/// The headers of a record of which only they are shown: its own, and how large its body is.
+pub(crate) fn headers_alone(own: &[u8], body_len: usize) -> Vec<u8> {
+    let mut headers = begun(own);
     headers.extend_from_slice(format!("Nats-Msg-Size: {body_len}\r\n\r\n").as_bytes());
     headers
 }

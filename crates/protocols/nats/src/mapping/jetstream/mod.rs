@@ -3,14 +3,18 @@
 mod config;
 mod consumer;
 mod delivery;
+mod derived;
 mod error;
 mod state;
 mod terms;
 pub(crate) mod time;
+mod transform;
 
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
 pub(crate) use consumer::{ConsumerConfig, consumer_info};
-pub(crate) use delivery::{ACK, FLOW, ack_subject, headers_alone, reply_of, status_of};
+pub(crate) use delivery::{
+    ACK, FLOW, ack_subject, copy_headers, headers_alone, reply_of, status_of,
+};
 pub(crate) use error::ApiError;
 pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, stream_name_of};
 pub(crate) use terms::{pub_ack, terms};

@@ -1,0 +1,107 @@
+//! What is appended to a keyed log gets other keys first; copies of it go to those who listen when it is durable.
+//!
+//! What always holds: a copy is sent for a record that a restart would find again; once, and not again after a restart.
+
+use bytes::Bytes;
+use polybus_model::{CopyNote, KeyedSettings, LiveNote, LogError, Message};
+
+use crate::logs::At;
+use crate::turn::Turn;
+use crate::{Engine, Store};
+
+/// The longest key that a message can have.
+const KEY_BYTES_MAX: usize = 65_535;
+
+/// A record of which a copy is to be sent.
+#[derive(Debug)]
+pub(super) struct Owed {
+    offset: u64,
+    message: Message,
+    time: polybus_model::Millis,
+    /// The offset of its key's record before it.
+    before: Option<u64>,
+}
+
+/// The message under the key that a log gives it; none if that is its own.
+pub(super) fn renamed(
+    message: &Message,
+    rules: &KeyedSettings,
+    offset: u64,
+) -> Result<Option<Message>, LogError> {
+    let renames = rules.renames.as_ref();
+    let Some(key) = renames.and_then(|rule| rule.apply(message.key(), offset)) else {
+        return Ok(None);
+    };
+    match key.len() > KEY_BYTES_MAX {
+        true => Err(LogError::TooLarge),
+        false => Ok(Some(message.with_key(&key))),
+    }
+}
+
+impl Engine {
+    /// A message was appended, behind another of its key or none: listeners get a copy if the log says so.
+    pub(super) fn owe_copy(
+        &mut self,
+        at: At,
+        (offset, before): (u64, Option<u64>),
+        message: &Message,
+        time: polybus_model::Millis,
+    ) {
+        let Some(log) = self.logs.all.get_mut(&at.log) else {
+            return;
+        };
+        let rules = log.settings.keyed.as_deref();
+        let Some(copies) = rules.and_then(|rules| rules.copies.as_ref()) else {
+            return;
+        };
+        let partition = log.partitions.get_mut(at.partition as usize);
+        if copies.renaming.keys.fits(message.key())
+            && let Some(keyed) = partition.and_then(|one| one.keyed.as_mut())
+        {
+            keyed.owed.push_back(Owed {
+                offset,
+                message: message.clone(),
+                time,
+                before,
+            });
+        }
+    }
+
+    /// More of a partition is durable: copies of it are sent.
+    pub(in crate::logs) fn send_copies(&mut self, at: At, turn: &mut Turn<'_, impl Store>) {
+        loop {
+            let Some(log) = self.logs.all.get_mut(&at.log) else {
+                return;
+            };
+            let (namespace, name) = (log.namespace, log.name.clone());
+            let rules = log.settings.keyed.as_deref();
+            let copies = rules.and_then(|rules| rules.copies.clone());
+            let Some(partition) = log.partitions.get_mut(at.partition as usize) else {
+                return;
+            };
+            let (Some(copies), Some(keyed)) = (copies, &mut partition.keyed) else {
+                return;
+            };
+            let end = partition.end;
+            let Some(owed) = keyed.owed.pop_front_if(|owed| owed.offset < end) else {
+                return;
+            };
+            let Some(key) = copies.renaming.apply(owed.message.key(), owed.offset) else {
+                continue;
+            };
+            if key.len() > KEY_BYTES_MAX {
+                continue;
+            }
+            let note = LiveNote::Copy(Box::new(CopyNote {
+                log: name,
+                key: Bytes::copy_from_slice(owed.message.key()),
+                offset: owed.offset,
+                time: owed.time,
+                before: owed.before,
+                headers_only: copies.headers_only,
+            }));
+            let message = owed.message.with_key(&key);
+            self.tell_copy(namespace, &copies.topic, &message, &note, turn);
+        }
+    }
+}
