@@ -1,11 +1,13 @@
 //! Administration: what the command line (and later the web) asks of a running broker. Plain structs in and out.
 
 mod json;
+mod logs;
 mod replay;
 mod users;
 mod view;
 mod visitor;
 
+pub use logs::{Log, LogChange};
 pub use replay::{Bound, Range, Replay, Replayed, Selection, Target};
 pub use view::{Binding, ConnectionInfo, Consumer, Peeked, Permission, Queue, Status, Topic, User};
 
@@ -231,27 +233,28 @@ impl Broker {
     /// Deletes a queue; says how many messages it had.
     ///
     /// # Errors
-    /// There is no such queue, or it belongs to a connection.
+    /// There is no such queue, it belongs to a connection, or it is a log that was not declared as a queue.
     pub fn delete_queue(&self, namespace: &str, queue: &str) -> Result<u64> {
         let name = named(queue)?;
-        self.ask(
-            namespace,
-            Request::DeclareQueue {
-                name: name.clone(),
-                settings: None,
-            },
-        )?;
-        match self.ask(
-            namespace,
-            Request::DeleteQueue {
-                name,
-                if_unused: false,
-                if_empty: false,
-            },
-        )? {
-            Reply::Count(count) => Ok(count),
-            _ => Ok(0),
+        let look = || Request::DeclareQueue {
+            name: name.clone(),
+            settings: None,
+        };
+        self.ask(namespace, look())?;
+        let delete = Request::DeleteQueue {
+            name: name.clone(),
+            if_unused: false,
+            if_empty: false,
+        };
+        let Reply::Count(count) = self.ask(namespace, delete)? else {
+            return Ok(0);
+        };
+        if self.ask(namespace, look()).is_ok() {
+            return Err(Failure(format!(
+                "'{queue}' is the log of a topic and no queue; delete it with `polybus topics log delete {queue}`"
+            )));
         }
+        Ok(count)
     }
 
     /// The first ready messages of a queue, without taking them; fewer where they are large.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{SETTINGS, Setting, Sources};
+use crate::config::{SETTINGS, Setting, Sources, duration_or_off, size_or_off};
 
 /// Settings that every command takes, since they say which broker is meant.
 const SETTINGS_OF_ALL: [&str; 2] = ["data", "control.socket"];
@@ -44,9 +44,9 @@ pub(crate) enum What {
     /// Queues: list, purge, delete, peek
     #[command(subcommand, visible_alias = "queue")]
     Queues(Queues),
-    /// Topics (RabbitMQ's exchanges): list
+    /// Topics (RabbitMQ's exchanges): list, and their logs
     #[command(subcommand, visible_alias = "topic", alias = "exchanges")]
-    Topics(Listed),
+    Topics(Topics),
     /// Bindings: list
     #[command(subcommand, visible_alias = "binding")]
     Bindings(Listed),
@@ -123,6 +123,68 @@ pub(crate) enum Queues {
         #[command(flatten)]
         place: Where,
     },
+}
+
+/// What can be done with topics.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Topics {
+    /// List topics
+    List(Where),
+    /// Logs of topics, in which what is published to them stays: list, add, set, delete
+    #[command(subcommand, visible_alias = "logs")]
+    Log(Logs),
+}
+
+/// What can be done with logs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Logs {
+    /// List logs
+    List(Where),
+    /// Give a topic a log: what is published to it from now on can be replayed, and read by Kafka's clients
+    Add {
+        /// The topic; it is made if it is not there
+        topic: String,
+        #[command(flatten)]
+        change: LogOptions,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Change a log's settings
+    Set {
+        /// The log
+        name: String,
+        #[command(flatten)]
+        change: LogOptions,
+        #[command(flatten)]
+        place: Where,
+    },
+    /// Delete a log with all it holds; its topic stays, unless it was made with the log
+    Delete {
+        /// The log
+        name: String,
+        #[command(flatten)]
+        place: Where,
+    },
+}
+
+/// What a log is to be like.
+#[derive(Debug, Args)]
+pub(crate) struct LogOptions {
+    /// How many partitions; they can only become more [a new log has 1]
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) partitions: Option<u32>,
+    /// Records older than this go: `7d`, `12h`, or `off` [a new log has 7d]
+    #[arg(long, value_name = "DURATION", value_parser = age_ms)]
+    pub(crate) retention: Option<u64>,
+    /// The oldest records of a partition go while it holds more than this: `10 GiB`, or `off` [a new log has off]
+    #[arg(long, value_name = "SIZE", value_parser = size_or_off)]
+    pub(crate) retention_size: Option<u64>,
+}
+
+/// An age in milliseconds; `off` is 0.
+fn age_ms(text: &str) -> Result<u64, String> {
+    let age = duration_or_off(text)?.unwrap_or_default();
+    Ok(age.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
 /// What can only be listed.

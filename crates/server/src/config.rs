@@ -14,8 +14,8 @@ mod values;
 pub(crate) use layers::{Origin, Resolved, Sources, resolve};
 pub(crate) use reference::{as_json, as_table};
 pub(crate) use settings::{SETTINGS, Setting};
-pub(crate) use values::duration;
 pub(crate) use values::{Advertised, Durability, Format, Level, Listen, NatsTls, Place};
+pub(crate) use values::{duration, duration_or_off, size_or_off};
 
 use std::path::PathBuf;
 use std::time::Duration;

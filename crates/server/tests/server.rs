@@ -138,6 +138,52 @@ fn it_is_asked_and_stopped() {
 }
 
 #[test]
+fn a_topic_is_given_a_log_that_is_replayed() {
+    let folder = Folder::new();
+    let broker = folder.serve("--amqp-listen 127.0.0.1:0");
+    // A topic that was there before: RabbitMQ's exchange.
+    folder.ask("topics log add amq.fanout --retention 7d --retention-size 1GiB --partitions 2");
+    let shown = folder.ask("topics log list");
+    assert!(
+        shown.contains("amq.fanout") && shown.contains("604800000"),
+        "{shown}"
+    );
+    assert!(shown.contains("1073741824"), "{shown}");
+    for body in ["one", "two"] {
+        folder.ask(&format!("publish --topic amq.fanout --key k --body {body}"));
+    }
+    let replay = folder.ask("replay amq.fanout --to topic amq.topic --dry-run --json");
+    assert!(replay.contains("\"copied\": 2"), "{replay}");
+    let (code, error) = folder.fail("topics log add amq.fanout");
+    assert_eq!(
+        (code, error.as_str()),
+        (1, "polybus: topic 'amq.fanout' has a log already\n")
+    );
+    folder.ask("topics log set amq.fanout --retention off --retention-size off");
+    let shown = folder.ask("topics log list --json");
+    assert!(shown.contains("\"retention_ms\": null"), "{shown}");
+    assert!(shown.contains("\"retention_bytes\": null"), "{shown}");
+    let (code, error) = folder.fail("topics log set amq.fanout --partitions 1");
+    assert!(code == 1 && error.lines().count() == 1, "{error}");
+    let (code, error) = folder.fail("queues delete amq.fanout");
+    assert!(
+        code == 1 && error.contains("polybus topics log delete"),
+        "{error}"
+    );
+    broker.stop();
+    let broker = folder.serve("--amqp-listen 127.0.0.1:0");
+    assert!(folder.ask("topics log list").contains("amq.fanout"));
+    folder.ask("topics log delete amq.fanout");
+    assert!(!folder.ask("topics log list").contains("amq.fanout"));
+    assert!(
+        folder.ask("topics list").contains("amq.fanout"),
+        "the topic was there before"
+    );
+    assert_eq!(folder.fail("topics log delete amq.fanout").0, 1);
+    broker.stop();
+}
+
+#[test]
 fn users_namespaces_and_permissions_survive_a_restart() {
     let folder = Folder::new();
     let broker = folder.serve("--amqp-listen off");

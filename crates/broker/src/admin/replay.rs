@@ -284,16 +284,6 @@ fn is_text(value: &Value, text: &str) -> bool {
 }
 
 impl Visitor {
-    fn ask_log(&mut self, request: LogRequest) -> Result<LogReply> {
-        let request = Box::new(request);
-        self.submit(Request::Log { number: 0, request });
-        loop {
-            if let Event::Log { reply, .. } = self.next_event()? {
-                return Ok(*reply);
-            }
-        }
-    }
-
     fn find(&mut self, of: &PartitionName, place: Place) -> Result<Option<u64>> {
         let request = LogRequest::FindOffsets(vec![(of.clone(), place)]);
         match self.ask_log(request)? {

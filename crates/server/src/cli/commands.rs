@@ -4,11 +4,15 @@ use std::path::Path;
 
 use polybus_bench::BenchError;
 use polybus_bench::cli::RunArgs;
+use polybus_broker::admin::LogChange;
 use serde_json::Value;
 
 use super::console::{Failure, input, password, print};
 use super::show;
-use super::{Connections, Consume, Listed, Namespaces, Permissions, Publish, Queues, Users, What};
+use super::{
+    Connections, Consume, Listed, LogOptions, Logs, Namespaces, Permissions, Publish, Queues,
+    Topics, Users, What,
+};
 use crate::control::{AskError, Body, Request, ask};
 
 /// How a reply is shown to people.
@@ -86,12 +90,7 @@ fn request(what: What) -> Result<(Request, Shown), Failure> {
     Ok(match what {
         What::Status => (Request::Status, Shown::Status),
         What::Queues(what) => queues(what),
-        What::Topics(Listed::List(place)) => (
-            Request::Topics {
-                namespace: place.namespace,
-            },
-            Shown::Table(show::TOPICS),
-        ),
+        What::Topics(what) => topics(what),
         What::Bindings(Listed::List(place)) => (
             Request::Bindings {
                 namespace: place.namespace,
@@ -178,6 +177,65 @@ fn queues(what: Queues) -> (Request, Shown) {
             },
             Shown::Messages,
         ),
+    }
+}
+
+fn topics(what: Topics) -> (Request, Shown) {
+    match what {
+        Topics::List(place) => (
+            Request::Topics {
+                namespace: place.namespace,
+            },
+            Shown::Table(show::TOPICS),
+        ),
+        Topics::Log(Logs::List(place)) => (
+            Request::Logs {
+                namespace: place.namespace,
+            },
+            Shown::Table(show::LOGS),
+        ),
+        Topics::Log(Logs::Add {
+            topic,
+            change,
+            place,
+        }) => {
+            let done = said(format!("what is published to {topic} stays in its log now"));
+            let request = Request::AddLog {
+                namespace: place.namespace,
+                topic,
+                change: change_of(&change),
+            };
+            (request, done)
+        }
+        Topics::Log(Logs::Set {
+            name,
+            change,
+            place,
+        }) => {
+            let done = said(format!("log {name} is changed"));
+            let request = Request::ChangeLog {
+                namespace: place.namespace,
+                log: name,
+                change: change_of(&change),
+            };
+            (request, done)
+        }
+        Topics::Log(Logs::Delete { name, place }) => {
+            let done = said(format!("log {name} is deleted"));
+            let request = Request::DeleteLog {
+                namespace: place.namespace,
+                log: name,
+            };
+            (request, done)
+        }
+    }
+}
+
+fn change_of(options: &LogOptions) -> LogChange {
+    LogChange {
+        partitions: options.partitions,
+        retention_ms: options.retention,
+        retention_bytes: options.retention_size,
     }
 }
 

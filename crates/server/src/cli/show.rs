@@ -27,6 +27,16 @@ pub(super) const TOPICS: Columns = &[
     ("alternate", "alternate"),
     ("arguments", "arguments"),
 ];
+pub(super) const LOGS: Columns = &[
+    ("name", "name"),
+    ("partitions", "partitions"),
+    ("bytes", "bytes"),
+    ("retention-ms", "retention_ms"),
+    ("retention-bytes", "retention_bytes"),
+    ("compacts", "compacts"),
+    ("keyed", "keyed"),
+    ("durable", "durable"),
+];
 pub(super) const BINDINGS: Columns = &[
     ("topic", "source"),
     ("to", "destination_kind"),

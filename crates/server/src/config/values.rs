@@ -195,7 +195,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
+pub(crate) fn duration_or_off(text: &str) -> Result<Option<Duration>, String> {
     if text.eq_ignore_ascii_case("off") || text == "0" {
         return Ok(None);
     }
@@ -232,6 +232,14 @@ fn size(text: &str) -> Result<u64, String> {
         _ => return Err(wanted()),
     };
     number.checked_mul(bytes).ok_or_else(wanted)
+}
+
+/// A size in bytes; `off` is 0.
+pub(crate) fn size_or_off(text: &str) -> Result<u64, String> {
+    if text.eq_ignore_ascii_case("off") {
+        return Ok(0);
+    }
+    size(text).map_err(|error| format!("{error}, or off"))
 }
 
 impl NatsTls {

@@ -59,6 +59,18 @@ impl Desk {
             Request::DeleteNamespace { name } => json_of(broker.delete_namespace(&name)?),
             Request::Queues { namespace } => json_of(broker.queues(&namespace)?),
             Request::Topics { namespace } => json_of(broker.topics(&namespace)?),
+            Request::Logs { namespace } => json_of(broker.logs(&namespace)?),
+            Request::AddLog {
+                namespace,
+                topic,
+                change,
+            } => json_of(broker.add_log(&namespace, &topic, change)?),
+            Request::ChangeLog {
+                namespace,
+                log,
+                change,
+            } => json_of(broker.change_log(&namespace, &log, change)?),
+            Request::DeleteLog { namespace, log } => json_of(broker.delete_log(&namespace, &log)?),
             Request::Bindings { namespace } => json_of(broker.bindings(&namespace)?),
             Request::Consumers { namespace } => json_of(broker.consumers(&namespace)?),
             Request::Connections => json_of(broker.connections()),

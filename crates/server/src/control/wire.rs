@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use polybus_broker::admin::{Bound, Replay};
+use polybus_broker::admin::{Bound, LogChange, Replay};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -26,6 +26,23 @@ pub(crate) enum Request {
     },
     Topics {
         namespace: String,
+    },
+    Logs {
+        namespace: String,
+    },
+    AddLog {
+        namespace: String,
+        topic: String,
+        change: LogChange,
+    },
+    ChangeLog {
+        namespace: String,
+        log: String,
+        change: LogChange,
+    },
+    DeleteLog {
+        namespace: String,
+        log: String,
     },
     Bindings {
         namespace: String,

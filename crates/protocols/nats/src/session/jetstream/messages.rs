@@ -48,11 +48,12 @@ impl GetRequest {
             next,
             Some(self.last_by_subj.as_bytes()).filter(|last| !last.is_empty()),
         ];
-        if named > 1
-            || (named == 0 && next.is_none())
-            || subjects.iter().flatten().any(|one| !is_valid(one))
-        {
+        if named > 1 || (named == 0 && next.is_none()) {
             return Err(ApiError::bad_request());
+        }
+        if subjects.iter().flatten().any(|one| !is_valid(one)) {
+            // As nats-server says: nothing can be there.
+            return Err(ApiError::no_message());
         }
         if !self.last_by_subj.is_empty() {
             if next.is_some() {
