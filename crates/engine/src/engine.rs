@@ -364,6 +364,7 @@ impl Engine {
         self.handle_window_timeouts(&mut turn);
         self.handle_reader_timeouts(&mut turn);
         self.abort_overdue(&mut turn);
+        self.forget_idle_transactional(&mut turn);
         self.resume_paying(&mut turn);
         self.answer_overdue(&mut turn);
         self.sweep_logs(&mut turn);
@@ -383,7 +384,7 @@ impl Engine {
             self.groups.deadline(),
             self.windows.deadline(),
             self.readers.deadline(),
-            self.logs.deadline(),
+            self.logs.deadline(&self.options),
             self.live.deadline(),
         ]
         .into_iter()

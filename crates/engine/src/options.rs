@@ -44,6 +44,8 @@ pub struct Options {
     pub log_producers_max: usize,
     /// At most so many producers with transactions are remembered; the longest idle are forgotten first.
     pub transactional_producers_max: usize,
+    /// A producer with transactions that has used none for so long is forgotten, with its name.
+    pub transactional_ids_idle_ms_max: Millis,
     /// How often logs are looked after for what is too old or too much, in milliseconds.
     pub log_sweep_ms: Millis,
     /// At most so many keys of a partition that is being compacted are in memory; what has more is done in several rounds.
@@ -81,6 +83,7 @@ impl Default for Options {
             log_waiters_max: 100_000,
             log_producers_max: 1_000,
             transactional_producers_max: 10_000,
+            transactional_ids_idle_ms_max: 7 * 24 * 3_600_000,
             log_sweep_ms: 30_000,
             // What fits into a table of 2^19 slots of 25 bytes.
             log_compaction_keys_max: 7 << 16,

@@ -52,7 +52,7 @@ use polybus_model::{
 
 use crate::namespace::Namespace;
 use crate::turn::{Asker, Turn};
-use crate::{Engine, Place, Store};
+use crate::{Engine, Options, Place, Store};
 use compaction::Compaction;
 use durable::Marks;
 use keyed::KeyedWork;
@@ -168,12 +168,13 @@ impl Logs {
     }
 
     /// When something is to be looked after.
-    pub(crate) fn deadline(&self) -> Option<Millis> {
+    pub(crate) fn deadline(&self, options: &Options) -> Option<Millis> {
         let due = [
             self.waiters.deadline(),
             self.sweep.deadline(),
             self.compaction.deadline(),
-            self.transactions.deadline(),
+            self.transactions
+                .deadline(options.transactional_ids_idle_ms_max),
             self.keyed.deadline(),
             self.owed.resumes().then_some(0),
         ];

@@ -16,7 +16,7 @@ use super::{At, Caller};
 use crate::turn::Turn;
 use crate::{Engine, Store};
 
-/// Transactions that are ended in one turn because their time is over.
+/// Transactions that are ended in one turn because their time is over, and producers that are forgotten for it.
 const OVERDUE_PER_TURN: usize = 256;
 /// The groups that one transaction can have.
 const GROUPS_MAX: usize = 100;
@@ -59,9 +59,7 @@ impl Engine {
             let Some(oldest) = self.logs.transactions.oldest_idle() else {
                 break;
             };
-            self.logs.transactions.remove(oldest);
-            put_forgotten(&mut self.work.buffer, oldest);
-            turn.append(&self.work.buffer, 0);
+            self.forget_transactional(oldest, turn);
         }
         let number = self.new_producer(turn);
         let one = Transactional {
@@ -252,7 +250,24 @@ impl Engine {
         }
     }
 
-    /// Makes partitions part of a producer's transaction.
+    /// Forgets producers that have done nothing for long: whoever comes again under such a name begins anew.
+    pub(crate) fn forget_idle_transactional(&mut self, turn: &mut Turn<'_, impl Store>) {
+        let idle_ms_max = self.options.transactional_ids_idle_ms_max;
+        for _ in 0..OVERDUE_PER_TURN {
+            let Some(number) = self.logs.transactions.expired(turn.now, idle_ms_max) else {
+                return;
+            };
+            self.forget_transactional(number, turn);
+        }
+    }
+
+    fn forget_transactional(&mut self, number: u64, turn: &mut Turn<'_, impl Store>) {
+        self.logs.transactions.remove(number);
+        put_forgotten(&mut self.work.buffer, number);
+        turn.append(&self.work.buffer, 0);
+    }
+
+    /// Makes partitions part of a producer's transaction: all of them, or none.
     pub(super) fn add_partitions(
         &mut self,
         caller: Caller,
@@ -273,7 +288,9 @@ impl Engine {
                 at.map(|at| added.push(at))
             });
             let results: Vec<_> = results.collect();
-            self.add_to(number, added, turn);
+            if results.iter().all(Result::is_ok) {
+                self.add_to(number, added, turn);
+            }
             results
         });
         let event = caller.event(LogReply::Added(result));

@@ -5,7 +5,7 @@
 //!                        epoch + 1 aborts it
 //! ```
 //! What always holds: a name has one producer number at a time, whose epoch only rises; every open transaction has its
-//! deadline in `due`, and the groups that are part of it in `groups`.
+//! deadline in `due`, and the groups that are part of it in `groups`; every producer with none open is in `idle`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -83,6 +83,8 @@ pub(crate) struct Transactions {
     all: BTreeMap<u64, Transactional>,
     names: BTreeMap<(u32, String), u64>,
     due: BTreeSet<(Millis, u64)>,
+    /// When those with nothing open were last used.
+    idle: BTreeSet<(Millis, u64)>,
     /// The producers whose open transactions a group is part of.
     groups: BTreeMap<(u32, String), BTreeSet<u64>>,
 }
@@ -115,9 +117,10 @@ impl Transactions {
     /// Puts one in, with its name, deadline and groups.
     pub(super) fn insert(&mut self, number: u64, one: Transactional) {
         self.names.insert((one.namespace, one.name.clone()), number);
-        if let Some(due) = one.due() {
-            self.due.insert((due, number));
-        }
+        match one.due() {
+            Some(due) => self.due.insert((due, number)),
+            None => self.idle.insert((one.used, number)),
+        };
         let groups = one.open.iter().flat_map(|open| open.offsets.keys());
         for group in groups {
             let key = (one.namespace, group.clone());
@@ -130,9 +133,10 @@ impl Transactions {
     pub(super) fn remove(&mut self, number: u64) -> Option<Transactional> {
         let one = self.all.remove(&number)?;
         self.names.remove(&(one.namespace, one.name.clone()));
-        if let Some(due) = one.due() {
-            self.due.remove(&(due, number));
-        }
+        match one.due() {
+            Some(due) => self.due.remove(&(due, number)),
+            None => self.idle.remove(&(one.used, number)),
+        };
         let groups = one.open.iter().flat_map(|open| open.offsets.keys());
         for group in groups {
             let key = (one.namespace, group.clone());
@@ -160,9 +164,13 @@ impl Transactions {
 
     /// The longest idle one.
     pub(super) fn oldest_idle(&self) -> Option<u64> {
-        let idle = self.all.iter().filter(|(_, one)| one.open.is_none());
-        let oldest = idle.min_by_key(|(_, one)| one.used);
-        oldest.map(|(number, _)| *number)
+        self.idle.first().map(|(_, number)| *number)
+    }
+
+    /// One that was idle for so long.
+    pub(super) fn expired(&self, now: Millis, idle_ms_max: Millis) -> Option<u64> {
+        let (used, number) = self.idle.first()?;
+        (used.saturating_add(idle_ms_max) <= now).then_some(*number)
     }
 
     /// A namespace is gone, and its producers with it.
@@ -172,8 +180,12 @@ impl Transactions {
         }
     }
 
-    pub(super) fn deadline(&self) -> Option<Millis> {
-        self.due.first().map(|(due, _)| *due)
+    /// When one is open for too long, or idle.
+    pub(super) fn deadline(&self, idle_ms_max: Millis) -> Option<Millis> {
+        let due = self.due.first().map(|(due, _)| *due);
+        let idle = self.idle.first();
+        let idle = idle.map(|(used, _)| used.saturating_add(idle_ms_max));
+        due.into_iter().chain(idle).min()
     }
 
     /// One whose transaction is open for too long.

@@ -9,6 +9,7 @@ use polybus_model::{
 use super::desk::{Desk, name};
 use super::logs::{at, bytes, desk, read_of, replies, run};
 use super::recovering::History;
+use crate::Options;
 
 pub(super) const TIMEOUT_MS: u64 = 10_000;
 
@@ -429,4 +430,46 @@ fn writers_are_listed_with_what_is_open() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn names_that_are_not_used_for_long_are_forgotten() {
+    const IDLE_MS: u64 = 2 * TIMEOUT_MS;
+    let options = || Options {
+        transactional_ids_idle_ms_max: IDLE_MS,
+        ..Options::default()
+    };
+    let (mut desk, mut history) = (Desk::with(options()), History::default());
+    desk.declare_log("l", LogSettings::default()).unwrap();
+    let old = desk.open("old", None).unwrap();
+    desk.wait(IDLE_MS / 2);
+    let busy = desk.open("busy", None).unwrap();
+    desk.add(&busy, &[0]).unwrap();
+    desk.put(&busy, 0, 0, &body(&busy, "a")).unwrap();
+    let recovered = history.recover_with(&desk, false, options());
+    desk.crash(recovered);
+    desk.wait(IDLE_MS / 2 - 1);
+    assert_eq!(
+        desk.end(&old, true, false),
+        Err(LogError::NoTransaction),
+        "still known"
+    );
+    desk.wait(1);
+    assert_eq!(desk.end(&old, true, false), Err(LogError::UnknownProducer));
+    // It timed out, which counts as use.
+    assert_eq!(desk.state("busy"), TransactionState::Aborted);
+    for with_snapshot in [false, true] {
+        if with_snapshot {
+            history.snapshot(&desk);
+        }
+        let recovered = history.recover_with(&desk, false, options());
+        desk.crash(recovered);
+        assert_eq!(desk.end(&old, true, false), Err(LogError::UnknownProducer));
+        assert_eq!(desk.state("busy"), TransactionState::Aborted);
+    }
+    let new = desk.open("old", None).unwrap();
+    assert_ne!(new.producer, old.producer, "it begins anew");
+    desk.wait(IDLE_MS);
+    let listed = desk.log(LogRequest::Transactions(None));
+    assert!(matches!(listed, LogReply::Transactions(all) if all.is_empty()));
 }
