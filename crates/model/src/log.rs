@@ -570,7 +570,7 @@ pub enum LogReply {
     State(Result<Box<(LogSummary, KeyedState)>, LogError>),
     /// A producer's number and epoch.
     Producer(Result<(u64, u16), LogError>),
-    /// For each partition, in order; or nothing was added.
+    /// For each partition, in order: nothing was added if one of them failed; or nothing was looked at.
     Added(Result<Vec<Result<(), LogError>>, LogError>),
     /// To what has nothing to tell.
     Done(Result<(), LogError>),

@@ -43,6 +43,7 @@ impl Code {
     pub(crate) const INVALID_PRODUCER_ID_MAPPING: Self = Self(49);
     pub(crate) const CONCURRENT_TRANSACTIONS: Self = Self(51);
     pub(crate) const TRANSACTIONAL_ID_AUTHORIZATION_FAILED: Self = Self(53);
+    pub(crate) const OPERATION_NOT_ATTEMPTED: Self = Self(55);
     pub(crate) const KAFKA_STORAGE_ERROR: Self = Self(56);
     pub(crate) const SASL_AUTHENTICATION_FAILED: Self = Self(58);
     pub(crate) const UNKNOWN_PRODUCER_ID: Self = Self(59);

@@ -120,7 +120,14 @@ pub(super) fn add_partitions(
     })
 }
 
-fn added(topics: Vec<(String, Vec<i32>)>, mut codes: impl Iterator<Item = Code>) -> Step {
+/// All were added, or none: then those that could have been are said not to have been tried.
+fn added(topics: Vec<(String, Vec<i32>)>, codes: impl Iterator<Item = Code>) -> Step {
+    let codes: Vec<Code> = codes.collect();
+    let are_all = codes.iter().all(|code| code.is_none());
+    let mut codes = codes.into_iter().map(|code| match code {
+        Code::NONE if !are_all => Code::OPERATION_NOT_ATTEMPTED,
+        code => code,
+    });
     let results = topics
         .into_iter()
         .map(|(name, indexes)| AddPartitionsToTxnTopicResult {

@@ -29,6 +29,9 @@ pub(super) struct Broker {
     /// What groups are told.
     pub(super) group_replies: Vec<GroupReply>,
     pub(super) group_requests: Vec<GroupRequest>,
+    /// What producers with transactions are told, in order, and what they asked.
+    pub(super) transaction_replies: Vec<LogReply>,
+    pub(super) transaction_requests: Vec<LogRequest>,
 }
 
 impl Broker {
@@ -189,7 +192,18 @@ impl Broker {
                 self.logs.remove(&name);
                 LogReply::Logs(logs)
             }
-            LogRequest::OpenProducer { .. } => LogReply::Producer(Ok((4000, 0))),
+            LogRequest::OpenProducer {
+                transactional: None,
+                ..
+            } => LogReply::Producer(Ok((4000, 0))),
+            request @ (LogRequest::OpenProducer { .. }
+            | LogRequest::AddPartitions { .. }
+            | LogRequest::AddGroup { .. }
+            | LogRequest::End { .. }
+            | LogRequest::Transactions(_)) => {
+                self.transaction_requests.push(request);
+                self.transaction_replies.remove(0)
+            }
             other => panic!("unexpected {other:?}"),
         }
     }

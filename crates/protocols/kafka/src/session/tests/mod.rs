@@ -5,5 +5,6 @@ mod conversation;
 mod login;
 mod reading;
 mod shared_groups;
+mod transactions;
 mod world;
 mod writing;
