@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 use polybus_model::{Credentials, Error, Event, Kind, Lane, Name, Resource, SessionId};
-use polybus_session::Peer;
+use polybus_session::{Peer, Quotas};
 use tracing::{error, info};
 
 use crate::access::{Catalog, Change, Passwords};
@@ -45,6 +45,7 @@ pub(crate) struct Inner {
     connections: Mutex<BTreeMap<SessionId, Arc<Entry>>>,
     next_session: AtomicU64,
     generation: AtomicU64,
+    quotas: Quotas,
     blocked: AtomicBool,
     room: Room,
     /// Held while the disk is looked at, so that its states are told in their order.
@@ -110,6 +111,12 @@ impl Broker {
     #[must_use]
     pub fn identity(&self) -> u64 {
         self.0.identity
+    }
+
+    /// The quotas in force, for the protocols that hold their clients to them.
+    #[must_use]
+    pub fn quotas(&self) -> Quotas {
+        self.0.quotas.clone()
     }
 
     /// Takes a connection.
@@ -180,6 +187,8 @@ impl Inner {
     /// Puts a broker together, without threads.
     pub(crate) fn assemble(options: Options, opened: Opened) -> (Arc<Self>, Receiver<Login>) {
         let generation = opened.shard.look().catalog.generation();
+        let quotas = Quotas::default();
+        quotas.replace(opened.shard.look().catalog.quotas());
         let (logins, waiting) = std::sync::mpsc::sync_channel(LOGINS_WAITING_MAX);
         let inner = Self {
             identity: opened.identity,
@@ -192,6 +201,7 @@ impl Inner {
             connections: Mutex::default(),
             next_session: AtomicU64::new(1),
             generation: AtomicU64::new(generation),
+            quotas,
             blocked: AtomicBool::new(false),
             failure: Mutex::default(),
             logins: Mutex::new(Some(logins)),
@@ -302,6 +312,10 @@ impl Inner {
             .map_err(|error| error.to_string())?;
         self.generation
             .store(catalog.generation(), Ordering::Release);
+        let is_quota = |change: &Change| matches!(change, Change::PutQuota { .. });
+        if changes.iter().any(is_quota) {
+            self.quotas.replace(catalog.quotas());
+        }
         Ok(())
     }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use crate::{Quota, QuotaChange};
+
 /// The hash function of a login by challenge and proof (SCRAM, RFC 5802).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum ScramHash {
@@ -302,6 +304,10 @@ pub enum AccessRequest {
     Keys(Option<Vec<String>>),
     /// Change keys, user by user. Answers [`AccessReply::Changed`] when durable.
     ChangeKeys(Vec<KeyChange>),
+    /// All quotas. Answers [`AccessReply::Quotas`].
+    Quotas,
+    /// Change quotas. Answers [`AccessReply::Changed`] when durable.
+    ChangeQuotas(Vec<QuotaChange>),
 }
 
 /// A user, and the hash functions that it has keys of, with how often its password was hashed.
@@ -316,6 +322,8 @@ pub enum AccessReply {
     Rules(Vec<Vec<Rule>>),
     /// For each user, in order.
     Keys(Vec<UserKeys>),
+    /// All that there are.
+    Quotas(Vec<Quota>),
     /// For each change, in order.
     Changed(Vec<Result<(), AccessError>>),
     /// Nothing of it may be asked, or done.

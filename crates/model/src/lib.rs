@@ -17,6 +17,7 @@ mod log;
 mod message;
 mod name;
 mod packed;
+mod quota;
 mod reader;
 mod renaming;
 mod request;
@@ -53,6 +54,7 @@ pub use log::{
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};
 pub use packed::{PackedRecord, PackedRun, ReadPacked, RewritePacked, RewrittenRun, RunCompactor};
+pub use quota::{Metered, Quota, QuotaChange, QuotaOwner, Whose};
 pub use reader::{
     Acknowledging, CopyNote, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push,
     ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart,

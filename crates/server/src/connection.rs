@@ -376,7 +376,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
                 self.input
                     .parse(|input| self.session.handle_input(input, now));
             }
+            let was_waiting = self.session.is_waiting();
             self.session.handle_timeout(now);
+            self.flags.has_unparsed |= was_waiting && self.input.len() > 0;
             return true;
         }
         let summary = self.flags.is_summary_stale.then_some(self.summary_next);

@@ -8,7 +8,7 @@ use polybus_amqp091::{Amqp091, Random};
 use polybus_broker::{HeaderReaders, RunReaders};
 use polybus_kafka::Kafka;
 use polybus_nats::{Nats, Totals, Upgrade};
-use polybus_session::{Protocol, Readers};
+use polybus_session::{Protocol, Quotas, Readers};
 use rustls::pki_types::alg_id;
 
 use crate::clock::millis;
@@ -46,11 +46,13 @@ pub(crate) enum Encryption {
 
 type Speak = fn(&Config, u64, &Counts) -> Spoken;
 
-/// What is counted over all connections of a protocol, whatever port they come by.
+/// What all connections of a protocol share, whatever port they come by.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     /// Those of NATS.
     pub(crate) nats: Arc<Totals>,
+    /// What those of Kafka are held to.
+    pub(crate) kafka: Quotas,
 }
 
 /// What is spoken on a port.
@@ -131,7 +133,7 @@ fn amqp(config: &Config, _identity: u64, _counts: &Counts) -> Spoken {
     }
 }
 
-fn kafka(config: &Config, identity: u64, _counts: &Counts) -> Spoken {
+fn kafka(config: &Config, identity: u64, counts: &Counts) -> Spoken {
     let kafka = &config.kafka;
     let advertised = kafka.advertised.as_ref();
     let readers = header_readers();
@@ -149,6 +151,7 @@ fn kafka(config: &Config, identity: u64, _counts: &Counts) -> Spoken {
         handshake_timeout_ms: millis(kafka.handshake_timeout),
         idle_timeout_ms: millis(kafka.idle_timeout),
         headers_of: Arc::new(move |message| readers.headers(message)),
+        quotas: counts.kafka.clone(),
         ..polybus_kafka::Settings::new(identity, random())
     };
     Spoken {

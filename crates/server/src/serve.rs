@@ -107,7 +107,10 @@ async fn run(
         connections: Connections::default(),
         connections_max: config.limits.connections,
     });
-    let counts = Counts::default();
+    let counts = Counts {
+        kafka: broker.quotas(),
+        ..Counts::default()
+    };
     let nats_door = doors.iter().find(|door| door.port.setting == "nats.listen");
     let nats_address = nats_door.and_then(|door| door.bound.first().map(|bound| bound.address));
     let mut addresses = Vec::new();

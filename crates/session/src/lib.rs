@@ -13,11 +13,13 @@
 
 mod outbound;
 mod peer;
+mod quotas;
 mod readers;
 pub mod scram;
 
 pub use outbound::Outbound;
 pub use peer::{Peer, PeerSummary, Traffic};
+pub use quotas::{Quotas, Spender};
 pub use readers::Readers;
 
 use bytes::BytesMut;

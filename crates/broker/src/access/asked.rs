@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polybus_engine::Gated;
 use polybus_model::{
     AccessError, AccessReply, AccessRequest, CLUSTER, Event, Guarded, KeyChange, Name, Operation,
-    Rule, RuleFilter, SessionId, UserKeys,
+    QuotaChange, Rule, RuleFilter, SessionId, UserKeys, Whose,
 };
 
 use super::scram::ScramKeys;
@@ -24,12 +24,16 @@ pub(crate) struct Asker<'a> {
 
 /// Rules of one namespace, at most.
 const RULES_MAX: usize = 10_000;
+/// Quotas, at most.
+const QUOTAS_MAX: usize = 10_000;
 
 /// Answers a request.
 pub(crate) fn answer(broker: &Inner, asker: &Asker<'_>, number: u64, request: AccessRequest) {
     let needed = match request {
         AccessRequest::Allowed(_) => None,
         AccessRequest::Keys(_) | AccessRequest::Rules(_) => Some(Operation::Describe),
+        AccessRequest::Quotas => Some(Operation::DescribeSettings),
+        AccessRequest::ChangeQuotas(_) => Some(Operation::AlterSettings),
         AccessRequest::ChangeKeys(_)
         | AccessRequest::AddRules(_)
         | AccessRequest::DeleteRules(_) => Some(Operation::Alter),
@@ -70,6 +74,14 @@ pub(crate) fn answer(broker: &Inner, asker: &Asker<'_>, number: u64, request: Ac
         }
         AccessRequest::ChangeKeys(changes) => change(broker, asker, number, |catalog| {
             let (results, changes) = key_changes(catalog, asker.namespace, &changes);
+            (AccessReply::Changed(results), changes)
+        }),
+        AccessRequest::Quotas => {
+            let all = broker.shard.look().catalog.quotas().collect();
+            tell(asker, number, AccessReply::Quotas(all));
+        }
+        AccessRequest::ChangeQuotas(changes) => change(broker, asker, number, |catalog| {
+            let (results, changes) = quota_changes(catalog, changes);
             (AccessReply::Changed(results), changes)
         }),
     }
@@ -147,6 +159,33 @@ fn check_rule(rule: &Rule) -> Result<(), String> {
         return Err(format!("the name of the cluster in a rule is {CLUSTER}"));
     }
     Ok(())
+}
+
+fn quota_changes(
+    catalog: &Catalog,
+    asked: Vec<QuotaChange>,
+) -> (Vec<Result<(), AccessError>>, Vec<Change>) {
+    let mut room = QUOTAS_MAX.saturating_sub(catalog.quotas().count());
+    let mut changes = Vec::new();
+    let results = asked.into_iter().map(|one| {
+        let names = [&one.owner.user, &one.owner.client, &one.owner.host];
+        let is_long = |whose: &&Option<Whose>| match whose {
+            Some(Whose::Named(name)) => name.len() > Name::MAX,
+            _ => false,
+        };
+        if names.iter().any(is_long) {
+            let text = format!("a name in a quota has {} bytes at most", Name::MAX);
+            return Err(AccessError::Invalid(text));
+        }
+        if one.rate.is_some() {
+            room = room.checked_sub(1).ok_or_else(|| {
+                AccessError::Unavailable(format!("there are {QUOTAS_MAX} quotas at most"))
+            })?;
+        }
+        changes.push(Change::PutQuota { quota: one.into() });
+        Ok(())
+    });
+    (results.collect(), changes)
 }
 
 fn keys(catalog: &Catalog, users: Option<Vec<String>>) -> Vec<UserKeys> {

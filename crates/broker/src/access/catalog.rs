@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use polybus_engine::Store as _;
-use polybus_model::{Name, Rule, ScramHash};
+use polybus_model::{Metered, Name, Quota, QuotaChange, QuotaOwner, Rule, ScramHash};
 use serde::{Deserialize, Serialize};
 
+use super::kept_quota::KeptQuota;
 use super::kept_rule::KeptRule;
 use super::passwords::PasswordError;
 use super::{Grants, Passwords, Patterns, Permissions, ScramKeys};
@@ -15,7 +16,7 @@ use crate::broker::CATALOG_RECORD;
 use crate::staging::Staging;
 
 /// One change to the catalog, as the journal holds it.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub(crate) enum Change {
     /// A user is made, or its password and tags are changed.
     PutUser {
@@ -68,6 +69,11 @@ pub(crate) enum Change {
         namespace: String,
         /// The rule.
         rule: KeptRule,
+    },
+    /// A quota is that, or is no more.
+    PutQuota {
+        /// The quota.
+        quota: KeptQuota,
     },
     /// A namespace is gone, and with it all permissions in it.
     DeleteNamespace {
@@ -140,6 +146,7 @@ impl User {
 struct Rest {
     secret: Vec<u8>,
     rules: BTreeMap<String, Vec<KeptRule>>,
+    quotas: Vec<KeptQuota>,
 }
 
 /// A snapshot's bytes: the users and the rest; before 0.3 the users alone.
@@ -157,6 +164,7 @@ pub(crate) struct Catalog {
     secret: Vec<u8>,
     /// By namespace.
     rules: BTreeMap<String, BTreeSet<Rule>>,
+    quotas: BTreeMap<(QuotaOwner, Metered), f64>,
     generation: u64,
 }
 
@@ -180,7 +188,10 @@ impl Catalog {
             Kept::Whole(users, rest) => (users, rest),
             Kept::Users(users) => (users, Rest::default()),
         };
+        let quotas = rest.quotas.into_iter().map(QuotaChange::from);
+        let quotas = quotas.filter_map(|one| Some(((one.owner, one.metered), one.rate?)));
         Ok(Self {
+            quotas: quotas.collect(),
             users,
             secret: rest.secret,
             rules: rest
@@ -201,6 +212,7 @@ impl Catalog {
         let rest = Rest {
             secret: self.secret.clone(),
             rules: rules.collect(),
+            quotas: self.quotas().map(KeptQuota::from).collect(),
         };
         serde_json::to_vec(&(&self.users, rest))
     }
@@ -261,6 +273,14 @@ impl Catalog {
                     rules.remove(&rule.into());
                 }
             }
+            Change::PutQuota { quota } => {
+                let change = QuotaChange::from(quota);
+                let at = (change.owner, change.metered);
+                match change.rate {
+                    Some(rate) => self.quotas.insert(at, rate),
+                    None => self.quotas.remove(&at),
+                };
+            }
             Change::DeleteNamespace { name } => {
                 self.rules.remove(&name);
                 for user in self.users.values_mut() {
@@ -300,6 +320,15 @@ impl Catalog {
     /// A namespace's rules.
     pub(crate) fn rules(&self, namespace: &str) -> impl Iterator<Item = &Rule> {
         self.rules.get(namespace).into_iter().flatten()
+    }
+
+    /// All quotas.
+    pub(crate) fn quotas(&self) -> impl Iterator<Item = Quota> {
+        self.quotas.iter().map(|((owner, metered), rate)| Quota {
+            owner: owner.clone(),
+            metered: *metered,
+            rate: *rate,
+        })
     }
 
     /// What a user may do in a namespace from an address; none: not even enter it.

@@ -10,6 +10,7 @@ mod asked;
 mod catalog;
 mod grants;
 mod groups;
+mod kept_quota;
 mod kept_rule;
 mod logs;
 mod passwords;

@@ -34,6 +34,7 @@ mod share_fetch;
 mod share_groups;
 mod share_sessions;
 mod shared_groups;
+mod throttle;
 mod topics;
 mod transactions;
 
@@ -97,10 +98,14 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(settings: Arc<Settings>, peer: Peer, now: Millis) -> Self {
+        let handshake_until = now + settings.handshake_timeout_ms;
+        let idle_until = now + settings.idle_timeout_ms;
+        let mut core = Core::new(settings, peer, now);
+        core.meter_connection();
         Self {
-            handshake_until: now + settings.handshake_timeout_ms,
-            idle_until: now + settings.idle_timeout_ms,
-            core: Core::new(settings, peer, now),
+            handshake_until,
+            idle_until,
+            core,
             phase: Phase::Fresh,
             pending: Pending::default(),
             has_spoken: false,
@@ -316,13 +321,14 @@ impl Session for Connection {
     }
 
     fn handle_timeout(&mut self, now: Millis) {
+        self.core.throttle.handle_timeout(now);
         if !self.is_let_in() {
             if now >= self.handshake_until {
                 self.phase = Phase::Done;
             }
         } else if now >= self.idle_until {
-            if self.pending.len() > 0 {
-                // It waits for an answer: it is not silent.
+            if self.pending.len() > 0 || self.core.throttle.until().is_some() {
+                // It waits for an answer, or has to be silent: it is not idle.
                 self.idle_until = now + self.core.settings.idle_timeout_ms;
             } else {
                 self.phase = Phase::Done;
@@ -345,8 +351,15 @@ impl Session for Connection {
     fn poll_timeout(&self) -> Option<Millis> {
         match self.phase {
             Phase::Done => None,
-            _ if self.is_let_in() => Some(self.idle_until),
-            _ => Some(self.handshake_until),
+            _ => {
+                let until = if self.is_let_in() {
+                    self.idle_until
+                } else {
+                    self.handshake_until
+                };
+                let throttled_until = self.core.throttle.until();
+                Some(throttled_until.map_or(until, |throttled| throttled.min(until)))
+            }
         }
     }
 
@@ -358,7 +371,7 @@ impl Session for Connection {
         match self.phase {
             Phase::Salting(..) | Phase::Proving(_) | Phase::Entering(..) => true,
             Phase::Done => false,
-            _ => self.is_full(),
+            _ => self.is_full() || self.core.throttle.until().is_some(),
         }
     }
 

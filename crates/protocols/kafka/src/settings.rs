@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use polybus_model::{Message, Millis, Table};
+use polybus_session::Quotas;
 
 /// Gives random numbers: for names that nobody shall guess. The simulation gives a seeded one.
 pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub idle_timeout_ms: Millis,
     /// Reads the headers of other protocols' messages.
     pub headers_of: HeadersOf,
+    /// The quotas that clients are held to.
+    pub quotas: Quotas,
     /// Random numbers.
     pub random: Random,
 }
@@ -83,6 +86,7 @@ impl Settings {
             handshake_timeout_ms: 10_000,
             idle_timeout_ms: 10 * 60_000,
             headers_of: Arc::new(|_| Table::new()),
+            quotas: Quotas::default(),
             random,
         }
     }

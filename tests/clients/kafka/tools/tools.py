@@ -228,6 +228,34 @@ def test_scram_users():
     assert "SCRAM" not in configs("--describe")
 
 
+def test_quotas():
+    user, client = unique(), unique()
+    configs = lambda *arguments, **more: run("kafka-configs", *arguments, **more)
+    of_user = ("--entity-type", "users", "--entity-name", user)
+    both = "producer_byte_rate=1048576,consumer_byte_rate=2097152,request_percentage=12.5,SCRAM-SHA-256=[password=secret]"
+    configs("--alter", "--add-config", both, *of_user)
+    said = configs("--describe", *of_user)
+    has(rf"Quota configs for user-principal '{user}' are .*producer_byte_rate=1048576", said)
+    has("consumer_byte_rate=2097152", said)
+    has("request_percentage=12.5", said)
+    has(rf"SCRAM credential configs for user-principal '{user}' are SCRAM-SHA-256=iterations=4096", said)
+    of_both = (*of_user, "--entity-type", "clients", "--entity-name", client)
+    configs("--alter", "--add-config", "producer_byte_rate=1024", *of_both)
+    has(rf"Quota configs for user-principal '{user}', client-id '{client}' are producer_byte_rate=1024", configs("--describe", *of_both))
+    of_default = (*of_user, "--entity-type", "clients", "--entity-default")
+    configs("--alter", "--add-config", "consumer_byte_rate=4096", *of_default)
+    has(rf"user-principal '{user}', the default client-id are consumer_byte_rate=4096", configs("--describe", *of_default))
+    of_ip = ("--entity-type", "ips", "--entity-name", "10.1.2.3")
+    configs("--alter", "--add-config", "connection_creation_rate=7", *of_ip)
+    has("Quota configs for ip '10.1.2.3' are connection_creation_rate=7", configs("--describe", *of_ip))
+    configs("--alter", "--delete-config", "connection_creation_rate", *of_ip)
+    configs("--alter", "--delete-config", "producer_byte_rate", *of_both)
+    configs("--alter", "--delete-config", "consumer_byte_rate", *of_default)
+    configs("--alter", "--delete-config", "producer_byte_rate,consumer_byte_rate,request_percentage,SCRAM-SHA-256", *of_user)
+    assert "byte_rate" not in configs("--describe", *of_user)
+    has("greater than 0", configs("--alter", "--add-config", "producer_byte_rate=0", *of_user, fails=True))
+
+
 def test_share_groups():
     topic, group = unique(), unique()
     topics("--create", "--topic", topic)

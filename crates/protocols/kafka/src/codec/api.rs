@@ -103,6 +103,7 @@ apis! {
     ListPartitionReassignments = 46, 0..=0, flexible 0;
     OffsetDelete = 47, 0..=0, never flexible;
     DescribeClientQuotas = 48, 0..=1, flexible 1;
+    AlterClientQuotas = 49, 0..=1, flexible 1;
     DescribeUserScramCredentials = 50, 0..=0, flexible 0;
     AlterUserScramCredentials = 51, 0..=0, flexible 0;
     DescribeCluster = 60, 0..=2, flexible 0;

@@ -12,6 +12,7 @@ use super::fetch_sessions::FetchSessions;
 use super::known::KnownTopics;
 use super::pending::Ask;
 use super::share_sessions::ShareSessions;
+use super::throttle::Throttle;
 use crate::Settings;
 
 /// The shared part of a session.
@@ -27,6 +28,7 @@ pub(super) struct Core {
     pub(super) known: KnownTopics,
     pub(super) fetches: FetchSessions,
     pub(super) shares: ShareSessions,
+    pub(super) throttle: Throttle,
     /// Bytes that the request that is being read, and its answer, may take.
     pub(super) cost: usize,
     next_number: u64,
@@ -34,6 +36,7 @@ pub(super) struct Core {
 
 impl Core {
     pub(super) fn new(settings: Arc<Settings>, peer: Peer, now: Millis) -> Self {
+        let host = peer.remote.ip().to_canonical().to_string();
         Self {
             known: KnownTopics::new(settings.identity),
             settings,
@@ -44,6 +47,7 @@ impl Core {
             client: String::new(),
             fetches: FetchSessions::default(),
             shares: ShareSessions::default(),
+            throttle: Throttle::new(host),
             cost: 0,
             next_number: 0,
         }

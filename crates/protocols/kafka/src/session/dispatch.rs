@@ -79,6 +79,7 @@ const SPOKEN: &[Spoken] = spoken! {
     AlterPartitionReassignments 0..=1 replicas::move_partitions;
     ListPartitionReassignments 0..=0 replicas::list_moves;
     DescribeClientQuotas 0..=1 quotas::describe;
+    AlterClientQuotas 0..=1 quotas::alter;
     WriteTxnMarkers 1..=1 transactions::abort;
     DescribeUserScramCredentials 0..=0 scram::describe;
     AlterUserScramCredentials 0..=0 scram::alter;

@@ -1,7 +1,7 @@
 //! Reading records. What is read is sent as it is stored; it waits where there is too little.
 
 use polybus_model::{
-    LogError, LogReply, LogRequest, Name, PartitionName, Read, ReadRequest, Slice,
+    LogError, LogReply, LogRequest, Metered, Name, PartitionName, Read, ReadRequest, Slice,
 };
 
 use super::core::{Core, wire_offset};
@@ -30,7 +30,7 @@ struct Wish {
 
 /// Reads records.
 pub(super) fn fetch(core: &mut Core, request: FetchRequest, version: i16) -> Step {
-    let cap = core.settings.fetch_bytes_max;
+    let cap = core.answer_bytes_max();
     let unsigned = |number: i32| u32::try_from(number).unwrap_or(0);
     let bytes_max = unsigned(request.max_bytes).min(cap);
     core.cost += bytes_max as usize;
@@ -169,6 +169,7 @@ fn answer(
         fetched.push(name, slot.id, part);
     }
     core.fetches.note(plan.session, &notes);
+    fetched.throttle_ms = core.meter(Metered::BytesOut, fetched.bytes());
     Step::answer(fetched)
 }
 

@@ -47,6 +47,8 @@ struct FetchedTopic {
 /// The whole answer.
 #[derive(Debug)]
 pub(super) struct Fetched {
+    /// How long the client is not read from now on.
+    pub(super) throttle_ms: i32,
     session: i32,
     topics: Vec<FetchedTopic>,
 }
@@ -54,9 +56,17 @@ pub(super) struct Fetched {
 impl Fetched {
     pub(super) fn new(session: i32) -> Self {
         Self {
+            throttle_ms: 0,
             session,
             topics: Vec::new(),
         }
+    }
+
+    /// Bytes of the records.
+    pub(super) fn bytes(&self) -> usize {
+        let parts = self.topics.iter().flat_map(|topic| &topic.partitions);
+        let batches = parts.flat_map(|part| &part.batches);
+        batches.map(|batch| batch.bytes.len()).sum()
     }
 
     /// Adds a partition, to the last topic if that is its own. A topic without a name goes by its id.
@@ -75,6 +85,7 @@ impl Fetched {
 impl Body for Fetched {
     fn write(&self, out: &mut Outbound, version: i16, correlation: i32) {
         let head = FetchHead {
+            throttle_time_ms: self.throttle_ms,
             session_id: self.session,
             topics: self.topics.len(),
             ..FetchHead::default()

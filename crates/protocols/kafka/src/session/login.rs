@@ -207,6 +207,8 @@ impl Connection {
             }
             (Phase::Entering(login, token), _) => {
                 self.phase = Phase::Running;
+                let user = self.user.as_deref().unwrap_or_default();
+                user.clone_into(&mut self.core.throttle.user);
                 self.tell(login, token);
             }
             (other, _) => self.phase = other,

@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Append, AppendedRun, LogError, LogReply, LogRequest, NewRun, RunContent, Transactor, Writer,
+    Append, AppendedRun, LogError, LogReply, LogRequest, Metered, NewRun, RunContent, Transactor,
+    Writer,
 };
 
 use super::core::{Core, partition, wire_offset};
@@ -65,10 +66,23 @@ struct Topic {
     parts: Vec<Part>,
 }
 
+/// How the client is answered.
+#[derive(Clone, Copy)]
+struct How {
+    /// At all.
+    wants_answer: bool,
+    /// It is not read for so long from now on.
+    throttle_ms: i32,
+}
+
 /// Appends records.
 pub(super) fn produce(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
+    let how = How {
+        wants_answer: request.acks != 0,
+        throttle_ms: core.meter(Metered::BytesIn, core.cost),
+    };
     if version < IDS_FROM {
-        return append(core, request, version);
+        return append(core, request, version, how);
     }
     let ids: Vec<Uuid> = request
         .topic_data
@@ -76,16 +90,15 @@ pub(super) fn produce(core: &mut Core, request: ProduceRequest, version: i16) ->
         .map(|topic| topic.topic_id)
         .collect();
     with_names(core, ids.into_iter(), move |core| {
-        append(core, request, version)
+        append(core, request, version, how)
     })
 }
 
-fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
+fn append(core: &mut Core, request: ProduceRequest, version: i16, how: How) -> Step {
     let refused = match request.acks {
         -1..=1 => None,
         _ => Some(Refusal::new(Code::INVALID_REQUIRED_ACKS, None)),
     };
-    let wants_answer = request.acks != 0;
     let mut appends = Vec::new();
     let topics: Vec<Topic> = request
         .topic_data
@@ -93,7 +106,7 @@ fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
         .map(|topic| take_topic(core, topic, version, refused.as_ref(), &mut appends))
         .collect();
     if appends.is_empty() {
-        return answer(topics, Vec::new(), wants_answer);
+        return answer(topics, Vec::new(), how);
     }
     let mut asks = Vec::new();
     if let Some(name) = request.transactional_id
@@ -115,8 +128,8 @@ fn append(core: &mut Core, request: ProduceRequest, version: i16) -> Step {
                 .for_each(|topic| core.known.forget(&topic.name));
         }
         match results.contains(&Err(LogError::KeysUnknown)) {
-            true => look_and_append(core, topics, results, wants_answer),
-            false => answer(topics, results, wants_answer),
+            true => look_and_append(core, topics, results, how),
+            false => answer(topics, results, how),
         }
     })
 }
@@ -259,12 +272,7 @@ fn keyed_run(
 type Results = Vec<Result<AppendedRun, LogError>>;
 
 /// Looks into the batches that a log refused because nobody had, and asks again for those that are as they have to be.
-fn look_and_append(
-    core: &mut Core,
-    mut topics: Vec<Topic>,
-    results: Results,
-    wants_answer: bool,
-) -> Step {
+fn look_and_append(core: &mut Core, mut topics: Vec<Topic>, results: Results, how: How) -> Step {
     let mut appends = Vec::new();
     let mut again = Vec::new();
     let mut refused = results.into_iter();
@@ -293,7 +301,7 @@ fn look_and_append(
         }
     }
     if appends.is_empty() {
-        return answer(topics, results, wants_answer);
+        return answer(topics, results, how);
     }
     Step::log(LogRequest::Append(appends), move |_, reply| {
         let LogReply::Appended(appended) = reply else {
@@ -304,7 +312,7 @@ fn look_and_append(
                 *slot = result;
             }
         }
-        answer(topics, results, wants_answer)
+        answer(topics, results, how)
     })
 }
 
@@ -317,7 +325,7 @@ fn writer(header: &BatchHeader) -> Option<Writer> {
     })
 }
 
-fn answer(topics: Vec<Topic>, results: Results, wants_answer: bool) -> Step {
+fn answer(topics: Vec<Topic>, results: Results, how: How) -> Step {
     let mut results = results.into_iter();
     let mut failed = None;
     let responses: Vec<TopicProduceResponse> = topics
@@ -348,12 +356,13 @@ fn answer(topics: Vec<Topic>, results: Results, wants_answer: bool) -> Step {
         })
         .collect();
     match failed {
-        Some(line) if !wants_answer => Step::Close(format!(
+        Some(line) if !how.wants_answer => Step::Close(format!(
             "an append whose writer wants no answer failed: {line}"
         )),
-        _ if !wants_answer => Step::Silent,
+        _ if !how.wants_answer => Step::Silent,
         _ => Step::answer(ProduceResponse {
             responses,
+            throttle_time_ms: how.throttle_ms,
             ..ProduceResponse::default()
         }),
     }

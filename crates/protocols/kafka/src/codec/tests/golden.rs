@@ -57,7 +57,7 @@ fn every_message_in_every_version() {
             each_message!(check_named);
         }
     }
-    assert_eq!(checked, 454);
+    assert_eq!(checked, 458);
 }
 
 fn golden(name: &str) -> Bytes {

@@ -117,6 +117,11 @@ macro_rules! each_message {
             DescribeClientQuotasResponse
         );
         $run!(
+            alter_client_quotas,
+            AlterClientQuotasRequest,
+            AlterClientQuotasResponse
+        );
+        $run!(
             describe_user_scram_credentials,
             DescribeUserScramCredentialsRequest,
             DescribeUserScramCredentialsResponse

@@ -3,6 +3,7 @@
 mod broker;
 mod conversation;
 mod login;
+mod quotas;
 mod reading;
 mod shared_groups;
 mod transactions;
