@@ -12,7 +12,7 @@ use polybus_session::{Peer, PeerSummary};
 
 use crate::access::{
     Asker, Grants, Logs, Patterns, Permissions, answer, live_refused, refuse_forbidden,
-    refuse_live, refuse_parts, refuse_whole,
+    refuse_live, refuse_parts, refuse_whole, show,
 };
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
@@ -85,6 +85,7 @@ impl Connection {
             for event in refuse_live(batch, &open.grants, &open.name) {
                 self.entry.mailbox.push(event);
             }
+            show(batch, &open.grants, open.generation);
             if !open.grants.allows_all() {
                 self.refuse_logs(batch, open);
             }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     GroupSettings, LeaseRequest, Leased, Millis, Name, PartitionName, ReaderReply, ReaderRequest,
-    Transactor, WindowSummary,
+    Sight, Transactor, WindowSummary,
 };
 
 /// A member's way to share the work: the name of an assignor and what it says to it.
@@ -118,8 +118,10 @@ pub struct Beat {
     pub rebalance_timeout_ms: Option<Millis>,
     /// The logs it reads.
     pub reads: Option<Vec<Name>>,
-    /// A pattern of the names of logs it reads.
+    /// A pattern of the names of other logs it reads; empty: none any more.
     pub pattern: Option<String>,
+    /// Which logs a pattern may find: the broker says it.
+    pub sight: Sight,
     /// The assignor it likes (`uniform` or `range`).
     pub assignor: Option<String>,
     /// The partitions in its hands.
@@ -403,8 +405,10 @@ pub struct SharedMemberSummary {
     pub host: String,
     /// The epoch it works in; none while it is away.
     pub epoch: Option<u32>,
-    /// The logs it reads.
+    /// The logs it names.
     pub reads: Vec<Name>,
+    /// The pattern of others that it reads.
+    pub pattern: Option<String>,
     /// What it may have in its hands.
     pub assigned: Vec<PartitionName>,
     /// What it is to have.

@@ -22,6 +22,7 @@ mod reader;
 mod renaming;
 mod request;
 mod settings;
+mod sight;
 mod value;
 
 pub use access::{
@@ -68,6 +69,7 @@ pub use settings::{
     Binding, DeadLetter, DelayedRetry, Overflow, QueueKind, QueueSettings, Returns, TopicKind,
     TopicSettings,
 };
+pub use sight::Sight;
 pub use value::{Table, Value};
 
 /// Milliseconds since the Unix epoch, or a duration in milliseconds where the field says so.

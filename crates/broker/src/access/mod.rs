@@ -17,6 +17,7 @@ mod passwords;
 mod permissions;
 mod rules;
 mod scram;
+mod sight;
 
 pub(crate) use asked::{Asker, answer};
 pub(crate) use catalog::{Catalog, Change, User};
@@ -26,6 +27,7 @@ pub(crate) use passwords::Passwords;
 pub(crate) use permissions::{Patterns, Permissions};
 pub(crate) use rules::{live_refused, refuse_forbidden, refuse_live};
 pub(crate) use scram::ScramKeys;
+pub(crate) use sight::show;
 
 /// What a request needs of a resource.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -52,6 +52,8 @@ pub(super) struct Leasers {
     target: BTreeMap<u64, BTreeSet<PartitionName>>,
     /// The logs that members read and that exist, as they were last looked at.
     logs: BTreeMap<Name, (LogId, u32)>,
+    /// The version of the logs when they were.
+    seen: Option<u64>,
     weight: usize,
 }
 
@@ -108,8 +110,8 @@ impl Leasers {
             Standing::Joins => self.enter(beat, round)?,
             Standing::Works(epoch) => self.at_work(beat, epoch)?,
         };
-        let changed = self.hear(at, beat) | self.look_at_logs(logs);
-        if changed {
+        let reads_other = self.hear(at, beat);
+        if self.look_at_logs(logs, reads_other) || reads_other {
             self.epoch = self.epoch.saturating_add(1);
         }
         self.set_targets();
@@ -180,12 +182,16 @@ impl Leasers {
     }
 
     /// Logs may have come, gone, or grown; true if any has.
-    fn look_at_logs(&mut self, logs: &Logs<'_>) -> bool {
+    fn look_at_logs(&mut self, logs: &Logs<'_>, reads_other: bool) -> bool {
+        if self.seen == Some(logs.version) && !reads_other {
+            return false;
+        }
+        self.seen = Some(logs.version);
         let reads = self.members.values().flat_map(|one| &one.reads);
         let found: BTreeMap<_, _> = reads
             .collect::<BTreeSet<_>>()
             .into_iter()
-            .filter_map(|name| Some((name.clone(), logs(name)?)))
+            .filter_map(|name| Some((name.clone(), (logs.find)(name)?)))
             .collect();
         let changed = found != self.logs;
         self.logs = found;
@@ -278,6 +284,7 @@ impl Leasers {
             host: one.host.to_string(),
             epoch: Some(one.epoch),
             reads: one.reads.iter().cloned().collect(),
+            pattern: None,
             assigned: one.assigned.iter().cloned().collect(),
             target: one.assigned.iter().cloned().collect(),
         };

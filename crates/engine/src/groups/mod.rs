@@ -65,8 +65,15 @@ const BLANK_KEEP_MS: Millis = 10 * 60_000;
 /// Answers on their way.
 type Told = Vec<(Waiter, GroupReply)>;
 
-/// The namespace's logs by their names: which one it is, and how many partitions it has.
-type Logs<'a> = dyn Fn(&Name) -> Option<(LogId, u32)> + 'a;
+/// The namespace's logs.
+struct Logs<'a> {
+    /// By its name: which one it is, and how many partitions it has.
+    find: &'a dyn Fn(&Name) -> Option<(LogId, u32)>,
+    /// The names of all.
+    names: &'a dyn Fn() -> Vec<Name>,
+    /// While this is the same, so is what the others give.
+    version: u64,
+}
 
 /// The groups of all namespaces.
 #[derive(Debug, Default)]

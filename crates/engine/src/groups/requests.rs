@@ -82,11 +82,20 @@ impl Engine {
             session: asker.id,
             number,
         };
-        let logs = &self.logs.all;
+        let all = &self.logs.all;
         let router = self.namespaces.get(asker.namespace).map(|one| &one.router);
-        let logs = |log: &Name| {
-            let log = logs.get(&router?.log_id(log.as_str())?)?;
+        let find = |log: &Name| {
+            let log = all.get(&router?.log_id(log.as_str())?)?;
             Some((log.id, log.partitions.len() as u32))
+        };
+        let names = || {
+            let logs = all.values().filter(|log| log.namespace == asker.namespace);
+            logs.map(|log| log.name.clone()).collect()
+        };
+        let logs = Logs {
+            find: &find,
+            names: &names,
+            version: self.logs.version,
         };
         let mut asking = Asking {
             groups: &mut self.groups,
@@ -367,7 +376,7 @@ impl<S: Store> Asking<'_, '_, S> {
             group.admit_commit(who, round)?;
             let (mut results, mut written) = (Vec::new(), Vec::new());
             for one in offsets {
-                let has = logs(&one.partition.log);
+                let has = (logs.find)(&one.partition.log);
                 if has.is_none_or(|(_, count)| one.partition.partition >= count) {
                     results.push(Err(GroupError::UnknownPartition));
                     continue;

@@ -89,6 +89,7 @@ impl Engine {
         let log = Log::new(asker.namespace, declared);
         let summary = log.summary();
         self.logs.all.insert(id, log);
+        self.logs.version += 1;
         if let Some(namespace) = self.namespaces.get_mut(asker.namespace) {
             namespace.router.log_declared(&name, id);
         }
@@ -143,6 +144,7 @@ impl Engine {
             partition: 0,
         };
         self.logs.partition_count += (log.settings.partitions - had) as usize;
+        self.logs.version += 1;
         if durable {
             put_altered(&mut self.work.buffer, id, &log.settings);
             turn.append(&self.work.buffer, id);
@@ -234,6 +236,7 @@ impl Engine {
     pub(crate) fn drop_log(&mut self, id: u64, turn: &mut Turn<'_, impl Store>) -> Option<Log> {
         self.forget_readers_of(id, turn);
         let mut log = self.logs.all.remove(&id)?;
+        self.logs.version += 1;
         self.disarm_keyed(id);
         self.logs.owed.forget_log(id);
         self.logs.partition_count -= log.partitions.len();

@@ -81,6 +81,8 @@ pub(crate) struct At {
 pub(crate) struct Logs {
     pub(crate) all: BTreeMap<u64, Log>,
     pub(crate) next_id: u64,
+    /// It rises when a log comes or goes, or gets more partitions.
+    pub(crate) version: u64,
     /// Partitions of all logs.
     pub(crate) partition_count: usize,
     /// The number that the next producer gets, and the first one that is not yet set aside.
@@ -103,6 +105,7 @@ impl Default for Logs {
         Self {
             all: BTreeMap::new(),
             next_id: 1,
+            version: 0,
             partition_count: 0,
             next_producer: 1,
             reserved: 1,

@@ -22,6 +22,7 @@ fn attends(member: &str, standing: Standing) -> Beat {
         rebalance_timeout_ms: None,
         reads: (standing == Standing::Joins).then(|| vec![name("l")]),
         pattern: None,
+        sight: Default::default(),
         assignor: None,
         owned: None,
     }

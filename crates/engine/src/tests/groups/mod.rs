@@ -6,6 +6,7 @@ mod leasing;
 mod listing;
 mod model;
 mod offsets;
+mod patterns;
 mod sharing;
 mod working;
 
@@ -144,6 +145,10 @@ impl Club {
             }
         };
         self.ask_of_log(request);
+    }
+
+    pub(super) fn drop_log(&mut self, log: &str) {
+        self.ask_of_log(LogRequest::Delete { name: name(log) });
     }
 
     pub(super) fn ask_of_log(&mut self, request: LogRequest) {

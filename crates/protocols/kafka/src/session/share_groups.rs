@@ -2,7 +2,7 @@
 
 use polybus_model::{
     Beat, GroupError, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Name,
-    PartitionName, SharedMemberSummary, SharedSummary, Standing, WhichLogs, WindowSummary,
+    PartitionName, SharedMemberSummary, SharedSummary, Sight, Standing, WhichLogs, WindowSummary,
 };
 
 use super::core::{Core, keep_first, partition, wire_index, wire_offset};
@@ -62,6 +62,7 @@ pub(super) fn heartbeat(
         rebalance_timeout_ms: None,
         reads: reads.clone(),
         pattern: None,
+        sight: Sight::default(),
         assignor: None,
         owned: None,
     };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use polybus_model::{
     Beat, BeatAnswer, GroupError, GroupReply, GroupRequest, LogError, LogId, LogReply, LogRequest,
-    Millis, Name, PartitionName, SharedMemberSummary, SharedSummary, Standing, WhichLogs,
+    Millis, Name, PartitionName, SharedMemberSummary, SharedSummary, Sight, Standing, WhichLogs,
 };
 
 use super::core::{Core, keep_first, wire_index};
@@ -125,6 +125,7 @@ fn beat(
         rebalance_timeout_ms: Millis::try_from(request.rebalance_timeout_ms).ok(),
         reads,
         pattern: request.subscribed_topic_regex,
+        sight: Sight::default(),
         assignor: request.server_assignor,
         owned,
     })
@@ -292,6 +293,7 @@ fn member(core: &Core, member: SharedMemberSummary, ids: &Ids) -> Member {
     let reads = member.reads.iter().map(|name| name.as_str().to_owned());
     Member {
         subscribed_topic_names: reads.collect(),
+        subscribed_topic_regex: member.pattern.clone(),
         assignment: assignment(&member.assigned),
         target_assignment: assignment(&member.target),
         member_id: member.member,

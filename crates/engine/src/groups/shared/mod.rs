@@ -8,53 +8,33 @@
 //!                                          -> it takes what nobody holds                      (waiting for the rest)
 //!                                          -> it has its target, in the target's epoch
 //! ```
+//! A sign of life that says nothing new costs the same however many logs and partitions there are.
+//!
 //! What always holds: `owners` says for each partition who holds it or has yet to give it back, and that is one member; a
 //! member's `assigned` and `revoking` are what it owns; an epoch is given out once.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod patterns;
+mod worker;
+
+use std::collections::BTreeMap;
 
 use polybus_model::{
-    Beat, BeatAnswer, GroupError, GroupState, LogId, Millis, Name, PartitionName,
-    SharedMemberSummary, SharedSummary, Standing,
+    Beat, BeatAnswer, GroupError, GroupState, LogId, Millis, Name, PartitionName, SharedSummary,
+    Sight, Standing,
 };
+use regex_lite::Regex;
 
 use super::Logs;
 use super::assignors::{Assignor, Shares, Work};
 use super::group::Round;
 use super::timers::{Of, Timer};
+use patterns::Patterns;
+use worker::Worker;
 
 /// Kafka's: without a sign of life for so long a member is out,
 const SESSION_MS: Millis = 45_000;
 /// and it is asked for one every so often.
 const INTERVAL_MS: Millis = 5_000;
-
-/// What of a member's memory does not depend on what it says.
-const BYTES: usize = 768;
-
-/// A member.
-#[derive(Debug, Default)]
-struct Worker {
-    id: Box<str>,
-    instance: Option<Box<str>>,
-    client: Box<str>,
-    host: Box<str>,
-    rebalance_timeout: Millis,
-    reads: BTreeSet<Name>,
-    assignor: Option<Assignor>,
-    epoch: u32,
-    previous_epoch: u32,
-    /// What it may have in its hands.
-    assigned: BTreeSet<PartitionName>,
-    /// What it has yet to give back.
-    revoking: BTreeSet<PartitionName>,
-    /// Others have yet to give back what is to be its own.
-    waiting: bool,
-    /// It said that it will come back.
-    away: bool,
-    deadline: Millis,
-    armed: Option<Millis>,
-    revoke_armed: Option<Millis>,
-}
 
 /// Members that the broker shares the work among.
 #[derive(Debug, Default)]
@@ -76,6 +56,11 @@ pub(super) struct Shared {
     /// Those of them that exist, and their partitions, as they were last looked at.
     logs: BTreeMap<Name, u32>,
     ids_of_logs: BTreeMap<Name, LogId>,
+    /// The version of the logs when they were; none: they are to be looked at again.
+    seen: Option<u64>,
+    /// Other logs are read since.
+    are_readers_new: bool,
+    patterns: Patterns,
     /// About how much memory members take.
     members_weight: usize,
 }
@@ -113,21 +98,21 @@ impl Shared {
         let Some(member) = self.members.get(&at) else {
             return;
         };
-        let names = member.reads.iter().map(|name| 48 + name.as_str().len());
-        let said = member.id.len() + member.client.len() + member.host.len();
-        let weight = BYTES + said + names.sum::<usize>();
         if is_in {
-            self.members_weight += weight;
+            self.members_weight += member.weight();
         } else {
-            self.members_weight -= weight;
+            self.members_weight -= member.weight();
         }
         for log in &member.reads {
             if is_in {
-                *self.readers.entry(log.clone()).or_default() += 1;
+                let count = self.readers.entry(log.clone()).or_insert(0);
+                *count += 1;
+                self.are_readers_new |= *count == 1;
             } else if let Some(count) = self.readers.get_mut(log) {
                 *count -= 1;
                 if *count == 0 {
                     self.readers.remove(log);
+                    self.are_readers_new = true;
                 }
             }
         }
@@ -141,7 +126,7 @@ impl Shared {
         logs: &Logs<'_>,
         round: &mut Round<'_>,
     ) -> Result<BeatAnswer, GroupError> {
-        let assignor = check(beat)?;
+        let said = check(beat)?;
         match beat.standing {
             Standing::Leaves | Standing::Pauses => {
                 let at = self.seat(beat)?;
@@ -163,28 +148,24 @@ impl Shared {
             Standing::Works(epoch) => self.at_work(beat, epoch)?,
             _ => self.enter(beat, round)?,
         };
-        self.count(at, false);
-        self.hear(at, beat, assignor);
-        self.count(at, true);
+        self.hear(at, beat, said);
+        self.look_at_patterns(at, &beat.sight, logs);
         self.look_at_logs(logs);
         if std::mem::take(&mut self.changed) {
             self.epoch = self.epoch.saturating_add(1);
         }
         self.set_targets();
-        let before = self.members.get(&at).map(|one| one.assigned.clone());
         let owned = match beat.standing {
             // Whoever joins has nothing in its hands.
             Standing::Joins => Some(&[][..]),
             _ => beat.owned.as_deref(),
         };
-        self.reconcile(at, owned, number, round);
+        let has_moved = self.reconcile(at, owned, number, round);
         self.touch(at, number, round);
         let member = self.members.get(&at).ok_or(GroupError::UnknownMember)?;
         let says_all =
             beat.rebalance_timeout_ms.is_some() && beat.reads.is_some() && beat.owned.is_some();
-        let tell = beat.standing == Standing::Joins
-            || says_all
-            || before.as_ref() != Some(&member.assigned);
+        let tell = beat.standing == Standing::Joins || says_all || has_moved;
         Ok(BeatAnswer {
             member: beat.member.clone(),
             epoch: Some(member.epoch),
@@ -278,44 +259,98 @@ impl Shared {
         Ok(at)
     }
 
-    /// Takes over what a member says anew.
-    fn hear(&mut self, at: u64, beat: &Beat, assignor: Option<Assignor>) {
+    /// Takes over what a member says anew. Most say nothing but that they are there.
+    fn hear(&mut self, at: u64, beat: &Beat, said: Said) {
         let Some(member) = self.members.get_mut(&at) else {
             return;
         };
-        member.client = beat.client.as_str().into();
-        member.host = beat.host.as_str().into();
         if let Some(timeout) = beat.rebalance_timeout_ms {
             member.rebalance_timeout = timeout;
         }
-        let mut changed = false;
-        if let Some(reads) = &beat.reads {
-            let reads: BTreeSet<Name> = reads.iter().cloned().collect();
-            changed = member.reads != reads;
-            member.reads = reads;
+        if said.assignor.is_some() && said.assignor != member.assignor {
+            member.assignor = said.assignor;
+            self.changed = true;
         }
-        if assignor.is_some() && assignor != member.assignor {
-            member.assignor = assignor;
-            changed = true;
+        let is_known = *member.client == *beat.client && *member.host == *beat.host;
+        if is_known && beat.reads.is_none() && beat.pattern.is_none() {
+            return;
         }
-        self.changed |= changed;
+        self.count(at, false);
+        if let Some(member) = self.members.get_mut(&at) {
+            member.client = beat.client.as_str().into();
+            member.host = beat.host.as_str().into();
+            if let Some(reads) = &beat.reads {
+                member.named = reads.iter().cloned().collect();
+            }
+            if let Some(text) = &beat.pattern {
+                if let Some(old) = member.pattern.take() {
+                    self.patterns.remove(&old);
+                }
+                if let Some(regex) = said.pattern {
+                    member.pattern = Some(text.as_str().into());
+                    self.patterns.add(text, regex);
+                }
+            }
+        }
+        self.count(at, true);
+        self.set_reads(at);
     }
 
-    /// Logs may have come, gone, or grown. One that was made anew is gone until the next look: members give back what they have
-    /// of the old one before they are given the new one.
+    /// What a member reads, of what it names and of what its pattern fits.
+    fn set_reads(&mut self, at: u64) {
+        let Some(member) = self.members.get(&at) else {
+            return;
+        };
+        let mut reads = member.named.clone();
+        if let Some(pattern) = &member.pattern {
+            reads.extend(self.patterns.names(pattern).cloned());
+        }
+        if reads == member.reads {
+            return;
+        }
+        self.changed = true;
+        self.count(at, false);
+        if let Some(member) = self.members.get_mut(&at) {
+            member.reads = reads;
+        }
+        self.count(at, true);
+    }
+
+    /// A member may have a new pattern, or logs that its pattern fits may have come or gone.
+    fn look_at_patterns(&mut self, at: u64, sight: &Sight, logs: &Logs<'_>) {
+        let member = self.members.get(&at);
+        let pattern = member.and_then(|one| one.pattern.clone());
+        let has_changed = pattern
+            .as_ref()
+            .is_some_and(|text| self.patterns.look(text, sight, logs));
+        if has_changed {
+            let of_all = self.members.iter();
+            let with_it = of_all.filter(|(_, one)| one.pattern == pattern);
+            let with_it: Vec<u64> = with_it.map(|(at, _)| *at).collect();
+            with_it.into_iter().for_each(|at| self.set_reads(at));
+        }
+    }
+
+    /// Logs may have come, gone, or grown, or others may be read. One that was made anew is gone until the next look: members
+    /// give back what they have of the old one before they are given the new one.
     fn look_at_logs(&mut self, logs: &Logs<'_>) {
+        if self.seen == Some(logs.version) && !self.are_readers_new {
+            return;
+        }
         let found: Vec<_> = self
             .readers
             .keys()
-            .filter_map(|name| Some((name.clone(), logs(name)?)))
+            .filter_map(|name| Some((name.clone(), (logs.find)(name)?)))
             .collect();
         let is_as_it_was =
             |name: &Name, id: LogId| self.ids_of_logs.get(name).is_none_or(|old| *old == id);
-        let there = found
+        let there: BTreeMap<_, _> = found
             .iter()
             .filter(|(name, (id, _))| is_as_it_was(name, *id))
             .map(|(name, (_, partitions))| (name.clone(), *partitions))
             .collect();
+        self.seen = (there.len() == found.len()).then_some(logs.version);
+        self.are_readers_new = false;
         self.ids_of_logs = found
             .into_iter()
             .map(|(name, (id, _))| (name, id))
@@ -356,23 +391,28 @@ impl Shared {
         self.target_epoch = self.epoch;
     }
 
-    /// Brings a member closer to its target, as far as others and it itself have given back what must go.
+    /// Brings a member closer to its target, as far as others and it itself have given back what must go. True if it may have
+    /// other partitions in its hands now.
     fn reconcile(
         &mut self,
         at: u64,
         owned: Option<&[PartitionName]>,
         number: u64,
         round: &mut Round<'_>,
-    ) {
-        let target = self.target.get(&at).cloned().unwrap_or_default();
+    ) -> bool {
         let Some(member) = self.members.get_mut(&at) else {
-            return;
+            return false;
         };
         let holds = |one: &PartitionName| owned.is_none_or(|owned| owned.contains(one));
         if member.revoking.iter().any(holds) {
-            return;
+            return false;
         }
         let gave_back = !member.revoking.is_empty();
+        if member.epoch == self.target_epoch && !member.waiting && !gave_back {
+            return false;
+        }
+        let before = member.assigned.clone();
+        let target = self.target.get(&at).cloned().unwrap_or_default();
         for partition in std::mem::take(&mut member.revoking) {
             self.owners.remove(&partition);
         }
@@ -381,9 +421,6 @@ impl Shared {
             of: Of::Revoke(at),
         };
         round.timers.disarm(&mut member.revoke_armed, timer);
-        if member.epoch == self.target_epoch && !member.waiting && !gave_back {
-            return;
-        }
         let (kept, gone) = std::mem::take(&mut member.assigned)
             .into_iter()
             .partition(|one| target.contains(one));
@@ -393,7 +430,7 @@ impl Shared {
             // Before it takes anything it gives back, in the epoch in which it has it.
             let due = round.now.saturating_add(member.rebalance_timeout);
             round.timers.arm(&mut member.revoke_armed, due, timer);
-            return;
+            return member.assigned != before;
         }
         for partition in std::mem::take(&mut member.revoking) {
             self.owners.remove(&partition);
@@ -412,6 +449,7 @@ impl Shared {
             member.previous_epoch = member.epoch;
             member.epoch = self.target_epoch;
         }
+        member.assigned != before
     }
 
     fn touch(&mut self, at: u64, number: u64, round: &mut Round<'_>) {
@@ -435,6 +473,9 @@ impl Shared {
         self.ids.remove(&member.id);
         if let Some(instance) = &member.instance {
             self.instances.remove(instance);
+        }
+        if let Some(pattern) = &member.pattern {
+            self.patterns.remove(pattern);
         }
         for partition in member.assigned.iter().chain(&member.revoking) {
             self.owners.remove(partition);
@@ -516,23 +557,17 @@ impl Shared {
     }
 
     pub(super) fn summary(&self, group: &str) -> SharedSummary {
-        let member = |(at, one): (&u64, &Worker)| SharedMemberSummary {
-            member: one.id.to_string(),
-            instance: one.instance.as_deref().map(Into::into),
-            client: one.client.to_string(),
-            host: one.host.to_string(),
-            epoch: (!one.away).then_some(one.epoch),
-            reads: one.reads.iter().cloned().collect(),
-            assigned: one.assigned.iter().cloned().collect(),
-            target: self.target.get(at).into_iter().flatten().cloned().collect(),
-        };
         SharedSummary {
             group: group.to_owned(),
             state: self.state(),
             epoch: self.epoch,
             assigned_epoch: self.target_epoch,
             assignor: self.assignor().to_owned(),
-            members: self.members.iter().map(member).collect(),
+            members: {
+                let members = self.members.iter();
+                let members = members.map(|(at, one)| one.summary(self.target.get(at)));
+                members.collect()
+            },
         }
     }
 
@@ -556,21 +591,27 @@ impl Shared {
             *readers.entry(log.clone()).or_insert(0) += 1;
         }
         assert_eq!(readers, self.readers);
+        let weights = self.members.values().map(Worker::weight);
+        assert_eq!(self.members_weight, weights.sum::<usize>());
+        let patterns = self
+            .members
+            .values()
+            .filter_map(|one| one.pattern.as_deref());
+        self.patterns.check(patterns);
         assert_eq!(self.ids.len(), self.members.len());
         armed
     }
 }
 
-impl Worker {
-    fn disarm(&mut self, at: u64, number: u64, timers: &mut super::Timers) {
-        let timer = |of| Timer { group: number, of };
-        timers.disarm(&mut self.armed, timer(Of::Worker(at)));
-        timers.disarm(&mut self.revoke_armed, timer(Of::Revoke(at)));
-    }
+/// What a sign of life says in words that have to be understood first.
+struct Said {
+    assignor: Option<Assignor>,
+    /// None too where it says that it has none any more.
+    pattern: Option<Regex>,
 }
 
-/// Whether a sign of life makes sense; the assignor that it names.
-fn check(beat: &Beat) -> Result<Option<Assignor>, GroupError> {
+/// Whether a sign of life makes sense.
+fn check(beat: &Beat) -> Result<Said, GroupError> {
     let wrong = |text: &str| Err(GroupError::InvalidRequest(text.to_owned()));
     if beat.member.is_empty() {
         return wrong("a member needs an id");
@@ -593,15 +634,11 @@ fn check(beat: &Beat) -> Result<Option<Assignor>, GroupError> {
         }
         Standing::Works(_) | Standing::Leaves | Standing::Pauses => {}
     }
-    if beat.pattern.as_ref().is_some_and(|one| !one.is_empty()) {
-        let text = "logs are subscribed to by their names; patterns are matched by the client";
-        return Err(GroupError::InvalidPattern(text.to_owned()));
-    }
-    match &beat.assignor {
-        None => Ok(None),
-        Some(name) => match Assignor::named(name) {
-            Some(assignor) => Ok(Some(assignor)),
-            None => Err(GroupError::UnknownAssignor),
-        },
-    }
+    let pattern = beat.pattern.as_deref().filter(|text| !text.is_empty());
+    let pattern = pattern.map(patterns::compile).transpose()?;
+    let assignor = match &beat.assignor {
+        None => None,
+        Some(name) => Some(Assignor::named(name).ok_or(GroupError::UnknownAssignor)?),
+    };
+    Ok(Said { assignor, pattern })
 }
