@@ -9,7 +9,7 @@ certificates() {
     openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj "/CN=tests" -days 2 || exit 1
     for name in localhost guest; do
       openssl req -newkey rsa:2048 -nodes -keyout $name.key -out $name.csr -subj "/CN=$name" &&
-        openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out $name.pem -extfile <(echo "subjectAltName=DNS:$name") || exit 1
+        openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out $name.pem -extfile <(echo "subjectAltName=DNS:$name,IP:127.0.0.1") || exit 1
     done
   ) >"$1/openssl.log" 2>&1
 }

@@ -40,6 +40,7 @@ fn commit(connection: &mut Connection, number: u64, offset: u64) {
     let commit = GroupRequest::Commit {
         membership: nobody(),
         offsets: vec![one],
+        forbidden: Vec::new(),
     };
     ask(connection, number, commit);
 }

@@ -208,6 +208,8 @@ pub enum GroupRequest {
         membership: Membership,
         /// Where it is.
         offsets: Vec<GroupOffset>,
+        /// The positions of those that the session may not have remembered: the broker says them.
+        forbidden: Vec<u32>,
     },
     /// Remember offsets when a producer's transaction is committed; the group was added to it. Answers
     /// [`GroupReply::Committed`] when durable.
@@ -218,6 +220,8 @@ pub enum GroupRequest {
         membership: Membership,
         /// Where it is.
         offsets: Vec<GroupOffset>,
+        /// The positions of those that the session may not have remembered: the broker says them.
+        forbidden: Vec<u32>,
     },
     /// The offsets remembered (none: all). Answers [`GroupReply::Offsets`].
     Offsets {

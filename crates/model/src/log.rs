@@ -368,6 +368,8 @@ pub enum WhichLogs {
     All,
     /// Those of these names.
     Named(Vec<Name>),
+    /// Those of these names, for their settings.
+    Configured(Vec<Name>),
     /// Those with these ids.
     WithIds(Vec<LogId>),
 }

@@ -1,10 +1,10 @@
 //! What requests about groups need: whoever works in a group, or looks at it, may read from a resource of its name; whoever
-//! deletes it or its offsets may configure it. Names of groups are no secret within a namespace. What is not allowed is replaced
+//! deletes it or its offsets may configure it; an offset is remembered of logs that the session may read. Names of groups are no secret within a namespace. What is not allowed is replaced
 //! by its answer: a request about groups never fails its lane.
 
 use polybus_model::{
-    GroupError, GroupReply, GroupRequest, Guarded, Operation, ReaderError, ReaderReply,
-    ReaderRequest,
+    GroupError, GroupOffset, GroupReply, GroupRequest, Guarded, Operation, ReaderError,
+    ReaderReply, ReaderRequest,
 };
 
 use super::Grants;
@@ -55,6 +55,20 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, grants: &Grants) {
         } if !reads(&membership.group) || !writes(&transactor.name) => {
             GroupReply::Committed(Err(Forbidden))
         }
+        GroupRequest::Commit {
+            offsets, forbidden, ..
+        }
+        | GroupRequest::CommitInTransaction {
+            offsets, forbidden, ..
+        } => {
+            let reads_log = |one: &GroupOffset| {
+                grants.allows(Operation::Read, Guarded::Topic, one.partition.log.as_str())
+            };
+            let each = (0..).zip(offsets);
+            let hidden = each.filter(|(_, one)| !reads_log(one)).map(|(at, _)| at);
+            *forbidden = hidden.collect();
+            return;
+        }
         GroupRequest::Offsets { membership, .. } if !describes(&membership.group) => {
             GroupReply::Offsets(Err(Forbidden))
         }
@@ -63,9 +77,11 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, grants: &Grants) {
         }
         GroupRequest::Describe(names)
         | GroupRequest::DescribeShared(names)
-        | GroupRequest::DescribeLeasing(names)
-        | GroupRequest::Settings(names) => {
+        | GroupRequest::DescribeLeasing(names) => {
             return refuse_each(names, describes);
+        }
+        GroupRequest::Settings(names) => {
+            return refuse_each(names, |group| may(Operation::DescribeSettings, group));
         }
         GroupRequest::Delete(names) => {
             return refuse_each(names, |group| may(Operation::Delete, group));
@@ -84,8 +100,6 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, grants: &Grants) {
         | GroupRequest::Configure { .. }
         | GroupRequest::Heartbeat(_)
         | GroupRequest::Leave { .. }
-        | GroupRequest::Commit { .. }
-        | GroupRequest::CommitInTransaction { .. }
         | GroupRequest::Offsets { .. }
         | GroupRequest::ForgetOffsets { .. }
         | GroupRequest::List
@@ -182,6 +196,33 @@ mod tests {
                 *reply,
                 GroupReply::Done(Err(GroupError::Forbidden))
             )),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn offsets_are_remembered_of_logs_that_may_be_read() {
+        let offset = |log: &str| GroupOffset {
+            partition: polybus_model::PartitionName {
+                log: Name::new(log).unwrap(),
+                partition: 0,
+            },
+            offset: 1,
+            epoch: None,
+            metadata: String::new(),
+        };
+        let commit = GroupRequest::Commit {
+            membership: Membership {
+                group: "ours".into(),
+                generation: None,
+                member: String::new(),
+                instance: None,
+            },
+            offsets: ["mine", "theirs", "ours"].map(offset).to_vec(),
+            forbidden: Vec::new(),
+        };
+        match asked(commit) {
+            GroupRequest::Commit { forbidden, .. } => assert_eq!(forbidden, [1]),
             other => panic!("{other:?}"),
         }
     }

@@ -97,6 +97,10 @@ fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32
         LogRequest::List(WhichLogs::Named(names)) | LogRequest::Sizes(WhichLogs::Named(names)) => {
             refused(names, |name| may(Operation::Describe, name))
         }
+        LogRequest::List(WhichLogs::Configured(names))
+        | LogRequest::Sizes(WhichLogs::Configured(names)) => {
+            refused(names, |name| may(Operation::DescribeSettings, name))
+        }
         LogRequest::List(WhichLogs::WithIds(ids)) | LogRequest::Sizes(WhichLogs::WithIds(ids)) => {
             let is_hidden =
                 |name: &Option<Name>| name.as_ref().is_some_and(|n| !may(Operation::Describe, n));

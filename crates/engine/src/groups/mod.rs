@@ -174,6 +174,10 @@ impl Groups {
             };
             let timer = group.timer(Of::Idle);
             self.timers.arm(&mut group.idle_armed, due, timer);
+        } else if !group.offsets.is_empty() {
+            let due = turn.now.saturating_add(options.unread_look_ms());
+            let timer = group.timer(Of::Idle);
+            self.timers.arm(&mut group.idle_armed, due, timer);
         }
         let is_nothing = group.is_blank() && !group.recorded;
         self.account(number);
@@ -225,6 +229,13 @@ impl Groups {
         };
         group.idle_armed = None;
         if group.phase != Phase::Empty {
+            let mut over = group.unread(turn.now, options.retention_ms);
+            if group.offsets.len() > over.len() {
+                let due = turn.now.saturating_add(options.unread_look_ms());
+                let timer = group.timer(Of::Idle);
+                self.timers.arm(&mut group.idle_armed, due, timer);
+            }
+            self.forget_offsets(number, namespace, &mut over, turn);
             return;
         }
         let (mut over, next) = group.expired(turn.now, options.retention_ms);

@@ -1,6 +1,6 @@
 //! Offsets that a group remembers.
 
-use polybus_model::{GroupError, GroupOffset, Millis, PartitionName};
+use polybus_model::{GroupError, GroupOffset, Millis, Name, PartitionName};
 
 use super::group::{Group, Phase};
 
@@ -67,6 +67,27 @@ impl Group {
     fn expiry(&self, offset: &Offset, retention: Millis) -> Millis {
         let since = self.emptied.unwrap_or(0).max(offset.time);
         since.saturating_add(retention)
+    }
+
+    /// The partitions of logs that no member reads any more, and whose offsets are older than they are kept.
+    pub(super) fn unread(&self, now: Millis, retention: Millis) -> Vec<PartitionName> {
+        if !matches!(self.phase, Phase::Stable | Phase::Shared) {
+            return Vec::new();
+        }
+        // Partitions of one log stand together.
+        let mut last: Option<(&Name, bool)> = None;
+        let mut is_read = |log| match last {
+            Some((known, is_read)) if known == log => is_read,
+            _ => {
+                let is_read = self.reads(log) != Some(false);
+                last = Some((log, is_read));
+                is_read
+            }
+        };
+        let old = self.offsets.iter();
+        let old = old.filter(|(_, one)| one.time.saturating_add(retention) <= now);
+        let unread = old.filter(|(at, _)| !is_read(&at.log));
+        unread.map(|(at, _)| at.clone()).collect()
     }
 
     /// The partitions whose offsets are over, and when the next ones will be.

@@ -20,10 +20,21 @@ pub struct GroupOptions {
     pub session_timeout_ms_min: Millis,
     /// The longest.
     pub session_timeout_ms_max: Millis,
-    /// Offsets are forgotten so long after the group's last member left, or, where it never had any, after the commit.
+    /// Offsets are forgotten so long after the group's last member left, or, where it never had any or has some that do not read
+    /// the log any more, after the commit.
     pub retention_ms: Millis,
     /// The longest remark on an offset, in bytes.
     pub remark_bytes_max: usize,
+}
+
+/// How often it is looked whether a group has offsets of logs that its members do not read any more (Kafka's).
+const UNREAD_LOOK_MS: Millis = 10 * 60_000;
+
+impl GroupOptions {
+    /// The same, where offsets are kept for less.
+    pub(super) fn unread_look_ms(&self) -> Millis {
+        UNREAD_LOOK_MS.min(self.retention_ms)
+    }
 }
 
 impl Default for GroupOptions {

@@ -46,7 +46,9 @@ impl Engine {
                 transactor,
                 membership,
                 offsets,
+                forbidden,
             } => {
+                let offsets = with_leave(offsets, &forbidden);
                 let who = &transactor;
                 self.commit_in_transaction(asker, number, who, &membership, offsets, turn);
                 return;
@@ -143,8 +145,9 @@ impl<S: Store> Asking<'_, '_, S> {
             GroupRequest::Commit {
                 membership,
                 offsets,
+                forbidden,
             } => {
-                let result = self.commit(&membership, offsets);
+                let result = self.commit(&membership, with_leave(offsets, &forbidden));
                 return self.when_durable(GroupReply::Committed(result));
             }
             GroupRequest::Offsets {
@@ -358,10 +361,11 @@ impl<S: Store> Asking<'_, '_, S> {
     fn commit(
         &mut self,
         who: &Membership,
-        offsets: Vec<GroupOffset>,
+        offsets: Vec<Result<GroupOffset, GroupError>>,
     ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
         let bytes = offsets
             .iter()
+            .flatten()
             .map(|one| weight(&one.partition, &one.metadata));
         self.check_room(bytes.sum())?;
         let number = match self.group_of(who) {
@@ -376,6 +380,13 @@ impl<S: Store> Asking<'_, '_, S> {
             group.admit_commit(who, round)?;
             let (mut results, mut written) = (Vec::new(), Vec::new());
             for one in offsets {
+                let one = match one {
+                    Ok(one) => one,
+                    Err(error) => {
+                        results.push(Err(error));
+                        continue;
+                    }
+                };
                 let has = (logs.find)(&one.partition.log);
                 if has.is_none_or(|(_, count)| one.partition.partition >= count) {
                     results.push(Err(GroupError::UnknownPartition));
@@ -496,4 +507,17 @@ impl<S: Store> Asking<'_, '_, S> {
             }
         }
     }
+}
+
+/// Offsets, without those that may not be remembered.
+fn with_leave(
+    offsets: Vec<GroupOffset>,
+    forbidden: &[u32],
+) -> Vec<Result<GroupOffset, GroupError>> {
+    let each = (0..).zip(offsets);
+    let each = each.map(|(at, one)| match forbidden.contains(&at) {
+        true => Err(GroupError::Forbidden),
+        false => Ok(one),
+    });
+    each.collect()
 }

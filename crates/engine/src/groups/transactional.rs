@@ -19,7 +19,7 @@ impl Engine {
         number: u64,
         who: &Transactor,
         membership: &Membership,
-        offsets: Vec<GroupOffset>,
+        offsets: Vec<Result<GroupOffset, GroupError>>,
         turn: &mut Turn<'_, impl Store>,
     ) {
         let result = self.keep_offsets(asker.namespace, who, membership, offsets, turn);
@@ -32,7 +32,7 @@ impl Engine {
         namespace: u32,
         who: &Transactor,
         membership: &Membership,
-        offsets: Vec<GroupOffset>,
+        offsets: Vec<Result<GroupOffset, GroupError>>,
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<Vec<Result<(), GroupError>>, GroupError> {
         let transactions = &self.logs.transactions;
@@ -44,6 +44,13 @@ impl Engine {
         let remark_bytes_max = self.options.groups.remark_bytes_max;
         let (mut results, mut kept) = (Vec::new(), BTreeMap::new());
         for one in offsets {
+            let one = match one {
+                Ok(one) => one,
+                Err(error) => {
+                    results.push(Err(error));
+                    continue;
+                }
+            };
             let result = if self.partition_at(namespace, &one.partition).is_err() {
                 Err(GroupError::UnknownPartition)
             } else if one.metadata.len() > remark_bytes_max {

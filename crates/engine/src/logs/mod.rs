@@ -327,7 +327,7 @@ impl Engine {
                 all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
                 all.into_iter().map(Ok).collect()
             }
-            WhichLogs::Named(names) => {
+            WhichLogs::Named(names) | WhichLogs::Configured(names) => {
                 let named = names.iter().enumerate();
                 named
                     .map(|(at, name)| pick(at, self.log_id(namespace, name)))

@@ -151,6 +151,7 @@ impl Desk {
                 epoch: None,
                 metadata: String::new(),
             }],
+            forbidden: Vec::new(),
         };
         match self.group(commit) {
             GroupReply::Committed(results) => results?.into_iter().collect(),

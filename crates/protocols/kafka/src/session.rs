@@ -9,6 +9,7 @@
 
 mod acls;
 mod cluster;
+mod config_changes;
 mod config_resources;
 mod configs;
 mod core;
@@ -23,6 +24,7 @@ mod log_dirs;
 mod login;
 mod metadata;
 mod offsets;
+mod operations;
 mod pending;
 mod produce;
 mod producers;
@@ -33,6 +35,7 @@ mod scram;
 mod share_fetch;
 mod share_groups;
 mod share_sessions;
+mod shared_descriptions;
 mod shared_groups;
 mod throttle;
 mod topics;

@@ -286,6 +286,7 @@ impl LogWorld {
         let request = GroupRequest::Commit {
             membership: follower.membership(),
             offsets: named.collect(),
+            forbidden: Vec::new(),
         };
         Some(self.group(actor, Asked::Commit(offsets), request))
     }

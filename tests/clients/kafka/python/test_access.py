@@ -2,7 +2,7 @@
 
 import kafka
 import pytest
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclBindingFilter,
@@ -165,3 +165,26 @@ def test_rules_are_listed_and_deleted(restricted):
     assert admin.describe_acls(every).result(DEADLINE_S) == [both[1]]
     with pytest.raises(KafkaException, match="INVALID_REQUEST"):
         add(admin, acl("BROKER", "else", "ALTER"))
+
+
+def test_rules_of_offsets_and_settings(restricted):
+    one, admin, (_, _, hers) = restricted
+    add(admin, acl("GROUP", "g", "READ"), acl("TOPIC", "orders.a", "READ"), acl("TOPIC", "orders.b", "DESCRIBE"))
+    _, consumer, _ = clients(one, **login("ada"))
+    commit = lambda topic: consumer.commit(offsets=[TopicPartition(topic, 0, 1)], asynchronous=False)
+    assert commit("orders.a")[0].error is None
+    refused(lambda: commit("orders.b"))
+    consumer.close()
+    settings = lambda name: hers.describe_configs([ConfigResource(ConfigResource.Type.TOPIC, name)])
+    refused(lambda: list(settings("orders.a").values())[0].result(DEADLINE_S))
+    add(admin, acl("TOPIC", "other", "DESCRIBE_CONFIGS"))
+    assert "retention.ms" in list(settings("other").values())[0].result(DEADLINE_S)
+    add(admin, acl("GROUP", "g", "DELETE", deny=True))
+    group = hers.describe_consumer_groups(["g"], include_authorized_operations=True)["g"].result(DEADLINE_S)
+    assert set(group.authorized_operations) == {AclOperation.READ, AclOperation.DESCRIBE}
+    found = hers.describe_topics(TopicCollection(["orders.a"]), include_authorized_operations=True)["orders.a"].result(DEADLINE_S)
+    assert set(found.authorized_operations) == {AclOperation.READ, AclOperation.DESCRIBE}
+    cluster = hers.describe_cluster(include_authorized_operations=True).result(DEADLINE_S)
+    assert AclOperation.ALTER not in cluster.authorized_operations
+    every = admin.describe_cluster(include_authorized_operations=True).result(DEADLINE_S).authorized_operations
+    assert AclOperation.ALTER in every

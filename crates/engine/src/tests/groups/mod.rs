@@ -290,6 +290,7 @@ impl Club {
         match self.now(GroupRequest::Commit {
             membership,
             offsets,
+            forbidden: Vec::new(),
         }) {
             GroupReply::Committed(result) => result,
             other => panic!("{other:?}"),

@@ -93,6 +93,7 @@ fn a_commit_is_answered_when_it_is_durable_and_told_of_no_earlier() {
     let commit = GroupRequest::Commit {
         membership: nobody(),
         offsets: vec![offset("l", 0, 1)],
+        forbidden: Vec::new(),
     };
     let look = GroupRequest::Offsets {
         membership: nobody(),
@@ -154,6 +155,36 @@ fn offsets_are_forgotten_if_nobody_reads_them() {
         Err(GroupError::NotEmpty)
     );
     assert!(club.joined(secretive).is_none());
+    club.restart(false);
+    assert_eq!(club.offsets(), [("l".into(), 0, 1)]);
+}
+
+#[test]
+fn offsets_of_what_no_member_reads_are_forgotten_while_members_work() {
+    let mut club = Club::new();
+    let reads_l = |member: &str| Join {
+        reads: Some(vec![name("l")]),
+        ..join(member)
+    };
+    let number = club.ask_join(reads_l("a"));
+    club.wait(DELAY_MS);
+    let g = club.joined(number).unwrap().unwrap().generation;
+    club.assign(&["a"], g);
+    let both = vec![offset("l", 0, 1), offset("m", 0, 2), offset("m", 1, 2)];
+    club.commit(who("a", g), both).unwrap();
+    let mut until = club.desk.now + WEEK_MS - 3_600_000;
+    while club.desk.now < until {
+        club.heartbeat(who("a", g)).unwrap();
+        club.wait(SESSION_MS - 1);
+    }
+    assert_eq!(club.offsets().len(), 3);
+    // It is looked from time to time.
+    until += 2 * 3_600_000;
+    while club.desk.now < until {
+        club.heartbeat(who("a", g)).unwrap();
+        club.wait(SESSION_MS - 1);
+    }
+    assert_eq!(club.offsets(), [("l".into(), 0, 1)]);
     club.restart(false);
     assert_eq!(club.offsets(), [("l".into(), 0, 1)]);
 }

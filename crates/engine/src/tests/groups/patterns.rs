@@ -54,8 +54,10 @@ fn logs_that_come_and_go_are_found() {
     club.drop_log("l");
     let less = works(&mut club, more.epoch, None);
     assert_eq!(logs(&less), ["x1"]);
-    let other = works(&mut club, less.epoch, Some("y."));
     // It gives back what it has before it takes anything.
+    let mut gives = says("a", Standing::Works(less.epoch.unwrap()), Some("y."));
+    gives.owned = less.assignment;
+    let other = beat(&mut club, gives);
     assert_eq!(other.assignment.as_deref(), Some(&[][..]));
     let mut done = says("a", Standing::Works(other.epoch.unwrap()), None);
     done.owned = Some(Vec::new());

@@ -1,6 +1,7 @@
 //! The cluster, which is this one broker.
 
 use super::core::Core;
+use super::operations::with_bits_of_cluster;
 use super::pending::Step;
 use crate::codec::messages::describe_cluster::{
     DescribeClusterBroker, DescribeClusterRequest, DescribeClusterResponse,
@@ -10,16 +11,8 @@ use crate::codec::messages::find_coordinator::{
 };
 use crate::error::Code;
 
-/// Everything that can be done with a cluster: create, alter, describe, cluster action, describe configs, alter configs,
-/// idempotent write.
-const CLUSTER_OPERATIONS: i32 = 1 << 5 | 1 << 7 | 1 << 8 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12;
 /// The sorts of coordinators: of groups, of transactions, of share groups.
 const KEY_TYPES: std::ops::RangeInclusive<i8> = 0..=2;
-
-/// The cluster's operations if they are asked for, else what says that they are not.
-pub(super) fn operations(asked: bool) -> i32 {
-    if asked { CLUSTER_OPERATIONS } else { i32::MIN }
-}
 
 /// The cluster's id: 22 letters of the data folder's number.
 pub(super) fn cluster_id(identity: u64) -> String {
@@ -86,7 +79,7 @@ pub(super) fn describe(core: &mut Core, request: DescribeClusterRequest, _versio
         port: core.port(),
         ..DescribeClusterBroker::default()
     };
-    Step::answer(DescribeClusterResponse {
+    let response = DescribeClusterResponse {
         error_code: if is_brokers {
             Code::NONE
         } else {
@@ -99,7 +92,13 @@ pub(super) fn describe(core: &mut Core, request: DescribeClusterRequest, _versio
         cluster_id: cluster_id(core.settings.identity),
         controller_id: core.settings.node_id,
         brokers: if is_brokers { vec![broker] } else { Vec::new() },
-        cluster_authorized_operations: operations(request.include_cluster_authorized_operations),
         ..DescribeClusterResponse::default()
+    };
+    let is_asked = request.include_cluster_authorized_operations;
+    with_bits_of_cluster(core, is_asked, move |_, cluster_authorized_operations| {
+        Step::answer(DescribeClusterResponse {
+            cluster_authorized_operations,
+            ..response
+        })
     })
 }

@@ -3,8 +3,8 @@
 use super::core::Core;
 use super::pending::Step;
 use super::{
-    acls, cluster, config_resources, configs, fetch, group_offsets, groups, log_dirs, metadata,
-    offsets,
+    acls, cluster, config_changes, config_resources, configs, fetch, group_offsets, groups,
+    log_dirs, metadata, offsets,
 };
 use super::{produce, producers, quotas, records, replicas, scram, share_fetch, share_groups};
 use super::{shared_groups, topics, transactions};
@@ -66,11 +66,11 @@ const SPOKEN: &[Spoken] = spoken! {
     TxnOffsetCommit 0..=5 transactions::commit_offsets;
     OffsetForLeaderEpoch 2..=4 offsets::for_leader_epoch;
     DescribeConfigs 1..=4 configs::describe;
-    AlterConfigs 0..=2 configs::alter;
+    AlterConfigs 0..=2 config_changes::alter;
     DescribeLogDirs 1..=4 log_dirs::describe;
     CreatePartitions 0..=3 topics::create_partitions;
     DeleteGroups 0..=2 groups::delete;
-    IncrementalAlterConfigs 0..=1 configs::alter_some;
+    IncrementalAlterConfigs 0..=1 config_changes::alter_some;
     OffsetDelete 0..=0 group_offsets::delete;
     DescribeAcls 1..=3 acls::describe;
     CreateAcls 1..=3 acls::create;

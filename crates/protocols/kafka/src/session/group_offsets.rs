@@ -34,8 +34,11 @@ impl Codes {
             Ok(each) => (each, None),
             Err(error) => (Vec::new(), Some(of_group(&error))),
         };
-        let codes = |one: Result<(), GroupError>| {
-            one.map_or_else(|error| of_group(&error), |()| Code::NONE)
+        let codes = |one: Result<(), GroupError>| match one {
+            Ok(()) => Code::NONE,
+            // It is a log that it may not read: what concerns the group concerns the whole.
+            Err(GroupError::Forbidden) => Code::TOPIC_AUTHORIZATION_FAILED,
+            Err(error) => of_group(&error),
         };
         Self {
             each: each.into_iter().map(codes).collect::<Vec<_>>().into_iter(),
@@ -109,6 +112,7 @@ pub(super) fn commit(_core: &mut Core, request: OffsetCommitRequest, _version: i
     let ask = GroupRequest::Commit {
         membership,
         offsets,
+        forbidden: Vec::new(),
     };
     Step::group(ask, move |_, reply| {
         let GroupReply::Committed(result) = reply else {

@@ -6,6 +6,7 @@ use polybus_model::{
 };
 
 use super::core::{Core, keep_first};
+use super::operations::with_bits;
 use super::pending::Step;
 use crate::codec::Reader;
 use crate::codec::messages::delete_groups::{
@@ -23,8 +24,6 @@ use crate::codec::messages::list_groups::{ListGroupsRequest, ListGroupsResponse,
 use crate::codec::messages::sync_group::{SyncGroupRequest, SyncGroupResponse};
 use crate::error::{Code, of_group};
 
-/// Everything that can be done with a group: read, delete, describe.
-pub(super) const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8;
 /// From this version on a member without an id is told one first.
 const ID_FIRST_FROM: i16 = 4;
 /// From this version on what a response does not say is null.
@@ -309,30 +308,35 @@ pub(super) fn list(_core: &mut Core, request: ListGroupsRequest, _version: i16) 
 }
 
 /// Describes groups.
-pub(super) fn describe(_core: &mut Core, request: DescribeGroupsRequest, version: i16) -> Step {
-    let operations = if request.include_authorized_operations {
-        GROUP_OPERATIONS
-    } else {
-        i32::MIN
-    };
+pub(super) fn describe(core: &mut Core, request: DescribeGroupsRequest, version: i16) -> Step {
     let mut names = request.groups;
     keep_first(&mut names, Clone::clone);
+    let is_asked = request.include_authorized_operations;
+    let of = names.clone();
+    with_bits(core, is_asked, Guarded::Group, &of, move |_, bits| {
+        describe_with(names, bits, version)
+    })
+}
+
+fn describe_with(names: Vec<String>, bits: Vec<i32>, version: i16) -> Step {
     let asked = names.iter().cloned().map(Ok).collect();
     Step::group(GroupRequest::Describe(asked), move |_, reply| {
         let GroupReply::Described(groups) = reply else {
             return Step::misunderstood();
         };
-        let groups = names
-            .into_iter()
-            .zip(groups)
-            .map(|(name, group)| match group {
-                Ok(group) => described(group, operations, version),
-                Err(error) => DescribedGroup {
-                    error_code: of_group(&error).0,
-                    group_id: name,
-                    ..DescribedGroup::default()
-                },
-            });
+        let groups =
+            names
+                .into_iter()
+                .zip(groups)
+                .zip(bits)
+                .map(|((name, group), bits)| match group {
+                    Ok(group) => described(group, bits, version),
+                    Err(error) => DescribedGroup {
+                        error_code: of_group(&error).0,
+                        group_id: name,
+                        ..DescribedGroup::default()
+                    },
+                });
         Step::answer(DescribeGroupsResponse {
             groups: groups.collect(),
             ..DescribeGroupsResponse::default()

@@ -1,10 +1,11 @@
 //! Which topics there are. Every partition's leader is this broker, in epoch 0.
 
-use polybus_model::{LogError, LogReply, LogRequest, LogSummary, Name, WhichLogs};
+use polybus_model::{Guarded, LogError, LogReply, LogRequest, LogSummary, Name, WhichLogs};
 
-use super::cluster::{cluster_id, operations};
+use super::cluster::cluster_id;
 use super::core::{Core, keep_first, wire_index};
 use super::known::NO_ID;
+use super::operations::{with_bits, with_bits_of_cluster};
 use super::pending::Step;
 use crate::codec::Uuid;
 use crate::codec::messages::describe_topic_partitions::{
@@ -18,9 +19,6 @@ use crate::codec::messages::metadata::{
 use crate::error::{Code, of_log};
 use crate::mapping::{is_topic_name, new_settings};
 
-/// Everything that can be done with a topic: read, write, create, delete, alter, describe, describe configs, alter configs.
-const TOPIC_OPERATIONS: i32 =
-    1 << 3 | 1 << 4 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 8 | 1 << 10 | 1 << 11;
 /// Partitions in one answer to DescribeTopicPartitions.
 const DESCRIBED_MAX: usize = 2000;
 
@@ -166,9 +164,31 @@ fn make(core: &mut Core, asked: Asked, mut all: Vec<Found>, missing: Vec<usize>)
     })
 }
 
-fn answer(core: &Core, asked: Asked, topics: Vec<Found>) -> Step {
+/// Answers, with what may be done if that is asked for.
+fn answer(core: &mut Core, asked: Asked, topics: Vec<Found>) -> Step {
+    let names = names_of(&topics);
+    with_bits(
+        core,
+        asked.topic_operations,
+        Guarded::Topic,
+        &names,
+        move |core, bits| {
+            with_bits_of_cluster(core, asked.cluster_operations, |core, cluster_bits| {
+                tell(core, topics, bits, cluster_bits)
+            })
+        },
+    )
+}
+
+fn names_of(topics: &[Found]) -> Vec<String> {
+    let names = topics.iter().map(|topic| topic.name.clone());
+    names.map(Option::unwrap_or_default).collect()
+}
+
+fn tell(core: &Core, topics: Vec<Found>, bits: Vec<i32>, cluster_bits: i32) -> Step {
     let node_id = core.settings.node_id;
-    let topics = topics.into_iter().map(|topic| MetadataResponseTopic {
+    let topics = topics.into_iter().zip(bits);
+    let topics = topics.map(|(topic, bits)| MetadataResponseTopic {
         error_code: topic.log.as_ref().err().map_or(0, |code| code.0),
         name: topic.name,
         topic_id: topic.id,
@@ -185,7 +205,7 @@ fn answer(core: &Core, asked: Asked, topics: Vec<Found>) -> Step {
                 .collect(),
             Err(_) => Vec::new(),
         },
-        topic_authorized_operations: topic_operations(asked.topic_operations),
+        topic_authorized_operations: bits,
         ..MetadataResponseTopic::default()
     });
     Step::answer(MetadataResponse {
@@ -198,13 +218,9 @@ fn answer(core: &Core, asked: Asked, topics: Vec<Found>) -> Step {
         cluster_id: Some(cluster_id(core.settings.identity)),
         controller_id: node_id,
         topics: topics.collect(),
-        cluster_authorized_operations: operations(asked.cluster_operations),
+        cluster_authorized_operations: cluster_bits,
         ..MetadataResponse::default()
     })
-}
-
-fn topic_operations(asked: bool) -> i32 {
-    if asked { TOPIC_OPERATIONS } else { i32::MIN }
 }
 
 /// The partitions of topics, page by page, the topics by their names.
@@ -249,15 +265,24 @@ pub(super) fn describe_partitions(
         };
         topics.sort_by(|a, b| a.name.cmp(&b.name));
         topics.retain(|topic| topic.name.as_deref() >= Some(&from.0));
-        page(core, topics, &from, limit)
+        let named = names_of(&topics);
+        with_bits(core, true, Guarded::Topic, &named, move |core, bits| {
+            page(core, topics, bits, &from, limit)
+        })
     })
 }
 
-fn page(core: &Core, topics: Vec<Found>, from: &(String, u32), limit: usize) -> Step {
+fn page(
+    core: &Core,
+    topics: Vec<Found>,
+    bits: Vec<i32>,
+    from: &(String, u32),
+    limit: usize,
+) -> Step {
     let node_id = core.settings.node_id;
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut room = limit;
-    for topic in topics {
+    for (topic, bits) in topics.into_iter().zip(bits) {
         let name = topic.name.unwrap_or_default();
         let first = if name == from.0 { from.1 } else { 0 };
         let count = topic.log.as_ref().map_or(0, |log| log.settings.partitions);
@@ -289,7 +314,7 @@ fn page(core: &Core, topics: Vec<Found>, from: &(String, u32), limit: usize) -> 
                     ..DescribeTopicPartitionsResponsePartition::default()
                 })
                 .collect(),
-            topic_authorized_operations: TOPIC_OPERATIONS,
+            topic_authorized_operations: bits,
             ..DescribeTopicPartitionsResponseTopic::default()
         });
         if take < left {

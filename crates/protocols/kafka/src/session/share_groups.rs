@@ -6,9 +6,10 @@ use polybus_model::{
 };
 
 use super::core::{Core, keep_first, partition, wire_index, wire_offset};
-use super::groups::{GROUP_OPERATIONS, state_name};
+use super::groups::state_name;
 use super::pending::{Answer, Ask, Step};
-use super::shared_groups::{Ids, by_log, standing, with_ids};
+use super::shared_descriptions::{Ids, by_log, look_up, with_ids};
+use super::shared_groups::standing;
 use crate::codec::messages::alter_share_group_offsets::{
     AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ResponsePartition as Altered,
     ResponseTopic as AlteredTopic,
@@ -125,40 +126,23 @@ fn refused(error: &GroupError) -> Step {
 }
 
 /// Describes groups.
-pub(super) fn describe(
-    _core: &mut Core,
-    request: ShareGroupDescribeRequest,
-    _version: i16,
-) -> Step {
-    let operations = if request.include_authorized_operations {
-        GROUP_OPERATIONS
-    } else {
-        i32::MIN
-    };
-    let mut names = request.group_ids;
-    keep_first(&mut names, Clone::clone);
-    let asked = names.iter().cloned().map(Ok).collect();
-    Step::group(GroupRequest::DescribeLeasing(asked), move |core, reply| {
-        let GroupReply::SharedDescribed(groups) = reply else {
-            return Step::misunderstood();
-        };
-        let members = groups.iter().flatten().flat_map(|group| &group.members);
-        let logs = members.flat_map(|one| one.assigned.iter().map(|at| at.log.clone()));
-        with_ids(core, logs.collect(), move |core, ids| {
-            let groups = names.into_iter().zip(groups);
-            let groups = groups.map(|(name, group)| match group {
-                Ok(group) => described(core, group, operations, ids),
-                Err(error) => DescribedGroup {
-                    error_code: of_group(&error).0,
-                    error_message: text_of_missing(&name, &error),
-                    group_id: name,
-                    ..DescribedGroup::default()
-                },
-            });
-            Step::answer(ShareGroupDescribeResponse {
-                groups: groups.collect(),
-                ..ShareGroupDescribeResponse::default()
-            })
+pub(super) fn describe(core: &mut Core, request: ShareGroupDescribeRequest, _version: i16) -> Step {
+    let wants_operations = request.include_authorized_operations;
+    let names = request.group_ids;
+    let ask = GroupRequest::DescribeLeasing;
+    look_up(core, names, wants_operations, ask, |core, found, ids| {
+        let groups = found.into_iter().map(|one| match one.group {
+            Ok(group) => described(core, group, one.bits, ids),
+            Err(error) => DescribedGroup {
+                error_code: of_group(&error).0,
+                error_message: text_of_missing(&one.name, &error),
+                group_id: one.name,
+                ..DescribedGroup::default()
+            },
+        });
+        Step::answer(ShareGroupDescribeResponse {
+            groups: groups.collect(),
+            ..ShareGroupDescribeResponse::default()
         })
     })
 }
@@ -170,7 +154,7 @@ fn text_of_missing(name: &str, error: &GroupError) -> Option<String> {
     }
 }
 
-fn described(core: &Core, group: SharedSummary, operations: i32, ids: &Ids) -> DescribedGroup {
+fn described(core: &Core, group: SharedSummary, bits: i32, ids: &Ids) -> DescribedGroup {
     let members = group.members.into_iter();
     DescribedGroup {
         group_id: group.group,
@@ -179,7 +163,7 @@ fn described(core: &Core, group: SharedSummary, operations: i32, ids: &Ids) -> D
         assignment_epoch: wire_index(group.assigned_epoch),
         assignor_name: group.assignor,
         members: members.map(|one| member(core, one, ids)).collect(),
-        authorized_operations: operations,
+        authorized_operations: bits,
         ..DescribedGroup::default()
     }
 }

@@ -5,17 +5,16 @@
 //! heartbeat -> names of the ids it holds, leave to read what it names -> Beat -> ids of the names it is given -> answer
 //! ```
 
-use std::collections::BTreeMap;
-
 use polybus_model::{
-    Beat, BeatAnswer, GroupError, GroupReply, GroupRequest, LogError, LogId, LogReply, LogRequest,
-    Millis, Name, PartitionName, SharedMemberSummary, SharedSummary, Sight, Standing, WhichLogs,
+    Beat, BeatAnswer, GroupError, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Millis,
+    Name, PartitionName, SharedMemberSummary, Sight, Standing, WhichLogs,
 };
 
-use super::core::{Core, keep_first, wire_index};
-use super::groups::{GROUP_OPERATIONS, state_name};
+use super::core::{Core, wire_index};
+use super::groups::state_name;
 use super::known::with_names;
 use super::pending::Step;
+use super::shared_descriptions::{Found, Ids, by_log, look_up, with_ids};
 use crate::codec::Uuid;
 use crate::codec::messages::consumer_group_describe::{
     Assignment as DescribedAssignment, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
@@ -34,9 +33,6 @@ const PAUSES: i32 = -2;
 const OWN_IDS_FROM: i16 = 1;
 /// A member of this protocol, not of the classic one.
 const MEMBER_OF_THIS_PROTOCOL: i8 = 1;
-
-/// Logs by their names, as they are now.
-pub(super) type Ids = BTreeMap<Name, LogId>;
 
 /// A sign of life.
 pub(super) fn heartbeat(
@@ -175,81 +171,26 @@ fn told(core: &Core, answer: BeatAnswer, epoch: i32, ids: &Ids) -> ConsumerGroup
     }
 }
 
-/// Partitions that stand in the order of their logs' names; those of logs that are not there any more are left out.
-pub(super) fn by_log<'a>(
-    partitions: &'a [PartitionName],
-    ids: &Ids,
-) -> Vec<(&'a Name, LogId, Vec<i32>)> {
-    let runs = partitions.chunk_by(|one, next| one.log == next.log);
-    runs.filter_map(|run| {
-        let log = &run.first()?.log;
-        let indexes = run.iter().map(|one| wire_index(one.partition)).collect();
-        Some((log, *ids.get(log)?, indexes))
-    })
-    .collect()
-}
-
-/// Looks up the ids of logs, then goes on.
-pub(super) fn with_ids(
-    core: &mut Core,
-    mut names: Vec<Name>,
-    then: impl FnOnce(&mut Core, &Ids) -> Step + Send + 'static,
-) -> Step {
-    names.sort_unstable();
-    names.dedup();
-    if names.is_empty() {
-        return then(core, &Ids::new());
-    }
-    let request = LogRequest::List(WhichLogs::Named(names));
-    Step::log(request, move |core, reply| {
-        let LogReply::Logs(logs) = reply else {
-            return Step::misunderstood();
-        };
-        let found = logs.into_iter().flatten();
-        let ids: Ids = found.map(|log| (log.name, log.id)).collect();
-        then(core, &ids)
-    })
-}
-
 /// Describes groups.
 pub(super) fn describe(
-    _core: &mut Core,
+    core: &mut Core,
     request: ConsumerGroupDescribeRequest,
     _version: i16,
 ) -> Step {
-    let operations = if request.include_authorized_operations {
-        GROUP_OPERATIONS
-    } else {
-        i32::MIN
-    };
-    let mut names = request.group_ids;
-    keep_first(&mut names, Clone::clone);
-    let asked = names.iter().cloned().map(Ok).collect();
-    Step::group(GroupRequest::DescribeShared(asked), move |core, reply| {
-        let GroupReply::SharedDescribed(groups) = reply else {
-            return Step::misunderstood();
-        };
-        let members = groups.iter().flatten().flat_map(|group| &group.members);
-        let partitions = members.flat_map(|one| one.assigned.iter().chain(&one.target));
-        let logs = partitions.map(|one| one.log.clone()).collect();
-        with_ids(core, logs, move |core, ids| {
-            let groups = names.into_iter().zip(groups);
-            let groups = groups.map(|(name, group)| described(core, name, group, operations, ids));
-            Step::answer(ConsumerGroupDescribeResponse {
-                groups: groups.collect(),
-                ..ConsumerGroupDescribeResponse::default()
-            })
+    let wants_operations = request.include_authorized_operations;
+    let names = request.group_ids;
+    let ask = GroupRequest::DescribeShared;
+    look_up(core, names, wants_operations, ask, |core, found, ids| {
+        let groups = found.into_iter().map(|one| described(core, one, ids));
+        Step::answer(ConsumerGroupDescribeResponse {
+            groups: groups.collect(),
+            ..ConsumerGroupDescribeResponse::default()
         })
     })
 }
 
-fn described(
-    core: &Core,
-    name: String,
-    group: Result<SharedSummary, GroupError>,
-    operations: i32,
-    ids: &Ids,
-) -> DescribedGroup {
+fn described(core: &Core, found: Found, ids: &Ids) -> DescribedGroup {
+    let Found { name, group, bits } = found;
     let group = match group {
         Ok(group) => group,
         Err(error) => {
@@ -274,7 +215,7 @@ fn described(
         assignment_epoch: wire_index(group.assigned_epoch),
         assignor_name: group.assignor,
         members: members.map(|one| member(core, one, ids)).collect(),
-        authorized_operations: operations,
+        authorized_operations: bits,
         ..DescribedGroup::default()
     }
 }

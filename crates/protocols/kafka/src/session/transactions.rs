@@ -209,6 +209,7 @@ pub(super) fn commit_offsets(
         transactor,
         membership,
         offsets,
+        forbidden: Vec::new(),
     }));
     Step::Ask(
         asks,

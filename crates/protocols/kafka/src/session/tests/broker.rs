@@ -217,7 +217,7 @@ impl Broker {
         let all = || self.logs.iter();
         match which {
             WhichLogs::All => all().map(summary).map(Ok).collect(),
-            WhichLogs::Named(names) => names
+            WhichLogs::Named(names) | WhichLogs::Configured(names) => names
                 .iter()
                 .map(|name| {
                     all()
