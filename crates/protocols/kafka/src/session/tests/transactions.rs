@@ -288,6 +288,7 @@ fn offsets_of_a_transaction_are_kept_for_whoever_leads_the_group() {
                 transactor,
                 membership,
                 offsets,
+                ..
             },
         ] => {
             assert_eq!(*transactor, who(7, 2));
