@@ -237,10 +237,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         }
         if std::mem::take(&mut self.flags.is_deaf) {
             // The peer's silence was not its own.
-            self.input.parse(|input| session.handle_input(input, now));
+            self.input.parse(|input| take_input(session, input, now));
             return Ok(true);
         }
-        let parse = |input: &mut BytesMut| session.handle_input(input, now);
+        let parse = |input: &mut BytesMut| take_input(session, input, now);
         match self.input.poll_read(&mut self.socket, context, parse) {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(error)) => Err(error),
@@ -266,8 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
                 self.flags.has_unparsed = false;
                 has_parsed = true;
                 if !self.session.is_done() {
-                    self.input
-                        .parse(|input| self.session.handle_input(input, now));
+                    let session = &mut self.session;
+                    self.input.parse(|input| take_input(session, input, now));
                 }
             }
             self.session.poll_requests(&mut self.batch);
@@ -373,8 +373,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             self.timeout_floor = now + 1;
             if self.flags.is_deaf && !self.session.is_waiting() {
                 // A peer is not to be missed that nobody listens to.
-                self.input
-                    .parse(|input| self.session.handle_input(input, now));
+                let session = &mut self.session;
+                self.input.parse(|input| take_input(session, input, now));
             }
             let was_waiting = self.session.is_waiting();
             self.session.handle_timeout(now);
@@ -412,6 +412,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             *outbound.staged() = BytesMut::new();
         }
     }
+}
+
+/// Has the session take what it can; gives how many bytes it needs to go on.
+fn take_input(session: &mut Box<dyn Session>, input: &mut BytesMut, now: Millis) -> usize {
+    session.handle_input(input, now);
+    session.wanted_bytes()
 }
 
 /// Closes so that the peer can read the last bytes: a socket with unread input is reset by the kernel, and a reset takes what

@@ -55,6 +55,12 @@ pub trait Session: Send {
     /// again after the events that end the wait.
     fn handle_input(&mut self, input: &mut BytesMut, now: Millis);
 
+    /// How many bytes of input it needs before it can go on, those that wait included: the length of the frame that they
+    /// begin, where it is known and the peer may send it. 0 where it is not. Whoever reads makes room for it.
+    fn wanted_bytes(&self) -> usize {
+        0
+    }
+
     /// Takes one event of the broker.
     fn handle_event(&mut self, event: Event, now: Millis);
 

@@ -50,7 +50,7 @@ use polybus_session::{Outbound, Peer, PeerSummary, Session};
 
 use self::core::Core;
 use crate::codec::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use crate::codec::{Api, CodecError, Message, Reader, RequestHeader, split_frame};
+use crate::codec::{Api, CodecError, Message, Reader, RequestHeader, frame_bytes, split_frame};
 use crate::error::Code;
 use crate::settings::Settings;
 use login::{Login, Mechanism};
@@ -97,6 +97,8 @@ pub(crate) struct Connection {
     software: Option<String>,
     /// Why it is done.
     fault: Option<String>,
+    /// The bytes of the frame that is not all there; 0 while its length is not.
+    wanted: usize,
 }
 
 impl Connection {
@@ -115,6 +117,7 @@ impl Connection {
             user: None,
             software: None,
             fault: None,
+            wanted: 0,
         }
     }
 
@@ -130,10 +133,12 @@ impl Connection {
             Phase::Running => settings.request_bytes_max,
             _ => settings.first_request_bytes_max,
         };
+        self.wanted = frame_bytes(input, limit).map_err(|error| error.to_string())?;
         let frame = split_frame(input, limit).map_err(|error| error.to_string())?;
         let Some(frame) = frame else {
             return Ok(false);
         };
+        self.wanted = 0;
         let is_raw = match self.phase {
             Phase::Chosen { is_raw, .. } | Phase::Challenged { is_raw, .. } => is_raw,
             _ => false,
@@ -278,6 +283,7 @@ fn begins_with_other_than_handshake(input: &[u8]) -> bool {
 impl Session for Connection {
     fn handle_input(&mut self, input: &mut BytesMut, now: Millis) {
         self.core.now = now;
+        self.wanted = 0;
         self.idle_until = now + self.core.settings.idle_timeout_ms;
         while !self.is_waiting() && !self.is_done() {
             match self.take_frame(input) {
@@ -289,6 +295,10 @@ impl Session for Connection {
         if self.is_done() {
             input.clear();
         }
+    }
+
+    fn wanted_bytes(&self) -> usize {
+        self.wanted
     }
 
     fn handle_event(&mut self, event: Event, now: Millis) {

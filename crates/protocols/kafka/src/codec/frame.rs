@@ -23,8 +23,18 @@ const SIZE_BYTES: usize = 4;
 /// Takes the next frame off the input, without its size. None: it is not all there yet. A size over the limit fails as
 /// soon as it is read, before the frame is waited for.
 pub fn split_frame(input: &mut BytesMut, limit_bytes: u32) -> Result<Option<Bytes>, CodecError> {
-    let Some(size) = input.first_chunk() else {
+    let wanted = frame_bytes(input, limit_bytes)?;
+    if wanted == 0 || input.len() < wanted {
         return Ok(None);
+    }
+    input.advance(SIZE_BYTES);
+    Ok(Some(input.split_to(wanted - SIZE_BYTES).freeze()))
+}
+
+/// The bytes of the frame that the input begins with, its size among them; 0 while that is not all there.
+pub(crate) fn frame_bytes(input: &[u8], limit_bytes: u32) -> Result<usize, CodecError> {
+    let Some(size) = input.first_chunk() else {
+        return Ok(0);
     };
     let size_bytes = i32::from_be_bytes(*size);
     let size = u32::try_from(size_bytes)
@@ -33,12 +43,8 @@ pub fn split_frame(input: &mut BytesMut, limit_bytes: u32) -> Result<Option<Byte
         .ok_or(CodecError::FrameSize {
             size_bytes,
             limit_bytes,
-        })? as usize;
-    if input.len() - SIZE_BYTES < size {
-        return Ok(None);
-    }
-    input.advance(SIZE_BYTES);
-    Ok(Some(input.split_to(size).freeze()))
+        })?;
+    Ok(SIZE_BYTES + size as usize)
 }
 
 /// What stands in front of a request.

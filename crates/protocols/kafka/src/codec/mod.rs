@@ -26,6 +26,7 @@ pub use batch::{BATCH_HEADER_BYTES, BatchError, BatchHeader, Batches, Marker, Se
 pub use compression::Compression;
 pub use error::CodecError;
 pub use fetch::{FetchHead, FetchWriter, FetchedPartition};
+pub(crate) use frame::frame_bytes;
 pub use frame::{
     FRAME_BYTES_MAX, RequestHeader, read_response_header, split_frame, write_request,
     write_request_header, write_response, write_response_header,
