@@ -2,9 +2,8 @@
 
 use std::num::NonZeroU64;
 
-use bytes::Bytes;
-use polybus_engine::{Place, Store, Stored};
-use polybus_journal::{Appender, Position};
+use polybus_engine::{Place, Shared, Store, Stored};
+use polybus_journal::{Appender, Large, Position};
 
 use crate::ledger::Ledger;
 
@@ -36,12 +35,16 @@ impl Store for Staging {
         queue: u64,
         sequence: u64,
         parts: &[&[u8]],
-        shared: Option<&Bytes>,
+        shared: Option<Shared<'_>>,
         references: u32,
     ) -> Stored {
+        let large = shared.map(|shared| Large {
+            bytes: shared.bytes.clone(),
+            crc: shared.crc.map(|crc| (crc.from, crc.crc)),
+        });
         match self
             .appender
-            .append(kind, queue, sequence, parts, shared.cloned())
+            .append_large(kind, queue, sequence, parts, large)
         {
             Ok(appended) => {
                 self.ledger

@@ -126,6 +126,7 @@ impl World {
                 sequence: *sequence,
                 transactional: false,
             }),
+            crc: None,
             content: RunContent::Packed {
                 origin: Origin(9),
                 bytes: bytes.into(),

@@ -145,6 +145,7 @@ impl World {
                     sequence: sequences[at],
                     transactional: true,
                 }),
+                crc: None,
                 content: RunContent::Packed {
                     origin: Origin(9),
                     bytes: bytes.into(),

@@ -8,7 +8,7 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use polybus_engine::{Effects, Engine, Options, Place, Store, Stored};
+use polybus_engine::{Effects, Engine, Options, Place, Shared, Store, Stored};
 use polybus_model::{
     Append, Batch, Event, Lane, LogReply, LogRequest, LogSettings, Name, NewRun, Origin,
     PartitionName, Read, ReadRequest, Request, RunContent, SessionId, Writer,
@@ -35,11 +35,12 @@ impl Store for Shelf {
         _: u64,
         _: u64,
         parts: &[&[u8]],
-        shared: Option<&Bytes>,
+        shared: Option<Shared<'_>>,
         _: u32,
     ) -> Stored {
         self.0 += 1;
-        let len = parts.iter().map(|part| part.len()).sum::<usize>() + shared.map_or(0, Bytes::len);
+        let len = parts.iter().map(|part| part.len()).sum::<usize>()
+            + shared.map_or(0, |shared| shared.bytes.len());
         Stored {
             place: Place(NonZeroU64::new(self.0).unwrap_or(NonZeroU64::MIN)),
             len: len as u32,
@@ -138,6 +139,7 @@ impl Desk {
                     sequence: self.sequence,
                     transactional: false,
                 }),
+                crc: None,
                 content: RunContent::Packed {
                     origin: Origin(2),
                     bytes: self.bytes.clone(),

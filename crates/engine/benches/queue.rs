@@ -8,7 +8,9 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use polybus_engine::{Effects, Engine, Options, Place, Recovery, ReplayOrigin, Store, Stored};
+use polybus_engine::{
+    Effects, Engine, Options, Place, Recovery, ReplayOrigin, Shared, Store, Stored,
+};
 use polybus_model::{
     Batch, Body, Event, Lane, LeaseId, Message, MessageParts, Name, Origin, Outcome, Publish,
     QueueSettings, Request, SessionId, Settle, Subscribe, SubscriberId, Table,
@@ -38,11 +40,12 @@ impl Store for Shelf {
         _: u64,
         _: u64,
         parts: &[&[u8]],
-        shared: Option<&Bytes>,
+        shared: Option<Shared<'_>>,
         _: u32,
     ) -> Stored {
         self.next += 1;
-        let len = parts.iter().map(|part| part.len()).sum::<usize>() + shared.map_or(0, Bytes::len);
+        let len = parts.iter().map(|part| part.len()).sum::<usize>()
+            + shared.map_or(0, |shared| shared.bytes.len());
         if self.keeps {
             self.records.push((kind, parts.concat()));
         }

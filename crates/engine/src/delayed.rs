@@ -201,7 +201,7 @@ impl Engine {
                 record::DELAYED_QUEUE,
                 delayed.sequence,
                 &[&self.work.buffer, message.inline_bytes()],
-                message.shared_body(),
+                message.shared_body().map(crate::Shared::from),
                 1,
             );
             stand = Some(Stand {

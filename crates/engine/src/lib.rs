@@ -57,7 +57,7 @@ pub use options::Options;
 pub use record::Corrupt;
 pub use recovery::{Recovery, ReplayOrigin};
 pub use routing::{HeaderReader, HeaderReaders, PropertyReader};
-pub use store::{Place, Store, Stored};
+pub use store::{Place, Shared, Store, Stored};
 
 #[cfg(test)]
 mod tests;

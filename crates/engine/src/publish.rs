@@ -273,7 +273,7 @@ impl Engine {
             first.queue,
             first.sequence,
             &[&self.work.buffer, message.inline_bytes()],
-            message.shared_body(),
+            message.shared_body().map(crate::Shared::from),
             targets.len() as u32,
         );
         Some(Stand {

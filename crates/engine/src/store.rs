@@ -4,6 +4,7 @@
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
+use polybus_model::TailCrc;
 
 /// Where a record stands, as the broker numbers places. Opaque to the engine.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -18,6 +19,21 @@ pub struct Stored {
     pub len: u32,
 }
 
+/// Bytes that a record ends with, kept by reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Shared<'a> {
+    /// The bytes.
+    pub bytes: &'a Bytes,
+    /// What is known of their checksum.
+    pub crc: Option<TailCrc>,
+}
+
+impl<'a> From<&'a Bytes> for Shared<'a> {
+    fn from(bytes: &'a Bytes) -> Self {
+        Self { bytes, crc: None }
+    }
+}
+
 /// What the engine needs of a journal. All records of one turn (one call of a `handle_*` method) form one atomic group.
 pub trait Store {
     /// Stages a record; its payload is `parts` and then `shared`, joined. `references` says how many queue entries will
@@ -28,7 +44,7 @@ pub trait Store {
         queue: u64,
         sequence: u64,
         parts: &[&[u8]],
-        shared: Option<&Bytes>,
+        shared: Option<Shared<'_>>,
         references: u32,
     ) -> Stored;
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use crate::error::Result;
 use crate::format::{BLOCK, FrameHeader, RecordHeader};
-use crate::frame::{FrameBuffer, SealedFrame};
+use crate::frame::{FrameBuffer, Large, SealedFrame};
 use crate::position::{Lsn, Position};
 use crate::shared::Shared;
 
@@ -99,9 +99,24 @@ impl Appender {
         parts: &[&[u8]],
         shared: Option<Bytes>,
     ) -> Result<Appended> {
+        self.append_large(kind, entity, sequence, parts, shared.map(Large::from))
+    }
+
+    /// The same with a shared part of which a checksum may be known.
+    ///
+    /// # Errors
+    /// As [`Appender::append`].
+    pub fn append_large(
+        &mut self,
+        kind: u8,
+        entity: u64,
+        sequence: u64,
+        parts: &[&[u8]],
+        shared: Option<Large>,
+    ) -> Result<Appended> {
         self.shared.progress.check()?;
         let inline: usize = parts.iter().map(|part| part.len()).sum();
-        let len = inline + shared.as_ref().map_or(0, Bytes::len);
+        let len = inline + shared.as_ref().map_or(0, |large| large.bytes.len());
         self.open.check_room(self.base, len)?;
         let header = RecordHeader {
             kind,
@@ -110,14 +125,16 @@ impl Appender {
             sequence,
         };
         let at = match shared {
-            Some(large) if large.len() >= self.shared.options.shared_bytes_min => {
+            Some(large) if large.bytes.len() >= self.shared.options.shared_bytes_min => {
                 self.open.push(header, parts, Some(large))
             }
             Some(small) => match parts {
-                [] => self.open.push(header, &[&small], None),
-                [one] => self.open.push(header, &[one, &small], None),
-                [one, two] => self.open.push(header, &[one, two, &small], None),
-                many => self.open.push(header, &[many, &[&small]].concat(), None),
+                [] => self.open.push(header, &[&small.bytes], None),
+                [one] => self.open.push(header, &[one, &small.bytes], None),
+                [one, two] => self.open.push(header, &[one, two, &small.bytes], None),
+                many => self
+                    .open
+                    .push(header, &[many, &[&small.bytes]].concat(), None),
             },
             None => self.open.push(header, parts, None),
         };

@@ -11,10 +11,12 @@
 //! bytes and never panic.
 
 mod frame;
+mod joined_crc;
 mod record;
 mod segment;
 
 pub(crate) use frame::{FrameHeader, padded};
+pub(crate) use joined_crc::Sum;
 pub(crate) use record::{RECORD_CRC_BYTES, RecordHeader};
 pub(crate) use segment::SegmentHeader;
 

@@ -15,16 +15,53 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::format::{
     BLOCK, FRAME_HEADER_BYTES, FrameHeader, RECORD_CRC_BYTES, RECORD_HEADER_BYTES, RecordHeader,
-    SEGMENT_BYTES_MAX, crc_append, crc_seed, padded,
+    SEGMENT_BYTES_MAX, Sum, crc_append, crc_seed, padded,
 };
 
 static ZEROS: [u8; BLOCK as usize] = [0; BLOCK as usize];
+
+/// The end of a record's payload, kept by reference.
+#[derive(Clone, Debug)]
+pub struct Large {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// From which of them on a CRC-32C is known, and it. It must be right: the record's is made of it.
+    pub crc: Option<(usize, u32)>,
+}
+
+impl From<Bytes> for Large {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, crc: None }
+    }
+}
+
+impl Large {
+    /// Its checksum, for which only what is not under the known one is read.
+    fn sum(&self) -> Sum {
+        let (from, known) = match self.crc {
+            Some((from, crc)) if from < self.bytes.len() => (from, crc),
+            _ => (self.bytes.len(), 0),
+        };
+        let (head, tail) = self.bytes.split_at(from);
+        debug_assert_eq!(known, crc_append(0, tail), "a known CRC must be right");
+        let crc = Sum::new(known, tail.len()).behind(crc_append(0, head));
+        Sum::new(crc, self.bytes.len())
+    }
+}
+
+/// A large part, and where in the inline bytes it goes.
+struct Cut {
+    at: usize,
+    large: Large,
+    /// Taken when the frame is checksummed.
+    sum: Option<Sum>,
+}
 
 /// A frame's bytes; reused for frame after frame.
 #[derive(Default)]
 pub(crate) struct FrameBuffer {
     inline: Vec<u8>,
-    cuts: Vec<(usize, Bytes)>,
+    cuts: Vec<Cut>,
     shared_bytes: usize,
     count: u32,
 }
@@ -74,7 +111,7 @@ impl FrameBuffer {
         &mut self,
         header: RecordHeader,
         parts: &[&[u8]],
-        shared: Option<Bytes>,
+        shared: Option<Large>,
     ) -> usize {
         if self.inline.is_empty() {
             self.inline.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
@@ -85,8 +122,12 @@ impl FrameBuffer {
             self.inline.extend_from_slice(part);
         }
         if let Some(shared) = shared {
-            self.shared_bytes += shared.len();
-            self.cuts.push((self.inline.len(), shared));
+            self.shared_bytes += shared.bytes.len();
+            self.cuts.push(Cut {
+                at: self.inline.len(),
+                large: shared,
+                sum: None,
+            });
         }
         self.count += 1;
         payload_at
@@ -97,34 +138,48 @@ impl FrameBuffer {
         if self.inline.is_empty() {
             self.inline.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
         }
-        let mut cuts = self.cuts.iter().peekable();
+        let mut cuts = self.cuts.iter_mut().peekable();
         let mut at = FRAME_HEADER_BYTES;
         let mut shared_before = 0;
         while let Some(record) = RecordHeader::decode(self.inline.get(at..).unwrap_or_default()) {
             let payload_at = at + RECORD_HEADER_BYTES;
             let mut end = payload_at + record.len as usize;
-            let large = cuts.next_if(|(cut, _)| *cut <= end).map(|(_, large)| large);
-            end -= large.map_or(0, Bytes::len);
+            let cut = cuts.next_if(|cut| cut.at <= end);
+            end -= cut.as_ref().map_or(0, |cut| cut.large.bytes.len());
             let seed = crc_seed(header.nonce, base + (payload_at + shared_before) as u32);
             let mut crc = crc_append(seed, &self.inline[at + RECORD_CRC_BYTES..end]);
-            if let Some(large) = large {
-                crc = crc_append(crc, large);
-                shared_before += large.len();
+            if let Some(Cut { large, sum, .. }) = cut {
+                // Read once, for the record's checksum and the frame's.
+                crc = sum.insert(large.sum()).behind(crc);
+                shared_before += large.bytes.len();
             }
             self.inline[at..at + RECORD_CRC_BYTES].copy_from_slice(&crc.to_le_bytes());
             at = end;
         }
-        header.body_crc = crc_seed(header.nonce, base);
-        self.for_each_body_part(|part| header.body_crc = crc_append(header.body_crc, part));
+        header.body_crc = self.body_crc(crc_seed(header.nonce, base));
         self.inline[..FRAME_HEADER_BYTES].copy_from_slice(&header.encode(base));
+    }
+
+    /// Continues a CRC over the records, whose own are filled in.
+    fn body_crc(&self, mut crc: u32) -> u32 {
+        let mut at = FRAME_HEADER_BYTES;
+        for cut in &self.cuts {
+            crc = crc_append(crc, &self.inline[at..cut.at]);
+            crc = match cut.sum {
+                Some(sum) => sum.behind(crc),
+                None => crc_append(crc, &cut.large.bytes),
+            };
+            at = cut.at;
+        }
+        crc_append(crc, &self.inline[at..])
     }
 
     fn for_each_body_part<'a>(&'a self, mut visit: impl FnMut(&'a [u8])) {
         let mut at = FRAME_HEADER_BYTES;
-        for (cut, large) in &self.cuts {
-            visit(&self.inline[at..*cut]);
-            visit(large);
-            at = *cut;
+        for cut in &self.cuts {
+            visit(&self.inline[at..cut.at]);
+            visit(&cut.large.bytes);
+            at = cut.at;
         }
         visit(&self.inline[at..]);
     }
@@ -177,5 +232,57 @@ impl SealedFrame {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.header.disk_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of a frame of three records, the second with a large part of which that CRC is known.
+    fn written(known: Option<usize>) -> Vec<u8> {
+        let large: Vec<u8> = (0..70_000u32).map(|at| (at * 7) as u8).collect();
+        let crc = known.map(|from| (from, crc_append(0, &large[from..])));
+        let bytes = Bytes::from(large);
+        let mut buffer = FrameBuffer::default();
+        let mut push = |parts: &[&[u8]], shared: Option<Large>| {
+            let inline: usize = parts.iter().map(|part| part.len()).sum();
+            let len = inline + shared.as_ref().map_or(0, |large| large.bytes.len());
+            let header = RecordHeader {
+                kind: 1,
+                len: len as u32,
+                entity: 2,
+                sequence: 3,
+            };
+            buffer.push(header, parts, shared);
+        };
+        push(&[b"first"], None);
+        push(&[b"second", b" and"], Some(Large { bytes, crc }));
+        push(&[b"third"], None);
+        let header = FrameHeader {
+            nonce: 9,
+            epoch: 1,
+            frame: 1,
+            first_lsn: 1,
+            count: buffer.count(),
+            body_len: buffer.body_len() as u32,
+            committed_lsn: 0,
+            prev_link: 0,
+            body_crc: 0,
+        };
+        buffer.checksum(header, BLOCK);
+        let slices = buffer.io_slices();
+        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+
+    #[test]
+    fn a_known_crc_gives_the_frame_that_reading_all_of_it_gives() {
+        let read = written(None);
+        let header = FrameHeader::decode(&read, 9, BLOCK).unwrap();
+        let body = &read[FRAME_HEADER_BYTES..][..header.body_len as usize];
+        assert_eq!(header.body_crc, crc_append(crc_seed(9, BLOCK), body));
+        for from in [0, 1, 21, 69_999, 70_000] {
+            assert!(written(Some(from)) == read, "{from}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! [`FileIo`] is a real folder. [`MemoryIo`] is a simulated one that can lose power, tear writes,
 //! fail syncs, run full and flip bits, all repeatable. Nothing here retries anything.
 
+mod direct;
 mod file;
 mod memory;
 
@@ -79,6 +80,15 @@ pub trait IoFile: Send + Sync {
     /// # Errors
     /// Whatever the disk says: what was written is unknown then.
     fn write_at(&self, parts: &mut [IoSlice<'_>], offset: u64, durable: bool) -> Result<()>;
+
+    /// Takes room on the disk for the first `bytes` of an empty file, which read as zeros until they
+    /// are written: writes need not make it grow then. A disk that cannot leaves the file empty.
+    ///
+    /// # Errors
+    /// Whatever the disk says: the file is empty then.
+    fn allocate(&self, _bytes: u64) -> Result<()> {
+        Ok(())
+    }
 
     /// Makes everything that was written stable.
     ///

@@ -44,7 +44,7 @@ pub mod io;
 pub use appender::{Appended, Appender};
 pub use cold::ColdWriter;
 pub use error::{Error, Result};
-pub use frame::SealedFrame;
+pub use frame::{Large, SealedFrame};
 pub use io::{CrashMode, FileIo, Io, IoFile, MemoryIo, OpenMode};
 pub use options::{Durability, Options};
 pub use position::{Lsn, Position};

@@ -225,8 +225,11 @@ impl Scan {
     pub(crate) fn new(segment: &Segment, file: Arc<dyn IoFile>) -> Result<Self> {
         let tail = segment.tail();
         let end = u64::from(segment.readable());
+        let mut frames = FrameScan::new(segment, file)?;
+        // What lies behind may be being written: nobody is to have read it before.
+        frames.len = frames.len.min(end);
         Ok(Self {
-            frames: FrameScan::new(segment, file)?,
+            frames,
             number: segment.number,
             kind: segment.kind,
             end,

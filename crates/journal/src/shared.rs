@@ -20,7 +20,7 @@ use crate::segment::{Segment, SegmentKind, SegmentStart, file_name, spare_name};
 use crate::whole_file::Failure;
 
 /// How many frame buffers are kept for reuse.
-const BUFFERS_MAX: usize = 8;
+const BUFFERS_MAX: usize = 4;
 /// How much of a new file is zeroed and synced at a time.
 const ZEROING_BYTES: usize = 256 << 10;
 
@@ -171,7 +171,7 @@ impl Shared {
     }
 
     pub(crate) fn give_buffer(&self, mut buffer: FrameBuffer) {
-        buffer.reset(4 * self.options.frame_bytes_max as usize);
+        buffer.reset(2 * self.options.frame_bytes_max as usize);
         let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
         if buffers.len() < BUFFERS_MAX {
             buffers.push(buffer);
@@ -229,9 +229,13 @@ impl Shared {
             }
             None => OpenMode::Create,
         };
-        self.io
-            .open(&name, mode)
-            .map_err(|error| Error::io("creating", &name, error))
+        let failed = |error| Error::io("creating", &name, error);
+        let file = self.io.open(&name, mode).map_err(failed)?;
+        if spare.is_none() {
+            file.allocate(u64::from(self.options.segment_bytes))
+                .map_err(failed)?;
+        }
+        Ok(file)
     }
 
     /// The manifest with all that is known by now: numbers taken, and which segments have ended.

@@ -49,8 +49,8 @@ pub use live::{FilterWord, LiveBlock, LiveFilter, LiveItem, LiveProperties, Subs
 pub use log::{
     Append, AppendedRun, CompactionSettings, Ends, FoundOffset, LogError, LogId, LogReply,
     LogRequest, LogSettings, LogSummary, NewRun, PartitionName, Place, Read, ReadRequest, Run,
-    RunContent, Slice, TransactionState, TransactionSummary, TransactionalProducer, Transactor,
-    WhichLogs, Writer, WriterSummary,
+    RunContent, Slice, TailCrc, TransactionState, TransactionSummary, TransactionalProducer,
+    Transactor, WhichLogs, Writer, WriterSummary,
 };
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};

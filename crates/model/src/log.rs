@@ -142,8 +142,19 @@ pub struct NewRun {
     pub keyed: bool,
     /// Who wrote it, if that matters.
     pub writer: Option<Writer>,
+    /// The checksum of its packed bytes, if whoever asks has checked it: they need not be read once more for the journal's then.
+    pub crc: Option<TailCrc>,
     /// What it holds.
     pub content: RunContent,
+}
+
+/// The CRC-32C of the end of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TailCrc {
+    /// The byte that it begins with.
+    pub from: usize,
+    /// The checksum.
+    pub crc: u32,
 }
 
 /// A run in a log.

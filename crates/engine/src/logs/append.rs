@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Append, AppendedRun, LogError, LogReply, LogSettings, Millis, NewRun, Run, RunContent,
+    Append, AppendedRun, LogError, LogReply, LogSettings, Millis, NewRun, Run, RunContent, TailCrc,
 };
 
 use super::partition::{Entered, memory};
@@ -11,7 +11,7 @@ use super::record::{RunHead, put_run};
 use super::{At, Caller};
 use crate::record::{Stand, kind};
 use crate::turn::Turn;
-use crate::{Engine, Store};
+use crate::{Engine, Shared, Store};
 
 /// Runs below so many bytes are copied: shared, they would keep all alive that was read together with them.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
@@ -100,7 +100,7 @@ impl Engine {
         if is_whole && self.has_readers_by_topic(namespace, &name.log) {
             self.hand_to_bindings(namespace, (at.log, &name.log), &run.content, turn);
         }
-        self.append_run(&head, run.content, turn);
+        self.append_run(&head, run.content, run.crc, turn);
         self.trim_by_size(at, turn);
         Ok(AppendedRun {
             offset: head.offset,
@@ -109,11 +109,12 @@ impl Engine {
         })
     }
 
-    /// Journals a run, enters it in the index and keeps it in memory.
+    /// Journals a run, enters it in the index and keeps it in memory. `crc` is that of packed bytes, where it is known.
     pub(super) fn append_run(
         &mut self,
         head: &RunHead,
         content: RunContent,
+        crc: Option<TailCrc>,
         turn: &mut Turn<'_, impl Store>,
     ) {
         let at = At {
@@ -123,7 +124,7 @@ impl Engine {
         let content = owned(content);
         let buffer = &mut self.work.buffer;
         put_run(buffer, head, &content);
-        let (inline, shared) = record_parts(&content);
+        let (inline, shared) = record_parts(&content, crc);
         let stored = turn.store.append(
             kind::RUN_APPENDED,
             head.log,
@@ -208,11 +209,17 @@ fn check_content(run: &NewRun, settings: &LogSettings, now: Millis) -> Result<()
     }
 }
 
-/// What follows the head of a run's record: what is copied, and what is shared.
-pub(super) fn record_parts(content: &RunContent) -> (&[u8], Option<&Bytes>) {
+/// What follows the head of a run's record: what is copied, and what is shared. `crc` is that of packed bytes.
+pub(super) fn record_parts(
+    content: &RunContent,
+    crc: Option<TailCrc>,
+) -> (&[u8], Option<Shared<'_>>) {
     match content {
-        RunContent::Packed { bytes, .. } => (&[], Some(bytes)),
-        RunContent::Message(message) => (message.inline_bytes(), message.shared_body()),
+        RunContent::Packed { bytes, .. } => (&[], Some(Shared { bytes, crc })),
+        RunContent::Message(message) => {
+            let body = message.shared_body().map(Shared::from);
+            (message.inline_bytes(), body)
+        }
     }
 }
 

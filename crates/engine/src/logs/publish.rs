@@ -134,6 +134,7 @@ impl Engine {
             time_min: None,
             keyed: !message.key().is_empty(),
             writer: None,
+            crc: None,
             content: RunContent::Message(message.clone()),
         };
         let (next, start, settings) = (partition.next, partition.start, &log.settings);
@@ -162,7 +163,7 @@ impl Engine {
             ends: None,
             message: true,
         };
-        self.append_run(&head, run.content, turn);
+        self.append_run(&head, run.content, None, turn);
         let at = At {
             log: id,
             partition: number,

@@ -88,7 +88,7 @@ impl Engine {
         };
         let buffer = &mut self.work.buffer;
         put_replaced(buffer, revision, &head, &content);
-        let (inline, shared) = record_parts(&content);
+        let (inline, shared) = record_parts(&content, None);
         let parts = [buffer, inline];
         let kind = kind::RUN_REPLACED;
         let stored = turn.store.append(kind, at.log, offset, &parts, shared, 1);

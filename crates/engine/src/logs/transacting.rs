@@ -171,7 +171,7 @@ impl Engine {
             origin: Origin(0),
             bytes: Bytes::new(),
         };
-        self.append_run(&head, nothing, turn);
+        self.append_run(&head, nothing, None, turn);
         if committed {
             self.owe(at, producer, (first, head.offset), turn);
         }

@@ -10,7 +10,7 @@ use polybus_model::{
     SubscriberId, Table,
 };
 
-use crate::{Effects, Engine, Options, Place, Store, Stored, record};
+use crate::{Effects, Engine, Options, Place, Shared, Store, Stored, record};
 
 /// Keeps all records and counts the references to them.
 #[derive(Clone, Debug, Default)]
@@ -36,11 +36,11 @@ impl Store for Shelf {
         _queue: u64,
         _sequence: u64,
         parts: &[&[u8]],
-        shared: Option<&Bytes>,
+        shared: Option<Shared<'_>>,
         references: u32,
     ) -> Stored {
         let mut payload = parts.concat();
-        payload.extend_from_slice(shared.map_or(&[], |bytes| bytes));
+        payload.extend_from_slice(shared.map_or(&[], |shared| shared.bytes));
         let place = Place(NonZeroU64::new(self.records.len() as u64 + 1).unwrap());
         let len = payload.len() as u32;
         self.records.push((kind, place, payload));

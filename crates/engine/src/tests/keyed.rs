@@ -76,6 +76,7 @@ fn runs_of_others_become_messages_or_are_refused() {
     let mut desk = Desk::new();
     desk.declare_log("l", keyed(&[])).unwrap();
     let one = NewRun {
+        crc: None,
         content: RunContent::Message(message("l", "k", "one")),
         ..run("", 1)
     };

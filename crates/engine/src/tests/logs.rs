@@ -29,6 +29,7 @@ pub(super) fn run(body: &str, count: u32) -> NewRun {
         count,
         time_max: None,
         writer: None,
+        crc: None,
         content: RunContent::Packed {
             origin: ORIGIN,
             bytes: Bytes::copy_from_slice(body.as_bytes()),
@@ -178,6 +179,7 @@ fn what_is_appended_is_read_from_any_of_its_offsets() {
     assert_eq!(desk.append("l", 0, run("a", 3)).unwrap().offset, 0);
     assert_eq!(desk.append("l", 0, run("b", 1)).unwrap().offset, 3);
     let hello = NewRun {
+        crc: None,
         content: RunContent::Message(message("l", "k", "hello")),
         ..run("", 1)
     };

@@ -1,9 +1,10 @@
 //! A real folder.
 //!
 //! A durable write is one `pwritev2` with `RWF_DSYNC` on Linux (one call, and several can be in
-//! flight on one file), a write and a sync elsewhere. Recovery reads with `O_DIRECT` where the
-//! file system takes it, and has the system forget its copy where it does not: after a failed sync
-//! the page cache shows bytes that the disk lacks.
+//! flight on one file), a write and a sync elsewhere; what is long goes past the page cache
+//! (`direct.rs`). Recovery reads with `O_DIRECT` where the file system takes it, and has the system
+//! forget its copy where it does not: after a failed sync the page cache shows bytes that the disk
+//! lacks.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Error, ErrorKind, IoSlice, Result};
@@ -12,15 +13,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::direct::{Direct, Rooms};
 use super::{Io, IoFile, OpenMode};
 
 /// The most parts that one vectored write takes (`IOV_MAX` on Linux).
 const PARTS_MAX: usize = 1024;
 
 /// A folder on a real disk.
-#[derive(Debug)]
 pub struct FileIo {
     folder: PathBuf,
+    rooms: Arc<Rooms>,
 }
 
 impl FileIo {
@@ -36,7 +38,8 @@ impl FileIo {
                 File::open(parent)?.sync_all()?;
             }
         }
-        Ok(Self { folder })
+        let rooms = Arc::default();
+        Ok(Self { folder, rooms })
     }
 
     /// The size of the disk, used or not.
@@ -93,13 +96,14 @@ impl Io for FileIo {
                 .write(true)
                 .create(true)
                 .truncate(true)
-                .open(path)?,
-            OpenMode::Existing => OpenOptions::new().read(true).write(true).open(path)?,
+                .open(&path)?,
+            OpenMode::Existing => OpenOptions::new().read(true).write(true).open(&path)?,
             OpenMode::Uncached => open_uncached(&path)?,
         };
         Ok(Arc::new(DiskFile {
             file,
             plain_sync: AtomicBool::new(!cfg!(target_os = "linux")),
+            direct: Direct::new(path, Arc::clone(&self.rooms)),
         }))
     }
 
@@ -154,6 +158,7 @@ struct DiskFile {
     file: File,
     /// Set once the file system has refused a durable write: it is a write and a sync from then.
     plain_sync: AtomicBool,
+    direct: Direct,
 }
 
 impl DiskFile {
@@ -200,6 +205,9 @@ impl IoFile for DiskFile {
         mut offset: u64,
         durable: bool,
     ) -> Result<()> {
+        if self.direct.write(&self.file, parts, offset, durable)? {
+            return Ok(());
+        }
         let mut sync_after = false;
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
@@ -231,6 +239,14 @@ impl IoFile for DiskFile {
             self.file.sync_data()?;
         }
         Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    fn allocate(&self, bytes: u64) -> Result<()> {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let allocated = fallocate(&self.file, FallocateFlags::empty(), 0, bytes);
+        // It may have got half of the way.
+        allocated.or_else(|_| self.file.set_len(0))
     }
 
     fn sync(&self) -> Result<()> {

@@ -205,6 +205,7 @@ impl LogWorld {
                     count: run.count,
                     time_max: None,
                     writer: run.writer,
+                    crc: None,
                     content: RunContent::Packed {
                         origin: ORIGIN,
                         bytes: body_of(*number, run.len).into(),

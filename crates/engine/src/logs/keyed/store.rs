@@ -66,6 +66,7 @@ impl Engine {
             count: 1,
             time_max: Some(turn.now),
             writer: None,
+            crc: None,
             content: RunContent::Message(message.clone()),
         };
         check(&run, log.settings.run_bytes_max, partition.next)?;
@@ -88,7 +89,7 @@ impl Engine {
             ends: None,
             message: true,
         };
-        self.append_run(&head, run.content, turn);
+        self.append_run(&head, run.content, None, turn);
         let ttl = message.ttl().filter(|_| expires);
         self.note_stored(
             at,

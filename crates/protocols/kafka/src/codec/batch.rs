@@ -137,9 +137,14 @@ pub struct BatchHeader {
     pub base_sequence: i32,
     /// How many records it has.
     pub record_count: i32,
+    /// The CRC-32C of all that is under it, from [`BatchHeader::CRC_FROM`] on: it was found to be right.
+    pub crc: u32,
 }
 
 impl BatchHeader {
+    /// The first byte that is under the CRC.
+    pub const CRC_FROM: usize = CRC_FROM;
+
     /// Reads and checks the batch that the bytes begin with, as it is stored: records may be missing in it.
     pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
         let header = Self::read(bytes).unwrap_or(Err(BatchError::Length(0)))?;
@@ -207,6 +212,7 @@ impl BatchHeader {
             return Some(Err(BatchError::Compression(number)));
         };
         Some(Ok(Self {
+            crc: is,
             base_offset,
             len_bytes,
             leader_epoch: i32::from_be_bytes(field(bytes, 12)?),

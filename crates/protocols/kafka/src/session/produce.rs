@@ -5,8 +5,8 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Append, AppendedRun, LogError, LogReply, LogRequest, Metered, NewRun, RunContent, Transactor,
-    Writer,
+    Append, AppendedRun, LogError, LogReply, LogRequest, Metered, NewRun, RunContent, TailCrc,
+    Transactor, Writer,
 };
 
 use super::core::{Core, partition, wire_offset};
@@ -239,6 +239,10 @@ fn run_of(header: &BatchHeader, bytes: Bytes, keyed: bool) -> NewRun {
         time_min: u64::try_from(time_min).ok(),
         keyed,
         writer: writer(header),
+        crc: Some(TailCrc {
+            from: BatchHeader::CRC_FROM,
+            crc: header.crc,
+        }),
         content: RunContent::Packed {
             origin: ORIGIN,
             bytes,
