@@ -199,6 +199,7 @@ fn engine_options(
         consumer_timeout: options.consumer_timeout_ms,
         header_readers: options.header_readers.clone(),
         run_readers: options.run_readers.clone(),
+        keyed_writer: options.keyed_writer,
         seed,
         ..polybus_engine::Options::default()
     })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polybus_engine::{HeaderReaders, RunReaders};
-use polybus_model::Millis;
+use polybus_model::{KeyedWriter, Millis};
 
 use crate::clock::{SharedClock, SystemClock};
 
@@ -41,6 +41,8 @@ pub struct Options {
     pub header_readers: HeaderReaders,
     /// How to read messages out of what each protocol packs into runs of logs.
     pub run_readers: RunReaders,
+    /// How to write on messages what a keyed log has to say of them.
+    pub keyed_writer: KeyedWriter,
     /// The clock.
     pub clock: SharedClock,
     /// Threads that write the journal; 2 to 4.
@@ -66,6 +68,7 @@ impl Options {
             first_user: Some(("guest".into(), "guest".into())),
             header_readers: HeaderReaders::default(),
             run_readers: RunReaders::default(),
+            keyed_writer: KeyedWriter::default(),
             clock: Arc::new(SystemClock),
             committers: 2,
         }

@@ -447,6 +447,7 @@ impl Engine {
     /// The end of a turn: all queues are looked after, what ended in them is journaled, their timers are set.
     pub(crate) fn finish(&mut self, turn: &mut Turn<'_, impl Store>) {
         self.look_after_windows(turn);
+        self.feed_followers(turn);
         self.feed_readers(turn);
         self.look_after_touched(turn);
         let mut touched = std::mem::take(&mut self.work.touched);

@@ -1,6 +1,6 @@
 //! What bounds an engine.
 
-use polybus_model::Millis;
+use polybus_model::{KeyedWriter, Millis};
 
 use crate::{GroupOptions, HeaderReaders, RunReaders};
 
@@ -58,6 +58,8 @@ pub struct Options {
     pub header_readers: HeaderReaders,
     /// How to read messages out of what each protocol packs into runs of logs.
     pub run_readers: RunReaders,
+    /// How to write on messages what a keyed log has to say of them.
+    pub keyed_writer: KeyedWriter,
     /// Keys the hash tables of names that peers choose.
     pub seed: u64,
 }
@@ -91,6 +93,7 @@ impl Default for Options {
             groups: GroupOptions::default(),
             header_readers: HeaderReaders::new(),
             run_readers: RunReaders::new(),
+            keyed_writer: KeyedWriter::default(),
             seed: 0,
         }
     }

@@ -97,6 +97,7 @@ pub(crate) mod kind {
     pub(crate) const WINDOW_RETURNED: u8 = 38;
     // 40 to 47: keyed logs, see `logs/keyed/record.rs`.
     pub(crate) const MESSAGE_ID: u8 = 40;
+    pub(crate) const FOLLOWED: u8 = 51;
     pub(crate) const GROUP_CONFIGURED: u8 = 39;
 }
 

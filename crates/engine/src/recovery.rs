@@ -98,6 +98,9 @@ impl Engine {
         if let Some(keyed) = snapshot.keyed {
             recovery.logs.with_keyed(keyed)?;
         }
+        if let Some(followed) = snapshot.followed {
+            recovery.logs.with_followed(followed)?;
+        }
         if let Some(compaction) = snapshot.compaction {
             recovery.logs.with_compaction(compaction)?;
         }

@@ -9,7 +9,7 @@
 //! sections (from version 2 on), to the end: tag u8 | length u32 | bytes;
 //!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs), 23: holes of logs (logs/holes.rs),
 //!   24: compaction of logs (logs/compaction/mod.rs), 26: what transactions owe (logs/owed/record.rs),
-//!   40: keyed logs (logs/keyed/record.rs)
+//!   40: keyed logs (logs/keyed/record.rs), 51: followers (the same)
 //! ```
 
 use polybus_model::{Attempts, Binding, Destination};
@@ -31,6 +31,7 @@ const LOGS: u8 = 1;
 const TRANSACTIONS: u8 = 2;
 const HOLES: u8 = 23;
 const KEYED: u8 = 40;
+const FOLLOWED: u8 = 51;
 const COMPACTION: u8 = 24;
 const DEBTS: u8 = 26;
 
@@ -56,6 +57,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) transactions: Option<&'a [u8]>,
     pub(crate) holes: Option<&'a [u8]>,
     pub(crate) keyed: Option<&'a [u8]>,
+    pub(crate) followed: Option<&'a [u8]>,
     pub(crate) compaction: Option<&'a [u8]>,
     pub(crate) debts: Option<&'a [u8]>,
 }
@@ -89,6 +91,7 @@ impl Engine {
         put_section(out, TRANSACTIONS, |out| self.put_transactions(out));
         put_section(out, HOLES, |out| self.put_holes(out));
         put_section(out, KEYED, |out| self.put_keyed(out));
+        put_section(out, FOLLOWED, |out| self.put_followed(out));
         put_section(out, COMPACTION, |out| self.put_compaction(out));
         put_section(out, DEBTS, |out| self.put_debts(out));
     }
@@ -265,7 +268,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         });
     }
     let delayed = record::ranges(&mut from)?;
-    let (mut logs, mut transactions) = (None, None);
+    let (mut logs, mut transactions, mut followed) = (None, None, None);
     let (mut holes, mut compaction, mut keyed, mut debts) = (None, None, None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
@@ -273,6 +276,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
             (TRANSACTIONS, section) => transactions = Some(section),
             (HOLES, section) => holes = Some(section),
             (KEYED, section) => keyed = Some(section),
+            (FOLLOWED, section) => followed = Some(section),
             (COMPACTION, section) => compaction = Some(section),
             (DEBTS, section) => debts = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
@@ -291,6 +295,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         transactions,
         holes,
         keyed,
+        followed,
         compaction,
         debts,
     })

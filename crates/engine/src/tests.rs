@@ -10,6 +10,7 @@ mod dying;
 mod groups;
 mod keyed;
 mod keyed_derived;
+mod keyed_following;
 mod keyed_model;
 mod letters;
 mod live;

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::{LiveFilter, LogError, Millis, Name, Renaming};
+use crate::{FollowState, Follows, LiveFilter, LogError, Millis, Name, Renaming};
 
 /// The rules of a keyed log beyond those of [`crate::LogSettings`]. They hold for each partition.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -42,6 +42,10 @@ pub struct KeyedSettings {
     pub renames: Option<Renaming>,
     /// Who listens is told of what was appended.
     pub copies: Option<Copies>,
+    /// Whom it follows.
+    pub follows: Follows,
+    /// The offset of its first record, when it is declared.
+    pub first: u64,
 }
 
 /// Copies of what was appended to a keyed log, for those who listen to a topic when it is durable.
@@ -106,6 +110,8 @@ pub struct Terms {
     pub roll_up: Option<RollUp>,
     /// How long it stays, where that is not for the message itself to say.
     pub ttl: Option<RecordTtl>,
+    /// It says that there is nothing more of its key.
+    pub ends_key: bool,
 }
 
 /// Which record a key has to end with.
@@ -184,6 +190,10 @@ pub enum KeyedError {
     RollUpDenied,
     /// Messages do not expire by themselves in it.
     ExpiryDenied,
+    /// It is the copy of another log: nobody publishes to it.
+    IsCopy,
+    /// It would follow itself, by way of others.
+    Circle,
     /// Another log takes some of these keys.
     Overlaps(Name),
     /// What the terms say makes no sense together; the text says what.
@@ -303,4 +313,6 @@ pub struct KeyedState {
     pub key_records: Vec<(Bytes, u64)>,
     /// Offsets between `start` and `next` without a record, if they were asked for.
     pub removed_offsets: Vec<u64>,
+    /// Whom it follows, in the order of its settings, and how far.
+    pub follows: Vec<FollowState>,
 }

@@ -8,6 +8,7 @@
 mod access;
 mod error;
 mod event;
+mod follow;
 mod group;
 mod joined;
 mod keyed;
@@ -31,6 +32,9 @@ pub use access::{
 };
 pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
+pub use follow::{
+    CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedWriter, WriteCopied, WriteEnded,
+};
 pub use group::{
     Assignor, Beat, BeatAnswer, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
     GroupSummary, Join, Joined, Leaver, MemberSummary, Membership, SharedMemberSummary,

@@ -63,6 +63,8 @@ pub struct Marks {
     pub delayed: bool,
     /// A dead-lettering gave it a new key: the further keys in its properties no longer count.
     pub rekeyed: bool,
+    /// It says that there is nothing more of its key.
+    pub ends_key: bool,
 }
 
 /// What a message is made of; see [`Message::new`].
@@ -181,6 +183,18 @@ impl Message {
         Self::marked(
             MessageParts {
                 key,
+                ..self.parts()
+            },
+            self.marks(),
+        )
+    }
+
+    /// The copy with these property bytes instead.
+    #[must_use]
+    pub fn with_properties(&self, properties: &[u8]) -> Self {
+        Self::marked(
+            MessageParts {
+                properties,
                 ..self.parts()
             },
             self.marks(),

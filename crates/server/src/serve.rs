@@ -188,6 +188,7 @@ fn options(config: &Config) -> Options {
         consumer_timeout_ms: config.amqp.consumer_timeout.map(millis),
         header_readers: protocols::header_readers(),
         run_readers: protocols::run_readers(),
+        keyed_writer: polybus_nats::KEYED_WRITER,
         ..Options::new(config.data.clone())
     }
 }

@@ -4,8 +4,8 @@
 //! is refused partition by partition, and the rest is carried out.
 
 use polybus_model::{
-    Guarded, LogError, LogId, LogReply, LogRequest, Name, Operation, PartitionName, Place, Purge,
-    WhichLogs,
+    Guarded, LogError, LogId, LogReply, LogRequest, LogSettings, Name, Operation, PartitionName,
+    Place, Purge, WhichLogs,
 };
 
 use super::Grants;
@@ -65,6 +65,17 @@ fn may(grants: &Grants, operation: Operation, name: &Name) -> bool {
     grants.allows(operation, Guarded::Topic, name.as_str())
 }
 
+/// Whoever lets a log take from others, or tell listeners of what it has, has to be allowed to read those and publish there.
+fn may_follow(grants: &Grants, settings: &LogSettings) -> bool {
+    let Some(rules) = settings.keyed.as_deref() else {
+        return true;
+    };
+    let mut followed = rules.follows.all().iter();
+    let mut copies = rules.copies.iter();
+    followed.all(|one| may(grants, Operation::Read, &one.log))
+        && copies.all(|one| may(grants, Operation::Write, &one.topic))
+}
+
 /// The parts that the session may not make.
 fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32> {
     let may = |operation, name: &Name| may(grants, operation, name);
@@ -106,7 +117,10 @@ fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32
                 |name: &Option<Name>| name.as_ref().is_some_and(|n| !may(Operation::Describe, n));
             refused(&logs.named(ids), |name| !is_hidden(name))
         }
-        LogRequest::Declare { name, .. } => one(Operation::Create, name),
+        LogRequest::Declare { name, settings, .. } => match may_follow(grants, settings) {
+            true => one(Operation::Create, name),
+            false => vec![0],
+        },
         LogRequest::Delete { name } => one(Operation::Delete, name),
         LogRequest::Alter { name, settings, .. } => {
             let is_same = logs.partitions(name) == Some(settings.partitions);
@@ -114,7 +128,10 @@ fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32
                 true => Operation::AlterSettings,
                 false => Operation::Alter,
             };
-            one(operation, name)
+            match may_follow(grants, settings) {
+                true => one(operation, name),
+                false => vec![0],
+            }
         }
         LogRequest::AddPartitions { partitions, .. } => refused(partitions, on(Operation::Write)),
         LogRequest::Writers(partitions) => refused(partitions, on(Operation::Read)),

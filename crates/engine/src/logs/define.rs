@@ -57,6 +57,7 @@ impl Engine {
         }
         self.check_log_settings(asker, &name, &settings, 0)?;
         self.check_takes(asker.namespace, &name, &settings)?;
+        self.check_rules(asker.namespace, &name, &settings)?;
         if dry_run {
             return Ok(LogSummary {
                 name,
@@ -94,6 +95,16 @@ impl Engine {
             namespace.router.log_declared(&name, id);
         }
         self.start_sweeping(turn.now);
+        let at = At {
+            log: id,
+            partition: 0,
+        };
+        let first = summary.settings.keyed.as_ref().map_or(0, |one| one.first);
+        if let Err(error) = self.leave_hole(at, first, turn) {
+            self.delete_log(asker, id, turn);
+            return Err(error);
+        }
+        self.follow_as_set(id, turn.now);
         let takes = takes(&summary.settings);
         if let Err(error) = self.take_from_topic(asker, &name, None, takes, turn) {
             self.delete_log(asker, id, turn);
@@ -117,6 +128,7 @@ impl Engine {
         let keyed = log.settings.keyed.is_some();
         self.check_log_settings(asker, name, &settings, had)?;
         self.check_takes(asker.namespace, name, &settings)?;
+        self.check_rules(asker.namespace, name, &settings)?;
         if settings.partitions < had {
             let text = format!("it has {had} partitions, and can only get more");
             return Err(self.bad_setting(asker, name, text));
@@ -150,6 +162,8 @@ impl Engine {
             turn.append(&self.work.buffer, id);
         }
         let summary = log.summary();
+        self.follow_as_set(id, turn.now);
+        self.journal_positions(at, turn);
         // Stricter limits hold at once.
         self.keep_key_limit(at, turn);
         self.touch_keyed(at);
@@ -190,6 +204,23 @@ impl Engine {
             return Err(self.log_failure(asker, name, Kind::LimitReached(text)));
         }
         Ok(())
+    }
+
+    /// Whether the rules of a keyed log can be kept.
+    fn check_rules(
+        &self,
+        namespace: u32,
+        name: &Name,
+        settings: &LogSettings,
+    ) -> Result<(), LogError> {
+        let Some(rules) = settings.keyed.as_deref() else {
+            return Ok(());
+        };
+        if rules.first > i64::MAX as u64 / 2 {
+            let text = "a first offset is less than 2^62".to_owned();
+            return Err(LogError::Unsupported(text));
+        }
+        self.check_follows(namespace, name, &rules.follows)
     }
 
     fn bad_setting(&self, asker: Asker, name: &Name, text: String) -> LogError {
@@ -238,6 +269,7 @@ impl Engine {
         let mut log = self.logs.all.remove(&id)?;
         self.logs.version += 1;
         self.disarm_keyed(id);
+        self.forget_follower(id);
         self.logs.owed.forget_log(id);
         self.logs.partition_count -= log.partitions.len();
         let removed = self

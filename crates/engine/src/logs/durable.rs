@@ -81,6 +81,7 @@ impl Engine {
             }
             self.logs.count_down(one.at, more, &mut ready);
             self.readers.log_grew(one.at);
+            self.origin_grew(one.at);
             self.send_copies(one.at, &mut turn);
         }
         self.logs.marks.waiting = reached;

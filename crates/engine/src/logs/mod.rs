@@ -56,6 +56,7 @@ use crate::{Engine, Options, Place, Store};
 use compaction::Compaction;
 use durable::Marks;
 use keyed::KeyedWork;
+use keyed::follow::FollowWork;
 use log::Log;
 use owed::Owed;
 use partition::Partition;
@@ -92,6 +93,7 @@ pub(crate) struct Logs {
     recent: Recent,
     removed: Removed,
     keyed: KeyedWork,
+    following: FollowWork,
     waiters: Waiters,
     pub(crate) loadings: Loadings,
     sweep: Sweep,
@@ -113,6 +115,7 @@ impl Default for Logs {
             recent: Recent::default(),
             removed: Removed::default(),
             keyed: KeyedWork::default(),
+            following: FollowWork::default(),
             waiters: Waiters::default(),
             loadings: Loadings::default(),
             sweep: Sweep::default(),
@@ -179,6 +182,7 @@ impl Logs {
             self.transactions
                 .deadline(options.transactional_ids_idle_ms_max),
             self.keyed.deadline(),
+            self.following.deadline(),
             self.owed.resumes().then_some(0),
         ];
         due.into_iter().flatten().min()

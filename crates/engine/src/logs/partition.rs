@@ -152,6 +152,18 @@ impl Partition {
         self.runs.push_back(indexed);
     }
 
+    /// Nothing was ever in it: its first record gets this offset.
+    pub(super) fn begin_at(&mut self, offset: u64) {
+        (self.start, self.end, self.next) = (offset, offset, offset);
+        self.stable.reached(offset);
+        self.stable.trim(offset);
+    }
+
+    /// Bytes that were appended and are not yet durable.
+    pub(super) fn undurable_bytes(&self) -> u64 {
+        self.appended_bytes.saturating_sub(self.durable_bytes)
+    }
+
     /// Keeps the bytes of the run entered last.
     pub(super) fn keep(&mut self, run: Run) {
         self.recent.push_back(Some(run));

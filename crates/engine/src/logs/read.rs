@@ -320,7 +320,7 @@ impl Engine {
         out: &mut Effects,
     ) {
         let mut turn = self.begin(now, store, out);
-        if self.reader_loaded(number, &mut runs) {
+        if self.reader_loaded(number, &mut runs) || self.followed_loaded(number, &mut runs) {
             self.finish(&mut turn);
             return;
         }

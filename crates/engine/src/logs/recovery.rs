@@ -17,7 +17,7 @@ use polybus_model::{KeyedSettings, Millis, Name};
 use super::At;
 use super::compaction::read_compaction;
 use super::holes::{Holes, read_holes};
-use super::keyed::record::{message_id, read_keyed};
+use super::keyed::record::{FollowedRecord, followed, message_id, read_followed, read_keyed};
 use super::keyed::recovery::SeenMessages;
 use super::log::Log;
 use super::owed::RecoveredDebts;
@@ -57,6 +57,8 @@ struct Seen {
     holes: Holes,
     /// What a keyed log has to know of its messages.
     messages: SeenMessages,
+    /// How far it is with those that it follows, by their places.
+    followed: BTreeMap<u32, (u64, u64)>,
     cleaned_to: u64,
 }
 
@@ -148,6 +150,21 @@ impl LogRecovery {
         })
     }
 
+    /// Takes the section of a snapshot that says how far followers are.
+    pub(crate) fn with_followed(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        read_followed(section, |one| self.note_followed(one))
+    }
+
+    fn note_followed(&mut self, one: FollowedRecord) {
+        if self.logs.contains_key(&one.at.log) {
+            let at = (one.at.log, one.at.partition);
+            let seen = self.partitions.entry(at).or_default();
+            let positions = one.positions.into_iter();
+            let positions = positions.map(|(origin, log, offset)| (origin, (log, offset)));
+            seen.followed.extend(positions);
+        }
+    }
+
     /// Takes the section of a snapshot that says up to where partitions were compacted.
     pub(crate) fn with_compaction(&mut self, section: &[u8]) -> Result<(), Corrupt> {
         let partitions = &mut self.partitions;
@@ -177,7 +194,7 @@ impl LogRecovery {
             return Ok(true);
         }
         let known = kind::LOG_DECLARED..=kind::TRANSACTION_PAID;
-        if !known.contains(&kind) && kind != kind::MESSAGE_ID {
+        if !known.contains(&kind) && !matches!(kind, kind::MESSAGE_ID | kind::FOLLOWED) {
             return Ok(false);
         }
         if origin != ReplayOrigin::AfterSnapshot {
@@ -192,6 +209,10 @@ impl LogRecovery {
             kind::LOG_ALTERED => {
                 let log = from.u64()?;
                 let settings = settings(from)?;
+                // Whom it follows from now on, and how far it is, is said next.
+                if let Some(seen) = self.partitions.get_mut(&(log, 0)) {
+                    seen.followed.clear();
+                }
                 if let Some(log) = self.logs.get_mut(&log) {
                     log.settings = settings;
                 }
@@ -213,6 +234,7 @@ impl LogRecovery {
                     spans.for_each(|span| seen.holes.add(span));
                 }
             }
+            kind::FOLLOWED => self.note_followed(followed(from)?),
             kind::MESSAGE_ID => {
                 let one = message_id(from)?;
                 let seen = self.partitions.get_mut(&(one.at.log, one.at.partition));
@@ -314,6 +336,8 @@ impl LogRecovery {
                 continue;
             };
             let mut log = Log::new(slot, declared);
+            let first = self.partitions.get_mut(&(id, 0));
+            let followed = first.map(|seen| std::mem::take(&mut seen.followed));
             for (number, partition) in log.partitions.iter_mut().enumerate() {
                 let seen = self.partitions.remove(&(id, number as u32));
                 let mut seen = seen.unwrap_or_default();
@@ -332,6 +356,10 @@ impl LogRecovery {
             engine.logs.all.insert(id, log);
             for partition in partitions {
                 engine.arm_keyed(At { log: id, partition });
+            }
+            engine.follow_as_set(id, now);
+            for (origin, (log, offset)) in followed.unwrap_or_default() {
+                engine.set_followed(id, origin, log, offset);
             }
         }
         engine.logs.next_id = self.next_log.max(1);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! origin u8 | flags u8 | [priority u8] [ttl u64] [deaths]        flags: 1 durable, 2 priority, 4 ttl, 8 deaths,
-//!                                                              16 delayed, 32 rekeyed
+//!                                                              16 delayed, 32 rekeyed, 64 ends its key
 //! topic_len u8 | key_len u16 | properties_len u32 | body_len u32
 //! topic | key | properties | body
 //! deaths = count u32, each: reason u8 | count u64 | time u64 | ttl option | queue name | topic name | keys
@@ -22,6 +22,7 @@ const TTL: u8 = 4;
 const DEATHS: u8 = 8;
 const DELAYED: u8 = 16;
 const REKEYED: u8 = 32;
+const ENDS_KEY: u8 = 64;
 
 /// Writes all but the texts and the body: [`Message::inline_bytes`] and [`Message::shared_body`] follow.
 pub(crate) fn put_head(out: &mut Vec<u8>, message: &Message) {
@@ -47,9 +48,14 @@ fn flags(message: &Message) -> u8 {
     flags |= message.priority().map_or(0, |_| PRIORITY);
     flags |= message.ttl().map_or(0, |_| TTL);
     flags |= message.deaths().map_or(0, |_| DEATHS);
-    let Marks { delayed, rekeyed } = message.marks();
+    let Marks {
+        delayed,
+        rekeyed,
+        ends_key,
+    } = message.marks();
     flags |= if delayed { DELAYED } else { 0 };
-    flags | if rekeyed { REKEYED } else { 0 }
+    flags |= if rekeyed { REKEYED } else { 0 };
+    flags | if ends_key { ENDS_KEY } else { 0 }
 }
 
 /// The flags of a message whose head is they, its origin and its lengths alone.
@@ -74,12 +80,24 @@ pub(crate) fn glance(from: &mut Bounded<'_>) -> Result<Glance, Corrupt> {
     })
 }
 
-/// Looks at a message's key and its time to live.
-pub(crate) fn key_and_ttl<'a>(from: &mut Bounded<'a>) -> Result<(&'a [u8], Option<u64>), Corrupt> {
+/// What a keyed log has to know of a message.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeyedGlance<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) ttl: Option<u64>,
+    pub(crate) ends_key: bool,
+}
+
+/// Looks at a message's key and at what becomes of it.
+pub(crate) fn keyed_glance<'a>(from: &mut Bounded<'a>) -> Result<KeyedGlance<'a>, Corrupt> {
     let head = head(from)?;
     let (topic, key, ..) = head.lens;
     from.take(topic.into())?;
-    Ok((from.take(key.into())?, head.ttl))
+    Ok(KeyedGlance {
+        key: from.take(key.into())?,
+        ttl: head.ttl,
+        ends_key: head.marks.ends_key,
+    })
 }
 
 /// Reads a message that fills the rest.
@@ -118,7 +136,7 @@ struct Head {
 fn head(from: &mut Bounded<'_>) -> Result<Head, Corrupt> {
     let origin = Origin(from.u8()?);
     let flags = from.u8()?;
-    if flags & !(DURABLE | PRIORITY | TTL | DEATHS | DELAYED | REKEYED) != 0 {
+    if flags & !(DURABLE | PRIORITY | TTL | DEATHS | DELAYED | REKEYED | ENDS_KEY) != 0 {
         return Err(Corrupt::new("unknown flags of a message"));
     }
     let has = |flag| flags & flag != 0;
@@ -128,6 +146,7 @@ fn head(from: &mut Bounded<'_>) -> Result<Head, Corrupt> {
         marks: Marks {
             delayed: has(DELAYED),
             rekeyed: has(REKEYED),
+            ends_key: has(ENDS_KEY),
         },
         priority: has(PRIORITY).then(|| from.u8()).transpose()?,
         ttl: has(TTL).then(|| from.u64()).transpose()?,

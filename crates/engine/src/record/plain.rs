@@ -67,7 +67,11 @@ mod tests {
                 ttl,
                 deaths: None,
             };
-            let message = Message::marked(parts, Marks { delayed, rekeyed });
+            let message = Message::marked(parts, Marks {
+                    delayed,
+                    rekeyed,
+                    ends_key: false,
+                });
             let target = Target { queue, sequence, transient, expiry };
             let (mut out, mut expected) = (vec![7; 3], Vec::new());
             put_publish_in_parts(&mut expected, &[target], &message);

@@ -105,6 +105,7 @@ fn a_record_keeps_what_was_done_to_a_message() {
     let marks = Marks {
         delayed: true,
         rekeyed: true,
+        ends_key: true,
     };
     let message = message_with("", "q", "x", |_| {}).with_marks(marks);
     let mut payload = Vec::new();

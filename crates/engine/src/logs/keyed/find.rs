@@ -55,6 +55,7 @@ impl Engine {
                 true => keyed.gaps(start, partition.next),
                 false => Vec::new(),
             },
+            follows: self.follow_states(at),
         })
     }
 

@@ -218,7 +218,9 @@ impl Engine {
             keyed.pop_expired(turn.now, &mut gone);
             gone.sort_unstable();
             gone.dedup();
+            let ended = self.ending_keys(at, &gone);
             self.remove_records(at, &gone, turn);
+            self.mark_ended(at, &ended, turn);
             self.touch_keyed(at);
         }
     }

@@ -4,6 +4,7 @@
 //! message, terms -> known by its id? -> terms hold? -> room? -> appended -> what its key, its roll-up has too many goes
 //!                                                                                                    (store)
 //!                -> the end of the turn: what the log has too many goes, the start moves             (limits)
+//! others grew    -> what they have is taken                                                    (follow, placing)
 //! durable        -> copies to those who listen                                                        (copies)
 //! time           -> what is too old goes, each record for its own time to live                       (limits)
 //! look-ups       -> by key, pattern and offset, in memory: which record; its bytes as any log's     (find, keys)
@@ -15,10 +16,13 @@
 mod copies;
 mod duplicates;
 mod find;
+pub(in crate::logs) mod follow;
 mod keys;
 mod limits;
+mod markers;
 mod more;
 mod pick;
+mod placing;
 mod purge;
 pub(super) mod record;
 pub(super) mod recovery;
@@ -34,6 +38,7 @@ use polybus_model::Millis;
 use super::At;
 use copies::Owed;
 pub(crate) use duplicates::Duplicates;
+use follow::Following;
 pub(crate) use keys::Keys;
 pub(crate) use settings::{put as put_settings, read as read_settings};
 pub(in crate::logs) use takes::takes;
@@ -51,6 +56,10 @@ pub(crate) struct Keyed {
     last_time: Option<Millis>,
     /// Records of which copies are to be sent when they are durable.
     owed: VecDeque<Owed>,
+    /// Records that say that there is nothing more of their keys.
+    markers: BTreeSet<u64>,
+    /// Whom it follows, in the order of its settings.
+    following: Vec<Following>,
     /// The deadline that it stands under.
     armed: Option<Millis>,
     /// It is to be looked after at the end of the turn.
@@ -59,9 +68,18 @@ pub(crate) struct Keyed {
 
 impl Keyed {
     /// A record is there.
-    pub(crate) fn enter(&mut self, offset: u64, key: &[u8], time: Millis, expiry: Expiry) {
+    pub(crate) fn enter(
+        &mut self,
+        offset: u64,
+        (key, ends_key): (&[u8], bool),
+        time: Millis,
+        expiry: Expiry,
+    ) {
         self.last_time = Some(time);
         self.keys.enter(offset, key);
+        if ends_key {
+            self.markers.insert(offset);
+        }
         match expiry {
             Expiry::ByAge => {}
             Expiry::Never => {
@@ -79,12 +97,16 @@ impl Keyed {
         if self.lasting.first().is_some_and(|first| *first < start) {
             self.lasting = self.lasting.split_off(&start);
         }
+        if self.markers.first().is_some_and(|first| *first < start) {
+            self.markers = self.markers.split_off(&start);
+        }
     }
 
     /// A record is gone.
     pub(super) fn remove(&mut self, offset: u64) {
         self.keys.remove(offset);
         self.lasting.remove(&offset);
+        self.markers.remove(&offset);
     }
 }
 

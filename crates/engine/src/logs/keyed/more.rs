@@ -4,12 +4,16 @@
 //! more     = sections, each: tag u8 | length u32 | bytes; then a tag of 0
 //!   1 renames:  renaming
 //!   2 copies:   topic name | headers only u8 | renaming
+//!   3 follows:  is a copy u8 | origins u32, each: log name | from u8 (0 start, 1 offset u64, 2 time u64) |
+//!               renamings u32, each | label
 //! renaming = filter | 0, or 1 and words u32, each: 0 text | 1 word u32 | 2 hash: words u32, each u32, below u32 |
 //!            3 scatter: below u32 | 4 part: word u32, how u8 (0 split after, 1 split before, 2 slices from the start,
 //!            3 from the end, 4 first, 5 last: each a u32; 6 between: bytes) | 5 rest u32
 //! ```
 
-use polybus_model::{Copies, KeyedSettings, NewWord, Renaming, Taking};
+use polybus_model::{
+    Copies, FollowFrom, Followed, Follows, KeyedSettings, NewWord, Renaming, Taking,
+};
 
 use crate::record::Corrupt;
 use crate::record::codec::{Bounded, Put};
@@ -18,10 +22,11 @@ use crate::record::filter::{put_filter, read_filter};
 const END: u8 = 0;
 const RENAMES: u8 = 1;
 const COPIES: u8 = 2;
+const FOLLOWS: u8 = 3;
 
 /// Whether a log was given anything of this.
 pub(super) fn says(settings: &KeyedSettings) -> bool {
-    settings.renames.is_some() || settings.copies.is_some()
+    settings.renames.is_some() || settings.copies.is_some() || settings.follows != Follows::Nobody
 }
 
 pub(super) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
@@ -35,6 +40,10 @@ pub(super) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
         section.put_u8(copies.headers_only.into());
         put_renaming(&mut section, &copies.renaming);
         put_section(out, COPIES, &mut section);
+    }
+    if settings.follows != Follows::Nobody {
+        put_follows(&mut section, &settings.follows);
+        put_section(out, FOLLOWS, &mut section);
     }
     out.put_u8(END);
 }
@@ -61,6 +70,7 @@ pub(super) fn read(from: &mut Bounded<'_>, settings: &mut KeyedSettings) -> Resu
                     renaming: read_renaming(section)?,
                 });
             }
+            FOLLOWS => settings.follows = read_follows(section)?,
             other => return Err(Corrupt(format!("{other} is no rule of a keyed log"))),
         }
         if !section.is_empty() {
@@ -181,5 +191,62 @@ fn read_taking(from: &mut Bounded<'_>) -> Result<Taking, Corrupt> {
         5 => Taking::Last(from.u32()?),
         6 => Taking::Between(from.shared()?),
         other => return Err(Corrupt(format!("{other} is no way to take a word apart"))),
+    })
+}
+
+fn put_follows(out: &mut Vec<u8>, follows: &Follows) {
+    out.put_u8(follows.is_copy().into());
+    out.put_u32(follows.all().len() as u32);
+    for one in follows.all() {
+        out.put_name(&one.log);
+        match one.from {
+            FollowFrom::Start => out.put_u8(0),
+            FollowFrom::Offset(offset) => {
+                out.put_u8(1);
+                out.put_u64(offset);
+            }
+            FollowFrom::Time(time) => {
+                out.put_u8(2);
+                out.put_u64(time);
+            }
+        }
+        out.put_u32(one.renamings.len() as u32);
+        for renaming in &one.renamings {
+            put_renaming(out, renaming);
+        }
+        out.put_bytes(&one.label);
+    }
+}
+
+fn read_follows(from: &mut Bounded<'_>) -> Result<Follows, Corrupt> {
+    let is_copy = from.bool()?;
+    let mut all = Vec::new();
+    for _ in 0..from.u32()? {
+        all.push(read_followed(from)?);
+    }
+    match (is_copy, all.len()) {
+        (true, 1) => Ok(all.pop().map_or(Follows::Nobody, Follows::One)),
+        (true, count) => Err(Corrupt(format!("a log is the copy of {count} others"))),
+        (false, _) => Ok(Follows::Several(all)),
+    }
+}
+
+fn read_followed(from: &mut Bounded<'_>) -> Result<Followed, Corrupt> {
+    let log = from.name()?;
+    let begins = match from.u8()? {
+        0 => FollowFrom::Start,
+        1 => FollowFrom::Offset(from.u64()?),
+        2 => FollowFrom::Time(from.u64()?),
+        other => return Err(Corrupt(format!("{other} is no beginning"))),
+    };
+    let mut renamings = Vec::new();
+    for _ in 0..from.u32()? {
+        renamings.push(read_renaming(from)?);
+    }
+    Ok(Followed {
+        log,
+        from: begins,
+        renamings,
+        label: from.shared()?,
     })
 }

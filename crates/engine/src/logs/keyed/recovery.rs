@@ -11,12 +11,20 @@ use crate::logs::partition::Partition;
 use crate::record::codec::Bounded;
 use crate::record::{Corrupt, message};
 
+/// What was seen of a message.
+#[derive(Debug)]
+struct SeenMessage {
+    key: Arc<[u8]>,
+    ttl: Option<Millis>,
+    ends_key: bool,
+}
+
 /// What was seen of a partition's messages.
 #[derive(Debug, Default)]
 pub(in crate::logs) struct SeenMessages {
     keys: BTreeSet<Arc<[u8]>>,
-    /// By their offsets: key and time to live.
-    messages: BTreeMap<u64, (Arc<[u8]>, Option<Millis>)>,
+    /// By their offsets.
+    messages: BTreeMap<u64, SeenMessage>,
     duplicates: Duplicates,
 }
 
@@ -27,16 +35,21 @@ impl SeenMessages {
         offset: u64,
         from: &mut Bounded<'_>,
     ) -> Result<(), Corrupt> {
-        let (key, ttl) = message::key_and_ttl(from)?;
-        let key = match self.keys.get(key) {
+        let glance = message::keyed_glance(from)?;
+        let key = match self.keys.get(glance.key) {
             Some(key) => Arc::clone(key),
             None => {
-                let key: Arc<[u8]> = Arc::from(key);
+                let key: Arc<[u8]> = Arc::from(glance.key);
                 self.keys.insert(Arc::clone(&key));
                 key
             }
         };
-        self.messages.insert(offset, (key, ttl));
+        let seen = SeenMessage {
+            key,
+            ttl: glance.ttl,
+            ends_key: glance.ends_key,
+        };
+        self.messages.insert(offset, seen);
         Ok(())
     }
 
@@ -62,14 +75,15 @@ impl SeenMessages {
             return Ok(());
         };
         for run in runs {
-            let Some((key, ttl)) = self.messages.remove(&run.offset) else {
+            let Some(seen) = self.messages.remove(&run.offset) else {
                 return Err(Corrupt(format!(
                     "the record with offset {} is no message, in a log whose records are found by key",
                     run.offset
                 )));
             };
-            let ttl = ttl.filter(|_| rules.expires);
-            keyed.enter(run.offset, &key, run.time, Expiry::of(ttl, run.time));
+            let ttl = seen.ttl.filter(|_| rules.expires);
+            let entered = (&*seen.key, seen.ends_key);
+            keyed.enter(run.offset, entered, run.time, Expiry::of(ttl, run.time));
         }
         keyed.duplicates = self.duplicates;
         let window = rules.duplicates_ms;

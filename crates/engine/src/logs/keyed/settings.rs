@@ -116,7 +116,10 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
 
 #[cfg(test)]
 mod tests {
-    use polybus_model::{Copies, FilterWord, LiveFilter, Name, NewWord, Renaming, Taking};
+    use polybus_model::{
+        Copies, FilterWord, FollowFrom, Followed, Follows, LiveFilter, Name, NewWord, Renaming,
+        Taking,
+    };
 
     use super::*;
 
@@ -163,6 +166,12 @@ mod tests {
                 keys: vec![LiveFilter::new(words), LiveFilter::exact(b"b")],
             }),
             renames: Some(renaming()),
+            follows: Follows::Several(vec![Followed {
+                log: Name::new("o").unwrap(),
+                from: FollowFrom::Time(5),
+                renamings: vec![renaming()],
+                label: b"> >".as_slice().into(),
+            }]),
             copies: Some(Copies {
                 topic: Name::new("amq.topic").unwrap(),
                 renaming: Renaming::keeping(LiveFilter::exact(b"d")),

@@ -1,8 +1,8 @@
 //! Appending a message to a keyed log on its publisher's terms.
 
 use polybus_model::{
-    KeyedError, KeyedSettings, LastOfKey, LogError, Message, NewRun, RecordTtl, RollUp, RunContent,
-    StoredRecord, Terms, WhenFull,
+    KeyedError, KeyedSettings, LastOfKey, LogError, Marks, Message, NewRun, RecordTtl, RollUp,
+    RunContent, StoredRecord, Terms, WhenFull,
 };
 
 use super::Expiry;
@@ -21,14 +21,30 @@ const RECORD_OVERHEAD_BYTES: u64 = 54;
 
 /// What goes with the message that is appended.
 #[derive(Clone, Copy, Default, Debug)]
-struct Gives {
+pub(super) struct Gives {
     /// Its key's oldest record, since the key has as many as it may.
-    oldest_of_key: Option<u64>,
+    pub(super) oldest_of_key: Option<u64>,
 }
 
 impl Engine {
     /// Appends a message to a partition of a keyed log, unless it is there already.
     pub(crate) fn store(
+        &mut self,
+        at: At,
+        message: &Message,
+        terms: Option<&Terms>,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<StoredRecord, LogError> {
+        let log = self.logs.all.get(&at.log).ok_or(LogError::NotFound)?;
+        let rules = log.settings.keyed.as_deref().ok_or(LogError::NotFound)?;
+        let partition = log.partitions.get(at.partition as usize);
+        let next = partition.map_or(0, |partition| partition.next);
+        let renamed = renamed(message, rules, next)?;
+        self.store_as_named(at, renamed.as_ref().unwrap_or(message), terms, turn)
+    }
+
+    /// Appends a message under the key that it has.
+    pub(super) fn store_as_named(
         &mut self,
         at: At,
         message: &Message,
@@ -44,8 +60,9 @@ impl Engine {
         if rules.sealed {
             return Err(KeyedError::Sealed.into());
         }
-        let renamed = renamed(message, rules, partition.next)?;
-        let message = renamed.as_ref().unwrap_or(message);
+        if rules.follows.is_copy() {
+            return Err(KeyedError::IsCopy.into());
+        }
         if let Some(terms) = terms {
             let since = turn.now.saturating_sub(rules.duplicates_ms);
             match known(partition, terms, since, name.as_str())? {
@@ -59,7 +76,7 @@ impl Engine {
                 _ => check_terms(partition, message, terms, rules)?,
             }
         }
-        let message = with_own_ttl(message, terms);
+        let message = as_termed(message, terms, rules);
         let run = NewRun {
             time_min: None,
             keyed: true,
@@ -133,7 +150,8 @@ impl Engine {
         let Some(keyed) = partition.and_then(|one| one.keyed.as_mut()) else {
             return;
         };
-        keyed.enter(offset, message.key(), turn.now, expiry);
+        let entered = (message.key(), message.marks().ends_key);
+        keyed.enter(offset, entered, turn.now, expiry);
         let Some(id) = terms.and_then(|terms| terms.id.as_ref()) else {
             return;
         };
@@ -282,7 +300,7 @@ fn last_of(partition: &Partition, key: &[u8]) -> Option<u64> {
 }
 
 /// Whether a log takes one more message, and what goes for it at once.
-fn room(
+pub(super) fn room(
     partition: &Partition,
     message: &Message,
     rules: &KeyedSettings,
@@ -327,11 +345,26 @@ fn record_bytes(message: &Message) -> u64 {
     (message.inline_bytes().len() + shared) as u64 + RECORD_OVERHEAD_BYTES
 }
 
-/// The message with the time to live that its terms give it.
-fn with_own_ttl(message: &Message, terms: Option<&Terms>) -> Message {
-    match terms.and_then(|terms| terms.ttl) {
+/// The message as its terms have it: with a time to live, and with the mark of one that ends its key. Where what ends a key
+/// stays for a while, nothing of the key goes before that: else what says so would be missed.
+fn as_termed(message: &Message, terms: Option<&Terms>, rules: &KeyedSettings) -> Message {
+    let Some(terms) = terms else {
+        return message.clone();
+    };
+    let least = match rules.key_records_max {
+        Some(1) => 0,
+        _ => rules.marker_ms.unwrap_or(0),
+    };
+    let message = match terms.ttl {
         None => message.clone(),
         Some(RecordTtl::Never) => message.with_ttl(Some(u64::MAX)),
-        Some(RecordTtl::For(ttl)) => message.with_ttl(Some(ttl)),
+        Some(RecordTtl::For(ttl)) => message.with_ttl(Some(ttl.max(least))),
+    };
+    match terms.ends_key {
+        true => message.with_marks(Marks {
+            ends_key: true,
+            ..message.marks()
+        }),
+        false => message,
     }
 }

@@ -147,7 +147,9 @@ fn rewritten<'a>(
             (ACQUIRED_COUNT, attempts.all),
         ]
     });
-    let Marks { delayed, rekeyed } = message.marks();
+    let Marks {
+        delayed, rekeyed, ..
+    } = message.marks();
     let deaths = message.deaths().map_or(&[][..], |deaths| deaths.as_slice());
     let fields = raw.fields().unwrap_or_default();
     let mut bytes = BytesMut::new();

@@ -520,7 +520,11 @@ fn what_the_broker_did_shows_in_the_headers() {
                 ttl: None,
                 deaths: None,
             },
-            Marks { delayed, rekeyed },
+            Marks {
+                delayed,
+                rekeyed,
+                ..Marks::default()
+            },
         );
         let mut scratch = BytesMut::new();
         let properties = crate::mapping::delivery::properties(

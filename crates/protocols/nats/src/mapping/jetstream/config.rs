@@ -2,11 +2,14 @@
 //!
 //! The text that a client gave, with what it left open filled in, is kept with the log ([`CONFIG`]) and told again.
 
-use polybus_model::{Keeps, KeyedSettings, LogSettings, Millis, Name, Takes, WhenFull};
+use polybus_model::{
+    FollowState, Keeps, KeyedSettings, LogSettings, Millis, Name, Takes, WhenFull,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::derived::{self, Derived, Republish, SubjectTransform};
+use super::origins::{StreamSource, check_mirror, check_sources, follows, put_states};
 use super::{ApiError, ConsumerConfig};
 use crate::TOPIC;
 use crate::codec::is_valid;
@@ -20,6 +23,8 @@ pub(crate) const CREATED: &str = "nats.created";
 const NS_PER_MS: i64 = 1_000_000;
 /// Ages and windows are at least so long.
 const TIME_NS_MIN: i64 = 100 * NS_PER_MS;
+/// Delete markers stay for so long at least.
+const MARKER_NS_MIN: i64 = 1_000 * NS_PER_MS;
 const DUPLICATES_NS: i64 = 120_000 * NS_PER_MS;
 const NAME_LEN_MAX: usize = 255;
 pub(super) const DESCRIPTION_LEN_MAX: usize = 4 * 1024;
@@ -61,6 +66,14 @@ pub(crate) struct StreamConfig {
     consumer_limits: Map<String, Value>,
     #[serde(skip_serializing_if = "is_false")]
     allow_msg_ttl: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    subject_delete_marker_ttl: i64,
+    #[serde(skip_serializing_if = "is_zero")]
+    first_seq: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror: Option<StreamSource>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<StreamSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_transform: Option<SubjectTransform>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +141,10 @@ impl Default for StreamConfig {
             allow_rollup_hdrs: false,
             consumer_limits: Map::new(),
             allow_msg_ttl: false,
+            subject_delete_marker_ttl: 0,
+            first_seq: 0,
+            mirror: None,
+            sources: Vec::new(),
             subject_transform: None,
             republish: None,
             metadata: Map::new(),
@@ -138,14 +155,10 @@ impl Default for StreamConfig {
 
 /// What a stream of another kind would need; the first words of what is told of it.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("mirror", "mirrors"),
-    ("sources", "sources"),
     ("allow_msg_counter", "message counters"),
     ("allow_msg_schedules", "message schedules"),
     ("allow_atomic", "atomic batch publishes"),
     ("allow_batched", "batched publishes"),
-    ("subject_delete_marker_ttl", "subject delete markers"),
-    ("first_seq", "first sequences other than 1"),
 ];
 
 pub(super) fn is_false(value: &bool) -> bool {
@@ -197,13 +210,18 @@ impl StreamConfig {
         if self.num_replicas == 0 {
             self.num_replicas = 1;
         }
-        if self.duplicate_window == 0 {
+        let is_follower = self.mirror.is_some() || !self.sources.is_empty();
+        if self.duplicate_window == 0 && !is_follower {
             self.duplicate_window = match self.max_age {
                 age if age > 0 => age.min(DUPLICATES_NS),
                 _ => DUPLICATES_NS,
             };
         }
-        if self.subjects.is_empty() {
+        if self.subject_delete_marker_ttl > 0 {
+            (self.allow_msg_ttl, self.allow_rollup_hdrs) = (true, true);
+            self.deny_purge = false;
+        }
+        if self.subjects.is_empty() && !is_follower {
             self.subjects.push(self.name.clone());
         }
         if let Some(republish) = &mut self.republish {
@@ -257,7 +275,7 @@ impl StreamConfig {
         if self.max_age != 0 && self.duplicate_window > self.max_age {
             return refused("duplicates window can not be larger then max age");
         }
-        if self.duplicate_window < TIME_NS_MIN {
+        if self.duplicate_window != 0 && self.duplicate_window < TIME_NS_MIN {
             return refused("duplicates window needs to be >= 100ms");
         }
         if self.deny_purge && self.allow_rollup_hdrs {
@@ -277,6 +295,15 @@ impl StreamConfig {
                 "{what} are not supported"
             )));
         }
+        self.check_markers()?;
+        if let Some(mirror) = &self.mirror {
+            if self.first_seq != 0 {
+                let text = "stream mirrors can not have first sequence configured";
+                return Err(ApiError::new(400, 10143, text));
+            }
+            check_mirror(mirror, &self.subjects, &self.sources)?;
+        }
+        check_sources(&self.sources)?;
         self.check_subjects()?;
         derived::check(self.derived(), &self.subjects)
     }
@@ -285,6 +312,17 @@ impl StreamConfig {
         Derived {
             transform: self.subject_transform.as_ref(),
             republish: self.republish.as_ref(),
+        }
+    }
+
+    fn check_markers(&self) -> Result<(), ApiError> {
+        let refused = |text: &str| Err(ApiError::invalid_config(text));
+        match self.subject_delete_marker_ttl {
+            0 => Ok(()),
+            ..0 => refused("subject delete marker TTL must not be negative"),
+            1..MARKER_NS_MIN => refused("subject delete marker TTL must be at least 1 second"),
+            _ if self.mirror.is_some() => refused("subject delete markers forbidden on mirrors"),
+            _ => Ok(()),
         }
     }
 
@@ -324,8 +362,9 @@ impl StreamConfig {
             .iter()
             .map(|one| filter(one.as_bytes()))
             .collect();
-        // What is transformed may have any subject.
-        let is_open = self.subject_transform.is_some();
+        // What is transformed, or comes from elsewhere, may have any subject.
+        let is_open =
+            self.subject_transform.is_some() || self.mirror.is_some() || !self.sources.is_empty();
         for subject in consumer.subjects() {
             let wanted = filter(subject.as_bytes());
             if !is_open && !streams.iter().any(|one| one.overlaps(&wanted)) {
@@ -344,6 +383,11 @@ impl StreamConfig {
         Ok(())
     }
 
+    /// Adds how far the stream is with its mirror or sources to what is told of it.
+    pub(super) fn put_states(&self, told: &mut Map<String, Value>, states: &[FollowState]) {
+        put_states(told, self.mirror.as_ref(), &self.sources, states);
+    }
+
     /// What cannot be otherwise once the stream is there.
     pub(crate) fn check_update(&self, before: &Self) -> Result<(), ApiError> {
         let refused = |text: &str| Err(ApiError::invalid_config(text));
@@ -359,6 +403,10 @@ impl StreamConfig {
             return refused(
                 "stream configuration update can not change retention policy to/from workqueue",
             );
+        }
+        if self.mirror.is_some() && self.mirror != before.mirror {
+            let text = "stream mirror configuration can not be updated";
+            return Err(ApiError::new(400, 10055, text));
         }
         if self.max_consumers != before.max_consumers {
             return refused("stream configuration update can not change MaxConsumers");
@@ -413,7 +461,10 @@ impl StreamConfig {
                 }),
                 duplicates_ms: ms(self.duplicate_window),
                 expires: self.allow_msg_ttl,
-                marker_ms: None,
+                marker_ms: positive(self.subject_delete_marker_ttl)
+                    .map(|_| ms(self.subject_delete_marker_ttl)),
+                follows: follows(self.mirror.as_ref(), &self.sources),
+                first: positive(self.first_seq).map_or(0, |first| first - 1),
                 sealed: self.sealed,
                 denies_removal: self.deny_delete,
                 denies_purge: self.deny_purge,
@@ -467,7 +518,28 @@ mod tests {
             (br#"{"name":"S","subjects":["a.*","a.b"]}"#, 10052),
             (br#"{"name":"S","subjects":["$JS.API.x"]}"#, 10052),
             (br#"{"name":"S","num_replicas":3}"#, 10074),
-            (br#"{"name":"S","mirror":{"name":"T"}}"#, 10052),
+            (
+                br#"{"name":"S","mirror":{"name":"T","external":{"api":"x"}}}"#,
+                10052,
+            ),
+            (
+                br#"{"name":"S","subjects":["a"],"mirror":{"name":"T"}}"#,
+                10034,
+            ),
+            (br#"{"name":"S","mirror":{"name":"T"},"first_seq":5}"#, 10143),
+            (br#"{"name":"S","sources":[{"name":"a.b"}]}"#, 10141),
+            (
+                br#"{"name":"S","sources":[{"name":"A"},{"name":"A"}]}"#,
+                10140,
+            ),
+            (
+                br#"{"name":"S","sources":[{"name":"A","subject_transforms":[{"src":"a.*","dest":"$2"}]}]}"#,
+                10146,
+            ),
+            (
+                br#"{"name":"S","subject_delete_marker_ttl":5000000}"#,
+                10052,
+            ),
             (
                 br#"{"name":"S","subject_transform":{"src":"a b","dest":"c"}}"#,
                 10155,

@@ -102,6 +102,8 @@ fn of_keyed(error: &KeyedError) -> ApiError {
         KeyedError::RollUpDenied => ApiError::new(500, 10111, "rollup not permitted"),
         KeyedError::ExpiryDenied => ApiError::new(400, 10166, "per-message TTL is disabled"),
         KeyedError::Terms(_) => ApiError::new(400, 10165, "invalid per-message TTL"),
+        KeyedError::IsCopy => ApiError::new(400, 10074, "a mirror is not published to"),
+        KeyedError::Circle => ApiError::invalid_config("detected cycle"),
         KeyedError::Overlaps(_) => {
             ApiError::new(400, 10065, "subjects overlap with an existing stream")
         }

@@ -5,6 +5,8 @@ mod consumer;
 mod delivery;
 mod derived;
 mod error;
+mod marking;
+mod origins;
 mod state;
 mod terms;
 pub(crate) mod time;
@@ -16,6 +18,7 @@ pub(crate) use delivery::{
     ACK, FLOW, ack_subject, copy_headers, headers_alone, reply_of, status_of,
 };
 pub(crate) use error::ApiError;
+pub use marking::KEYED_WRITER;
 pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, stream_name_of};
 pub(crate) use terms::{pub_ack, terms};
 pub(crate) use time::{NO_TIME, parse as parse_time, write as write_time};

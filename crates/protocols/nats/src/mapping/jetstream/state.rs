@@ -78,6 +78,7 @@ pub(crate) fn stream_info(
         }
     }
     let mut info = Map::new();
+    config.put_states(&mut info, &state.follows);
     info.insert(
         "config".into(),
         serde_json::to_value(config).unwrap_or_default(),

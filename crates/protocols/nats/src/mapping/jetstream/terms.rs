@@ -32,6 +32,8 @@ pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
             }
             b"Nats-Rollup" => terms.roll_up = roll_up(value),
             b"Nats-TTL" => terms.ttl = Some(ttl(value)),
+            b"Nats-Marker-Reason" => terms.ends_key = true,
+            b"KV-Operation" => terms.ends_key |= value == b"PURGE",
             _ => {}
         }
     }

@@ -1,0 +1,613 @@
+//! Following: a keyed log takes what comes to others, as far as that is durable.
+//!
+//! ```text
+//! an origin grew, was made; settings changed; a load came -> touched -> at the end of the turn, for each origin:
+//!      from the position on: the next record that is wanted -> in memory, or read back ahead -> its key here
+//!         a copy: under its own offset, what was left out a hole    several: behind what is there, marked with its origin
+//!      -> the new position, journaled with what was appended
+//! ```
+//! What always holds: a record is taken once, also over a crash, for the position is in the same turn as the record (a copy's
+//! position is its own end); a turn takes a slice, the next goes on; nobody follows itself, by whatever way.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use polybus_model::{
+    CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedError, LogError, Message, Millis,
+    Name, Run, RunContent,
+};
+use rustc_hash::FxHashMap;
+
+use super::Keyed;
+use super::record::{FollowedRecord, put_followed};
+use crate::effects::LogLoad;
+use crate::logs::At;
+use crate::logs::partition::{Found, Partition};
+use crate::turn::Turn;
+use crate::{Engine, Place, Store};
+
+/// Records that one origin gives in one turn, and their bytes; the rest follows in the next.
+const RECORDS_PER_TURN: usize = 256;
+const BYTES_PER_TURN: u64 = 1 << 20;
+/// Records that are read back together, at most, and their bytes.
+const AHEAD_RECORDS: usize = 256;
+const AHEAD_BYTES: u64 = 1 << 20;
+/// With more than this on its way to the disk a follower waits.
+const UNDURABLE_BYTES_MAX: u64 = 8 << 20;
+/// A follower that is full is looked after again so much later.
+const FULL_RETRY_MS: Millis = 1_000;
+/// Logs that are looked at for circles.
+const CIRCLE_LOGS_MAX: usize = 10_000;
+
+/// An origin of a log.
+#[derive(Debug)]
+pub(crate) struct Following {
+    what: Arc<Followed>,
+    /// The id of the log that it was, and up to where it was taken.
+    position: Option<(u64, u64)>,
+    loaded: VecDeque<(u64, Message)>,
+    loading: Option<u64>,
+    /// The log is full: when it is tried again.
+    full_until: Option<Millis>,
+}
+
+impl Following {
+    fn new(what: &Followed, position: Option<(u64, u64)>) -> Self {
+        Self {
+            what: Arc::new(what.clone()),
+            position,
+            loaded: VecDeque::new(),
+            loading: None,
+            full_until: None,
+        }
+    }
+}
+
+/// A load under way.
+#[derive(Debug)]
+struct Fetching {
+    at: At,
+    origin: usize,
+    offsets: Vec<u64>,
+}
+
+/// Who follows whom.
+#[derive(Debug, Default)]
+pub(crate) struct FollowWork {
+    /// The followers of logs, by namespace and name.
+    followers: BTreeMap<(u32, Name), Vec<u64>>,
+    touched: BTreeSet<u64>,
+    due: Option<Millis>,
+    loads: FxHashMap<u64, Fetching>,
+}
+
+impl FollowWork {
+    pub(in crate::logs) fn deadline(&self) -> Option<Millis> {
+        self.due
+    }
+
+    fn ring_at(&mut self, at: Millis) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+}
+
+/// What a look at an origin came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Looked {
+    /// There is no more for now.
+    Done,
+    /// There is more, at that time.
+    More(Millis),
+}
+
+/// What is there of a record that is wanted.
+enum Fetched {
+    Here(Message, Millis),
+    Coming,
+}
+
+impl Engine {
+    /// A log was declared, altered or recovered: it follows whom its settings name. What it followed before in the same way
+    /// it goes on with.
+    pub(in crate::logs) fn follow_as_set(&mut self, id: u64, now: Millis) {
+        let Some(log) = self.logs.all.get_mut(&id) else {
+            return;
+        };
+        let (namespace, name) = (log.namespace, log.name.clone());
+        let follows = match log.settings.keyed.as_deref() {
+            Some(rules) => rules.follows.all().to_vec(),
+            None => Vec::new(),
+        };
+        let work = &mut self.logs.following;
+        work.loads.retain(|_, load| load.at.log != id);
+        work.forget(id);
+        for one in &follows {
+            let key = (namespace, one.log.clone());
+            work.followers.entry(key).or_default().push(id);
+        }
+        let partition = log.partitions.first_mut();
+        if let Some(keyed) = partition.and_then(|one| one.keyed.as_mut()) {
+            let before = std::mem::take(&mut keyed.following);
+            let position = |what: &Followed| {
+                let known = before.iter().find(|one| *one.what == *what);
+                known.and_then(|one| one.position)
+            };
+            let all = follows.iter().map(|one| Following::new(one, position(one)));
+            keyed.following = all.collect();
+            if !follows.is_empty() {
+                work.touched.insert(id);
+                work.ring_at(now);
+            }
+        }
+        self.origin_changed(namespace, &name, now);
+    }
+
+    /// A recovered log was so far with one that it follows.
+    pub(in crate::logs) fn set_followed(&mut self, id: u64, origin: u32, log: u64, offset: u64) {
+        let at = At {
+            log: id,
+            partition: 0,
+        };
+        if let Some(following) = self.following(at, origin as usize) {
+            following.position = Some((log, offset));
+        }
+    }
+
+    /// What an altered log knows of whom it follows is said anew.
+    pub(in crate::logs) fn journal_positions(&mut self, at: At, turn: &mut Turn<'_, impl Store>) {
+        let Some(log) = self.logs.all.get(&at.log) else {
+            return;
+        };
+        let Some(keyed) = log.partitions.first().and_then(|one| one.keyed.as_ref()) else {
+            return;
+        };
+        let is_copy = log.settings.keyed.as_deref();
+        let is_copy = is_copy.is_some_and(|rules| rules.follows.is_copy());
+        let positions = keyed.positions();
+        if positions.is_empty() || is_copy || !log.settings.durable {
+            return;
+        }
+        put_followed(&mut self.work.buffer, &FollowedRecord { at, positions });
+        turn.append(&self.work.buffer, at.log);
+    }
+
+    /// A log is there, or is another one: its followers look.
+    fn origin_changed(&mut self, namespace: u32, name: &Name, now: Millis) {
+        let work = &mut self.logs.following;
+        let followers = work.followers.get(&(namespace, name.clone()));
+        let followers = followers.cloned().unwrap_or_default();
+        if !followers.is_empty() {
+            work.touched.extend(followers);
+            work.ring_at(now);
+        }
+    }
+
+    /// More of a log is durable: its followers look, and it does itself.
+    pub(in crate::logs) fn origin_grew(&mut self, at: At) {
+        if self.logs.following.followers.is_empty() {
+            return;
+        }
+        let Some(log) = self.logs.all.get(&at.log) else {
+            return;
+        };
+        let work = &mut self.logs.following;
+        if let Some(followers) = work.followers.get(&(log.namespace, log.name.clone())) {
+            work.touched.extend(followers);
+        }
+        let rules = log.settings.keyed.as_deref();
+        if rules.is_some_and(|rules| rules.follows != Follows::Nobody) {
+            work.touched.insert(at.log);
+        }
+    }
+
+    /// Whether a log may follow whom its settings name.
+    pub(in crate::logs) fn check_follows(
+        &self,
+        namespace: u32,
+        name: &Name,
+        follows: &Follows,
+    ) -> Result<(), LogError> {
+        let mut left: Vec<Name> = follows.all().iter().map(|one| one.log.clone()).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(next) = left.pop() {
+            if next == *name || seen.len() >= CIRCLE_LOGS_MAX {
+                return Err(KeyedError::Circle.into());
+            }
+            if !seen.insert(next.clone()) {
+                continue;
+            }
+            let log = self.log_id(namespace, &next);
+            let log = log.and_then(|id| self.logs.all.get(&id));
+            let rules = log.and_then(|log| log.settings.keyed.as_deref());
+            let followed = rules.into_iter().flat_map(|rules| rules.follows.all());
+            left.extend(followed.map(|one| one.log.clone()));
+        }
+        Ok(())
+    }
+
+    /// The end of a turn: followers take a slice of what there is for them.
+    pub(crate) fn feed_followers(&mut self, turn: &mut Turn<'_, impl Store>) {
+        if self.logs.following.touched.is_empty() {
+            self.logs.following.due = None;
+            return;
+        }
+        // Some turns are given no time; what is appended has one.
+        turn.now = self.time(turn);
+        let touched = std::mem::take(&mut self.logs.following.touched);
+        self.logs.following.due = None;
+        for id in touched {
+            if let Looked::More(at) = self.feed_follower(id, turn) {
+                let work = &mut self.logs.following;
+                work.touched.insert(id);
+                work.ring_at(at);
+            }
+        }
+        self.logs.bound_recent(self.options.log_resident_bytes_max);
+    }
+
+    fn feed_follower(&mut self, id: u64, turn: &mut Turn<'_, impl Store>) -> Looked {
+        let at = At {
+            log: id,
+            partition: 0,
+        };
+        let partition = self.logs.partition(at);
+        let Some(count) = partition.and_then(|one| Some(one.keyed.as_ref()?.following.len()))
+        else {
+            return Looked::Done;
+        };
+        let mut positions = Vec::new();
+        let mut next: Option<Millis> = None;
+        for origin in 0..count {
+            let before = self.position(at, origin);
+            let looked = self.feed_from(at, origin, turn);
+            let after = self.position(at, origin);
+            if let Some((log, offset)) = after.filter(|_| before != after) {
+                positions.push((origin as u32, log, offset));
+            }
+            if let Looked::More(time) = looked {
+                next = Some(next.map_or(time, |next| next.min(time)));
+            }
+        }
+        let log = self.logs.all.get(&id);
+        let keeps_positions = log.is_some_and(|log| {
+            let rules = log.settings.keyed.as_deref();
+            log.settings.durable && rules.is_some_and(|rules| !rules.follows.is_copy())
+        });
+        if keeps_positions && !positions.is_empty() {
+            put_followed(&mut self.work.buffer, &FollowedRecord { at, positions });
+            turn.append(&self.work.buffer, id);
+        }
+        next.map_or(Looked::Done, Looked::More)
+    }
+
+    fn position(&self, at: At, origin: usize) -> Option<(u64, u64)> {
+        let keyed = self.logs.partition(at)?.keyed.as_ref()?;
+        keyed.following.get(origin)?.position
+    }
+
+    fn following(&mut self, at: At, origin: usize) -> Option<&mut Following> {
+        let keyed = self.logs.partition_mut(at)?.keyed.as_mut()?;
+        keyed.following.get_mut(origin)
+    }
+
+    /// Takes a slice from one origin.
+    fn feed_from(&mut self, at: At, origin: usize, turn: &mut Turn<'_, impl Store>) -> Looked {
+        let Some((source, what)) = self.begin_to_follow(at, origin) else {
+            return Looked::Done;
+        };
+        let mut bytes = 0;
+        for _ in 0..RECORDS_PER_TURN {
+            let partition = self.logs.partition(at);
+            let undurable = partition.map_or(0, Partition::undurable_bytes);
+            let full_until = self.following(at, origin).and_then(|one| one.full_until);
+            if let Some(until) = full_until.filter(|until| *until > turn.now) {
+                return Looked::More(until);
+            }
+            if undurable > UNDURABLE_BYTES_MAX || bytes > BYTES_PER_TURN {
+                // Its own growth wakes it.
+                let is_slow = undurable > UNDURABLE_BYTES_MAX;
+                return if is_slow {
+                    Looked::Done
+                } else {
+                    Looked::More(turn.now)
+                };
+            }
+            let Some((log, from)) = self.position(at, origin) else {
+                return Looked::Done;
+            };
+            let Some((offset, end)) = self.next_followed(source, &what, from) else {
+                return Looked::Done;
+            };
+            let Some(offset) = offset else {
+                // What nobody wants is passed over.
+                self.move_on(at, origin, (log, end.max(from)));
+                return Looked::Done;
+            };
+            let Fetched::Here(message, time) =
+                self.fetch_followed((at, origin), source, offset, &what, turn)
+            else {
+                return Looked::Done;
+            };
+            bytes += message.memory_size() as u64;
+            let taken = self.take_followed(at, (&what, offset, time), &message, turn);
+            if let Err(error) = taken
+                && is_full(&error)
+            {
+                let until = turn.now.saturating_add(FULL_RETRY_MS);
+                if let Some(following) = self.following(at, origin) {
+                    following.full_until = Some(until);
+                    following.loaded.push_front((offset, message));
+                }
+                return Looked::More(until);
+            }
+            // What it cannot take for another reason it will never take.
+            self.move_on(at, origin, (log, offset.saturating_add(1)));
+        }
+        Looked::More(turn.now)
+    }
+
+    fn move_on(&mut self, at: At, origin: usize, position: (u64, u64)) {
+        if let Some(following) = self.following(at, origin) {
+            following.position = Some(position);
+            following.full_until = None;
+        }
+    }
+
+    /// Where an origin is, and from where on it is followed; none if it is not there.
+    fn begin_to_follow(&mut self, at: At, origin: usize) -> Option<(At, Arc<Followed>)> {
+        let follower = self.logs.all.get(&at.log)?;
+        let namespace = follower.namespace;
+        let is_copy = follower.settings.keyed.as_ref()?.follows.is_copy();
+        let partition = follower.partitions.first()?;
+        let (is_new, next) = (partition.next == 0, partition.next);
+        let following = partition.keyed.as_ref()?.following.get(origin)?;
+        let (what, position) = (Arc::clone(&following.what), following.position);
+        let id = self.log_id(namespace, &what.log)?;
+        let source = At {
+            log: id,
+            partition: 0,
+        };
+        let origins = self.logs.partition(source)?;
+        origins.keyed.as_ref()?;
+        let first = match what.from {
+            FollowFrom::Start => origins.start,
+            FollowFrom::Offset(offset) => offset,
+            FollowFrom::Time(time) => origins.offset_at(time),
+        };
+        let begun = match position {
+            Some((known, offset)) if known == id && !is_copy => (id, offset),
+            // One that is made again is followed from its start on.
+            Some(_) if !is_copy => (id, origins.start),
+            Some((known, offset)) if known == id => (id, offset.max(next)),
+            // What a copy has of its origin is what is before its own end.
+            _ if is_copy && !is_new => (id, next),
+            _ => (id, first),
+        };
+        if position != Some(begun) {
+            let following = self.following(at, origin)?;
+            following.position = Some(begun);
+            following.loaded.clear();
+        }
+        Some((source, what))
+    }
+
+    /// The next record that is wanted of an origin, if there is one that is durable, and where those end.
+    fn next_followed(&self, source: At, what: &Followed, from: u64) -> Option<(Option<u64>, u64)> {
+        let partition = self.logs.partition(source)?;
+        let keys = &partition.keyed.as_ref()?.keys;
+        let found = match what.renamings.is_empty() {
+            true => keys.next_from(from),
+            false => {
+                let rules = what.renamings.iter();
+                let next = rules.filter_map(|rule| keys.next_matching(&rule.keys, from));
+                next.min()
+            }
+        };
+        Some((
+            found.filter(|offset| *offset < partition.end),
+            partition.end,
+        ))
+    }
+
+    fn fetch_followed(
+        &mut self,
+        (at, origin): (At, usize),
+        source: At,
+        offset: u64,
+        what: &Followed,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Fetched {
+        let Some(partition) = self.logs.partition(source) else {
+            return Fetched::Coming;
+        };
+        let found = partition.from(partition.position(offset)).next();
+        let Some((run, found)) = found.filter(|(run, _)| run.offset == offset) else {
+            return Fetched::Coming;
+        };
+        if let Found::Recent(kept) = found
+            && let RunContent::Message(message) = &kept.content
+        {
+            return Fetched::Here(message.clone(), run.time);
+        }
+        let time = run.time;
+        let Some(following) = self.following(at, origin) else {
+            return Fetched::Coming;
+        };
+        // What stands before it was passed.
+        while following
+            .loaded
+            .pop_front_if(|(at, _)| *at < offset)
+            .is_some()
+        {}
+        if let Some((_, message)) = following.loaded.pop_front_if(|(at, _)| *at == offset) {
+            return Fetched::Here(message, time);
+        }
+        if following.loading.is_none() {
+            let number = self.logs.loadings.number();
+            let ahead = self.logs.partition(source);
+            let (offsets, items) = ahead
+                .map(|one| read_ahead(one, what, offset))
+                .unwrap_or_default();
+            if let Some(following) = self.following(at, origin) {
+                following.loading = Some(number);
+                following.loaded.clear();
+            }
+            turn.out.log_loads.push(LogLoad { number, items });
+            let fetching = Fetching {
+                at,
+                origin,
+                offsets,
+            };
+            self.logs.following.loads.insert(number, fetching);
+        }
+        Fetched::Coming
+    }
+
+    /// What a follower asked for has come; with nothing, if it was moved or is gone: then it is looked for anew. False if the
+    /// load is none of a follower.
+    pub(in crate::logs) fn followed_loaded(&mut self, number: u64, runs: &mut Vec<Run>) -> bool {
+        let Some(fetching) = self.logs.following.loads.remove(&number) else {
+            return false;
+        };
+        let Fetching {
+            at,
+            origin,
+            offsets,
+        } = fetching;
+        if let Some(following) = self.following(at, origin)
+            && following.loading == Some(number)
+        {
+            following.loading = None;
+            let loaded = offsets.into_iter().zip(runs.drain(..));
+            let loaded = loaded.filter_map(|(offset, run)| match run.content {
+                RunContent::Message(message) => Some((offset, message)),
+                RunContent::Packed { .. } => None,
+            });
+            following.loaded = loaded.collect();
+            self.logs.following.touched.insert(at.log);
+        }
+        true
+    }
+
+    /// Appends a record of an origin.
+    fn take_followed(
+        &mut self,
+        at: At,
+        (what, offset, time): (&Followed, u64, Millis),
+        message: &Message,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<(), LogError> {
+        let Some(key) = what.key_of(message.key(), offset) else {
+            return Ok(());
+        };
+        let log = self.logs.all.get(&at.log).ok_or(LogError::NotFound)?;
+        let rules = log.settings.keyed.as_deref().ok_or(LogError::NotFound)?;
+        let renamed = (key != message.key()).then(|| message.with_key(&key));
+        let copy = renamed.as_ref().unwrap_or(message);
+        if rules.follows.is_copy() {
+            return self.store_copy(at, (offset, time), copy, turn);
+        }
+        let from = CopiedFrom {
+            log: &what.log,
+            offset,
+            key: message.key(),
+            label: &what.label,
+        };
+        let marked = self
+            .options
+            .keyed_writer
+            .copied
+            .map(|write| write(copy, &from));
+        self.store(at, marked.as_ref().unwrap_or(copy), None, turn)?;
+        Ok(())
+    }
+
+    /// How far a log is with whom it follows.
+    pub(super) fn follow_states(&self, at: At) -> Vec<FollowState> {
+        let Some(log) = self.logs.all.get(&at.log) else {
+            return Vec::new();
+        };
+        let keyed = log.partitions.first().and_then(|one| one.keyed.as_ref());
+        let all = keyed.into_iter().flat_map(|keyed| &keyed.following);
+        let states = all.map(|one| {
+            let id = self.log_id(log.namespace, &one.what.log);
+            let source = id.map(|log| At { log, partition: 0 });
+            let source = source.and_then(|source| self.logs.partition(source));
+            let keys = source.and_then(|source| Some((source, &source.keyed.as_ref()?.keys)));
+            let lag = keys.map_or(0, |(source, keys)| {
+                let from = match one.position {
+                    Some((known, offset)) if Some(known) == id => offset,
+                    _ => source.start,
+                };
+                keys.count_wanted(from, source.end, &one.what.filters())
+            });
+            FollowState {
+                log: one.what.log.clone(),
+                is_there: keys.is_some(),
+                lag,
+            }
+        });
+        states.collect()
+    }
+
+    /// A log is gone: it follows nobody. Its followers wait for another of its name.
+    pub(in crate::logs) fn forget_follower(&mut self, log: u64) {
+        let work = &mut self.logs.following;
+        work.loads.retain(|_, load| load.at.log != log);
+        work.touched.remove(&log);
+        work.forget(log);
+    }
+}
+
+impl FollowWork {
+    fn forget(&mut self, follower: u64) {
+        self.followers.retain(|_, followers| {
+            followers.retain(|one| *one != follower);
+            !followers.is_empty()
+        });
+    }
+}
+
+impl Keyed {
+    /// How far it is with each that it follows.
+    pub(super) fn positions(&self) -> Vec<(u32, u64, u64)> {
+        let all = (0_u32..).zip(&self.following);
+        let known = all.filter_map(|(at, one)| {
+            let (log, offset) = one.position?;
+            Some((at, log, offset))
+        });
+        known.collect()
+    }
+}
+
+/// Whether there will be room later.
+fn is_full(error: &LogError) -> bool {
+    matches!(error, LogError::Keyed(error)
+        if matches!(**error, KeyedError::RecordsMax | KeyedError::BytesMax | KeyedError::Sealed))
+}
+
+/// The records to read back: the one that is wanted and those that will be wanted next.
+fn read_ahead(
+    partition: &Partition,
+    what: &Followed,
+    offset: u64,
+) -> (Vec<u64>, Vec<(Place, u32)>) {
+    let (mut offsets, mut items, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for (run, found) in partition.from(partition.position(offset)) {
+        let is_away = matches!(found, Found::Away(_));
+        bytes += u64::from(run.len);
+        let is_enough = offsets.len() >= AHEAD_RECORDS || bytes > AHEAD_BYTES;
+        if !is_away || run.offset >= partition.end || (is_enough && !offsets.is_empty()) {
+            break;
+        }
+        let keys = partition.keyed.as_ref().map(|keyed| &keyed.keys);
+        let key = keys.and_then(|keys| keys.key_of(run.offset));
+        let is_wanted = what.renamings.is_empty()
+            || key.is_some_and(|key| what.renamings.iter().any(|rule| rule.keys.fits(key)));
+        if is_wanted {
+            offsets.push(run.offset);
+            items.push((run.place, run.len));
+        }
+    }
+    (offsets, items)
+}
