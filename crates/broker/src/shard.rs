@@ -179,12 +179,7 @@ impl Shard {
         }
         let commit = state.wants_committer();
         let load = !state.loads.is_empty();
-        let timer = state.timer_sleeps
-            && match (state.engine.poll_timeout(), state.armed) {
-                (Some(next), Some(armed)) => next < armed,
-                (Some(_), None) => true,
-                _ => false,
-            };
+        let timer = state.wants_timer();
         drop(guard);
         if commit {
             self.commit_wanted.notify_one();
@@ -342,6 +337,16 @@ impl State {
     /// Whether there is a namespace of that name.
     pub(crate) fn has_namespace(&self, name: &Name) -> bool {
         self.engine.namespaces().contains(name)
+    }
+
+    /// Whether the timer sleeps longer than the engine wants.
+    fn wants_timer(&self) -> bool {
+        self.timer_sleeps
+            && match (self.engine.poll_timeout(), self.armed) {
+                (Some(next), Some(armed)) => next < armed,
+                (Some(_), None) => true,
+                _ => false,
+            }
     }
 
     /// Keeps an event until all that was staged so far is durable.

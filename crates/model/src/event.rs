@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LiveNote, LogReply, LogSummary,
-    Message, Name, Stored, SubscriberId,
+    Message, Name, RecordBlock, Stored, SubscriberId,
 };
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
@@ -91,8 +91,17 @@ pub enum Event {
         subscriber: SubscriberId,
         /// The message.
         message: Message,
-        /// What there is to say of it, if a reader of a log sends it.
+        /// What there is to say of it, if nobody published it.
         note: Option<LiveNote>,
+    },
+    /// Records for live subscribers of the session: which of the block's go to which. Hot.
+    Records {
+        /// The records.
+        block: Arc<RecordBlock>,
+        /// The number of a record in the block and whom it is for, in the order of the records.
+        targets: Vec<(u32, SubscriberId)>,
+        /// What they are together, in bytes.
+        bytes: usize,
     },
     /// Nobody took these messages of a block of the session's own, which wanted that to be told.
     Unheard {

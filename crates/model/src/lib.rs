@@ -20,6 +20,7 @@ mod name;
 mod packed;
 mod quota;
 mod reader;
+mod records;
 mod renaming;
 mod request;
 mod settings;
@@ -63,8 +64,9 @@ pub use quota::{Metered, Quota, QuotaChange, QuotaOwner, Whose};
 pub use reader::{
     Acknowledging, CopyNote, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push,
     ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart,
-    ReaderSummary, RecordNote,
+    ReaderSummary,
 };
+pub use records::{HandedRecord, RecordBlock};
 pub use renaming::{NewWord, Renaming, Taking};
 pub use request::{
     Batch, Credentials, Destination, Outcome, Publish, Request, Settle, Subscribe, Transaction,

@@ -2,7 +2,7 @@
 //!
 //! A **reader** remembers which records it has handed out, leases each until it is settled, and hands it out again where it was
 //! not. It hands records to live subscribers: to those of one key (**push**), or to those of the key that a **pull** names.
-//! What reaches a subscriber carries a [`RecordNote`]: where the record stands, and what to name to settle it.
+//! What reaches a subscriber says where the record stands, and so what to name to settle it ([`crate::RecordBlock`]).
 
 use bytes::Bytes;
 
@@ -291,12 +291,10 @@ pub enum ReaderReply {
     Done(Result<(), ReaderError>),
 }
 
-/// What a subscriber is told with a message that a reader sends.
+/// What a subscriber is told with a message that nobody published.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum LiveNote {
-    /// It is a record of a log.
-    Record(Box<RecordNote>),
-    /// It is none: the message is empty but for its key, and this is what there is to say.
+    /// A reader says something: the message is empty but for its key, and this is what there is to say.
     Notice(Box<Notice>),
     /// It is a copy of a record, under another key.
     Copy(Box<CopyNote>),
@@ -317,29 +315,6 @@ pub struct CopyNote {
     pub before: Option<u64>,
     /// Only its headers are to be shown.
     pub headers_only: bool,
-}
-
-/// Where a record stands that a reader handed out.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RecordNote {
-    /// The log.
-    pub log: Name,
-    /// The reader.
-    pub reader: std::sync::Arc<str>,
-    /// How often it was handed out, this time included.
-    pub attempts: u32,
-    /// Its offset.
-    pub offset: u64,
-    /// The number of this delivery among the reader's.
-    pub sequence: u64,
-    /// When it was appended.
-    pub time: Millis,
-    /// Records that the reader wants and never handed out.
-    pub pending: u64,
-    /// Only its headers are to be shown.
-    pub headers_only: bool,
-    /// Nothing is to be settled.
-    pub is_settled: bool,
 }
 
 /// What a reader says to a subscriber.

@@ -207,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             .iter()
             .map(|event| match event {
                 Event::Delivery(delivery) => delivery.message.memory_size(),
-                Event::Live { bytes, .. } => *bytes,
+                Event::Live { bytes, .. } | Event::Records { bytes, .. } => *bytes,
                 Event::LiveMessage { message, .. } => message.memory_size(),
                 _ => 0,
             })

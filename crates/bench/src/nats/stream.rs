@@ -259,7 +259,9 @@ pub(crate) fn read(address: &str, work: &Work) -> Result<(u64, u64), BenchError>
         };
     }
     let request = json!({"stream_name": STREAM, "config": config});
-    let made = wire.ask(&format!("CONSUMER.CREATE.{STREAM}"), &request)?;
+    // From a connection of its own: what is pushed may come before the answer.
+    let mut asking = Wire::open(address)?;
+    let made = asking.ask(&format!("CONSUMER.CREATE.{STREAM}"), &request)?;
     let name = made.get("name").and_then(Value::as_str).unwrap_or_default();
     let mut reading = Reading {
         next: 0,
@@ -280,10 +282,10 @@ pub(crate) fn read(address: &str, work: &Work) -> Result<(u64, u64), BenchError>
     }
     wire.send(&reading.out)?;
     if work.is_acked {
-        wait_settled(&mut wire, name, clock)?;
+        wait_settled(&mut asking, name, clock)?;
     }
     let end_ns = clock.now_ns();
-    wire.ask(&format!("CONSUMER.DELETE.{STREAM}.{name}"), &Value::Null)?;
+    asking.ask(&format!("CONSUMER.DELETE.{STREAM}.{name}"), &Value::Null)?;
     Ok((begin_ns, end_ns))
 }
 

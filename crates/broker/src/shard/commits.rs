@@ -180,7 +180,7 @@ impl Shard {
             }
         }
         wakers.extend(state.tell_durable());
-        let load = !state.loads.is_empty();
+        let (load, timer) = (!state.loads.is_empty(), state.wants_timer());
         if self.has_pressure() && state.unwritten_bytes() < UNWRITTEN_BYTES_MAX / 2 {
             self.pressure.store(false, Ordering::Relaxed);
             for member in state.members.values() {
@@ -190,6 +190,9 @@ impl Shard {
         drop(guard);
         if load {
             self.load_wanted.notify_one();
+        }
+        if timer {
+            self.timer_wanted.notify_one();
         }
         wake_all(wakers);
     }

@@ -19,10 +19,11 @@ mod subscribe;
 use polybus_model::{Millis, SubscriberId};
 
 use leaving::Leaving;
+pub(crate) use publish::Posted;
 use slow::Holds;
 
 /// What a message costs whoever is handed it, beside its bytes.
-const TARGET_BYTES: usize = 16;
+pub(crate) const TARGET_BYTES: usize = 16;
 
 /// What is carried through a turn, by the sessions' slots; its memory is used again.
 #[derive(Debug, Default)]

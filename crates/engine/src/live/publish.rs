@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use polybus_model::{Event, LiveBlock, LiveItem, LiveNote, Message, Stored};
+use polybus_model::{Event, LiveBlock, LiveItem, LiveNote, Message, Stored, SubscriberId};
 
 use super::{LiveWork, TARGET_BYTES};
 use crate::routing::{Listener, RouteMode};
@@ -84,13 +84,7 @@ impl Engine {
     ) {
         let mut written = std::mem::take(&mut self.live.written);
         for slot in written.drain(..) {
-            let Some(letter) = self.live.letters.get_mut(slot as usize) else {
-                continue;
-            };
-            let targets = std::mem::take(&mut letter.targets);
-            let bytes = std::mem::take(&mut letter.bytes);
-            letter.len_before = targets.len();
-            letter.is_open = false;
+            let (targets, bytes) = self.live.take_letter(slot);
             let Some(session) = self.sessions.get_mut(slot) else {
                 continue;
             };
@@ -223,18 +217,18 @@ const CLOSED: usize = usize::MAX;
 
 /// A message of a block, on its way to one session.
 #[derive(Clone, Copy)]
-struct Posted {
+pub(crate) struct Posted {
     /// Its number in the block.
-    at: u32,
-    bytes: usize,
+    pub(crate) at: u32,
+    pub(crate) bytes: usize,
     /// The slot of the session that publishes it.
-    publisher: u32,
+    pub(crate) publisher: u32,
 }
 
 impl LiveWork {
     /// Puts a message into the letter to a listener's session, if the listener takes it.
     #[inline]
-    fn post(
+    pub(crate) fn post(
         &mut self,
         posted: Posted,
         number: u32,
@@ -266,6 +260,44 @@ impl LiveWork {
         letter.bytes += posted.bytes;
         self.count_for(number, listener);
         true
+    }
+
+    /// Closes a session's letter: whom it is for, and its bytes.
+    fn take_letter(&mut self, slot: u32) -> (Vec<(u32, SubscriberId)>, usize) {
+        let Some(letter) = self.letters.get_mut(slot as usize) else {
+            return Default::default();
+        };
+        letter.len_before = letter.targets.len();
+        letter.is_open = false;
+        (
+            std::mem::take(&mut letter.targets),
+            std::mem::take(&mut letter.bytes),
+        )
+    }
+
+    /// Closes all letters: the sessions' slots, whom each is for, and its bytes.
+    pub(crate) fn take_letters(
+        &mut self,
+        mut each: impl FnMut(u32, Vec<(u32, SubscriberId)>, usize),
+    ) {
+        let mut written = std::mem::take(&mut self.written);
+        for slot in written.drain(..) {
+            let (targets, bytes) = self.take_letter(slot);
+            each(slot, targets, bytes);
+        }
+        self.written = written;
+    }
+
+    /// What the open letter to a session holds.
+    pub(crate) fn bytes_in_letter(&self, slot: u32) -> usize {
+        self.letters
+            .get(slot as usize)
+            .map_or(0, |letter| letter.bytes)
+    }
+
+    /// Whether some listener has had all that it wanted.
+    pub(crate) fn has_served(&self) -> bool {
+        !self.served.is_empty()
     }
 
     /// Hands a single message to a listener, if it takes it.

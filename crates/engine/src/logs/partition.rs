@@ -252,6 +252,14 @@ impl Partition {
         run.map_or(self.end, |run| run.offset)
     }
 
+    /// The first offset of a record of that time or later, durable or not; `next` where there is none.
+    pub(crate) fn first_since(&self, time: Millis) -> u64 {
+        let first = self.runs.partition_point(|run| run.latest < time);
+        let has_it = |run: &&Indexed| run.time >= time && !run.is_gone();
+        let found = self.runs.range(first..).find(has_it);
+        found.map_or(self.next, |run| run.offset)
+    }
+
     /// The position of the durable run with the latest time.
     pub(super) fn at_latest_time(&self) -> Option<usize> {
         let shown = self.runs.partition_point(|run| run.end() <= self.end);

@@ -31,8 +31,7 @@ mod tests;
 mod topic;
 mod validate;
 
-use live::Found;
-pub(crate) use live::{Listener, Wanted};
+pub(crate) use live::{Found, Listener, Live, Wanted};
 pub use readers::{HeaderReader, HeaderReaders, PropertyReader};
 pub(crate) use validate::{validate_binding, validate_topic};
 
@@ -46,7 +45,6 @@ use rustc_hash::FxHashMap;
 
 use cache::KeyCache;
 use hash::KeyedMap;
-use live::Live;
 use slab::Slab;
 use targets::{Hit, Kind, Reach, Target};
 use topic::{BindingId, BindingRef, Bound, Topic};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use polybus_model::{
-    Declaring, Keeps, KeyedSettings, LogReply, LogRequest, Message, ReaderError, ReaderOutcome,
-    ReaderReply, ReaderRequest, ReaderSettings, Request,
+    Acknowledging, Declaring, Event, Keeps, KeyedSettings, LogReply, LogRequest, Message,
+    ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, Request,
 };
 
 use super::desk::{Desk, durable, name};
@@ -135,6 +135,36 @@ fn a_listener_without_room_is_waited_for() {
     let drained = Request::Drained { bytes: 10_000_000 };
     let told = desk.batch(2, vec![drained]);
     assert!(offsets(&told).len() >= 3, "{told:?}");
+}
+
+#[test]
+fn a_listener_that_falls_behind_misses_nothing() {
+    let mut desk = desk();
+    desk.batch(2, vec![subscribe(listen(2, "to.me"))]);
+    let large = "k".repeat(60_000);
+    for _ in 0..60 {
+        desk.store_in(&large);
+    }
+    let never = ReaderSettings {
+        acknowledging: Acknowledging::Never,
+        ..pushing("to.me")
+    };
+    let (_, mut told) = desk.declare_reader(never);
+    let mut seen = Vec::new();
+    while !told.is_empty() {
+        seen.extend(offsets(&told));
+        let bytes = told.iter().map(|(_, event)| match event {
+            Event::Records { bytes, .. } => *bytes,
+            _ => 0,
+        });
+        // Little by little: it is full, and not, and full again.
+        let (bytes, mut next) = (bytes.sum::<usize>(), Vec::new());
+        for part in [bytes / 3, bytes / 3, bytes - bytes / 3 * 2] {
+            next.extend(desk.batch(2, vec![Request::Drained { bytes: part }]));
+        }
+        told = next;
+    }
+    assert_eq!(seen, (0..60).collect::<Vec<_>>());
 }
 
 #[test]

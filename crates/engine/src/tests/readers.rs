@@ -65,14 +65,17 @@ pub(super) fn pull(records: u32) -> Pull {
 }
 
 pub(super) fn got(told: &Told) -> Vec<Got> {
-    let notes = told.iter().filter_map(|(_, event)| match event {
-        Event::LiveMessage { note, .. } => note.clone(),
-        _ => None,
-    });
-    let got = notes.map(|note| match note {
-        LiveNote::Record(note) => Got::Record(note.offset, note.attempts, note.sequence),
-        LiveNote::Notice(notice) => Got::Notice(*notice),
-        LiveNote::Copy(note) => panic!("{note:?}"),
+    let got = told.iter().flat_map(|(_, event)| match event {
+        Event::LiveMessage {
+            note: Some(LiveNote::Notice(notice)),
+            ..
+        } => vec![Got::Notice(*notice.clone())],
+        Event::Records { block, targets, .. } => {
+            let records = targets.iter().map(|(at, _)| &block.records[*at as usize]);
+            let got = records.map(|one| Got::Record(one.offset, one.attempts, one.sequence));
+            got.collect::<Vec<_>>()
+        }
+        _ => Vec::new(),
     });
     got.collect()
 }

@@ -410,6 +410,7 @@ impl Session for Connection {
             | Event::Access { .. }
             | Event::Live { .. }
             | Event::LiveMessage { .. }
+            | Event::Records { .. }
             | Event::Unheard { .. }
             | Event::Stored { .. }
             | Event::LiveRefused { .. }

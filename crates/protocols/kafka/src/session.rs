@@ -325,6 +325,7 @@ impl Session for Connection {
             | Event::Unblocked
             | Event::Live { .. }
             | Event::LiveMessage { .. }
+            | Event::Records { .. }
             | Event::Unheard { .. }
             | Event::Stored { .. }
             | Event::LiveRefused { .. }

@@ -14,6 +14,7 @@ mod jetstream;
 mod keepalive;
 mod login;
 mod publishing;
+mod records;
 mod subscribing;
 mod subscriptions;
 
@@ -253,6 +254,7 @@ impl Connection {
                 message,
                 note,
             } => self.deliver_message(subscriber, &message, note.as_ref()),
+            Event::Records { block, targets, .. } => self.deliver_records(&block, &targets),
             Event::Unheard { block, items } => self.tell_unheard(&block, &items),
             Event::Stored { block, stored } => self.tell_stored(&block, &stored),
             Event::Log { number, reply } => self.handle_log_reply(number, *reply, now),

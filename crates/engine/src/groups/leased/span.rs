@@ -86,6 +86,11 @@ impl Spans {
         Some((*first, *self.all.get(first)?))
     }
 
+    /// Whether any record is ready.
+    pub(super) fn is_any_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The first records at or behind an offset that are ready.
     pub(super) fn ready(&self, from: u64) -> Option<(u64, Span)> {
         // The span that holds the offset starts before it.

@@ -79,6 +79,11 @@ impl Window {
         ready.map(|(first, span)| span.end - first).sum()
     }
 
+    /// Whether any record is.
+    pub(crate) fn is_any_ready(&self) -> bool {
+        self.spans.is_any_ready()
+    }
+
     /// Records that were handed out more than once and are not settled.
     pub(crate) fn tried_again(&self) -> u64 {
         let again = self.spans.iter().filter(|(_, span)| span.attempts > 1);
@@ -184,6 +189,30 @@ impl Window {
                 end: span.end,
                 attempts,
             });
+        }
+    }
+
+    /// Leases records that were never handed out, and passes over what lies before them.
+    pub(crate) fn lend_fresh(&mut self, range: Range<u64>, until: Millis) {
+        if range.is_empty() || range.start < self.next {
+            return;
+        }
+        self.pass_over(self.next..range.start);
+        let leased = Span {
+            end: range.end,
+            attempts: 1,
+            state: State::Leased { holder: 0, until },
+        };
+        self.spans.set(range.start, Some(leased), range.end);
+        self.next = range.end;
+    }
+
+    /// What lies before an offset was handed out, to be settled at once, or passed over.
+    pub(crate) fn hand_out_settled(&mut self, end: u64) {
+        if end > self.next {
+            push(&mut self.settled, self.next..end);
+            self.is_news = true;
+            self.next = end;
         }
     }
 

@@ -121,9 +121,7 @@ impl Engine {
             ReaderStart::Next => origin.first = next,
             ReaderStart::Offset(offset) => origin.first = offset.clamp(partition.start, next),
             ReaderStart::Time(time) => {
-                let mut runs = partition.from(0).map(|(run, _)| run);
-                let found = runs.find(|run| run.time >= time);
-                origin.first = found.map_or(next, |run| run.offset);
+                origin.first = partition.first_since(time);
             }
             ReaderStart::Last => {
                 let last = match &*settings.filters {
@@ -196,6 +194,8 @@ impl Engine {
         reader.settings = settings;
         reader.armed = None;
         reader.touched = false;
+        reader.awaits_more = false;
+        reader.loaded.clear();
         reader.pending.is_stale = true;
         self.select(&mut reader);
         let durable = reader.settings.durable;
@@ -365,6 +365,7 @@ impl Reader {
             pace: None,
             armed: None,
             touched: false,
+            awaits_more: false,
             is_news: false,
         }
     }

@@ -1,21 +1,20 @@
 //! Handing out: which record is next, whether it may go now, and to whom it goes.
 
 use bytes::Bytes;
-use polybus_model::{LiveNote, Message, Millis, Notice, Pull, RecordNote};
+use polybus_model::{HandedRecord, Message, Millis, Name, Notice, Pull};
 
 use super::fetch::Fetched;
 use super::outlet::Audience;
 use crate::groups::Settlement;
 use crate::turn::Turn;
 use crate::{Engine, Store};
-use polybus_model::Name;
 
 /// Records that one reader hands out in one turn; the rest follows in the next.
 const HANDED_PER_TURN: usize = 1_024;
 /// A listener that answers for how far it has come is asked after so many bytes,
-const FLOW_ASKED_BYTES: usize = 128 * 1024;
+pub(super) const FLOW_ASKED_BYTES: usize = 128 * 1024;
 /// and gets no more after so many, until it answers.
-const FLOW_BYTES_MAX: usize = 512 * 1024;
+pub(super) const FLOW_BYTES_MAX: usize = 512 * 1024;
 
 /// What an attempt to hand out a record came to.
 enum Step {
@@ -50,11 +49,21 @@ impl Engine {
     pub(super) fn feed(&mut self, number: u64, turn: &mut Turn<'_, impl Store>) {
         let now = self.time(turn);
         self.bury_failed(number, turn);
-        let is_done =
-            (0..HANDED_PER_TURN).any(|_| matches!(self.hand_next(number, now, turn), Step::Done));
+        let mut left = HANDED_PER_TURN;
+        while left > 0 {
+            left -= self.hand_run(number, now, left, turn).min(left);
+            if left == 0 || matches!(self.hand_next(number, now, turn), Step::Done) {
+                break;
+            }
+            left -= 1;
+        }
         self.tell_pulls(number, turn);
-        if !is_done && let Some(reader) = self.readers.all.get_mut(&number) {
-            reader.next_due = Some(now);
+        if let Some(reader) = self.readers.all.get_mut(&number) {
+            if left == 0 {
+                reader.next_due = Some(now);
+            }
+            let namespace = reader.namespace;
+            self.send_records(namespace, turn);
         }
     }
 
@@ -65,6 +74,7 @@ impl Engine {
         let Some(next) = self.next_record(number) else {
             if let Some(reader) = self.readers.all.get_mut(&number) {
                 reader.pulls.end_of_records(&mut self.readers.told);
+                self.readers.await_more(number);
             }
             return Step::Done;
         };
@@ -214,7 +224,7 @@ impl Engine {
         }
         if outlet.is_pull {
             let bytes = size(message);
-            let Some(pull) = reader.pulls.front_mut() else {
+            let Some(pull) = reader.pulls.front() else {
                 return false;
             };
             let Some(left) = pull.bytes_left else {
@@ -273,23 +283,19 @@ impl Engine {
         if !is_settled {
             reader.handed.entry(offset).or_insert(reader.sequence);
         }
-        let note = LiveNote::Record(Box::new(RecordNote {
-            log: reader.log.clone(),
-            reader: reader.name.clone(),
-            attempts,
+        let record = HandedRecord {
+            message: message.clone(),
             offset,
+            attempts,
             sequence: reader.sequence,
             time: *time,
             pending: reader.pending.count,
-            headers_only: reader.settings.headers_only,
-            is_settled,
-        }));
-        let (namespace, topic) = (reader.namespace, reader.settings.topic.clone());
-        self.hand(namespace, (&topic, &outlet.key), message, &note, turn);
+        };
+        self.hand(number, &outlet.key, record, turn);
         if is_settled {
             self.settle_window(number, offset..offset + 1, Settlement::Accept, turn);
         }
-        self.account(number, outlet, message, now, &topic, turn);
+        self.account(number, message, now, turn);
         Step::More
     }
 
@@ -297,10 +303,8 @@ impl Engine {
     fn account(
         &mut self,
         number: u64,
-        outlet: &Outlet,
         message: &Message,
         now: Millis,
-        topic: &Name,
         turn: &mut Turn<'_, impl Store>,
     ) {
         let Some(reader) = self.readers.all.get_mut(&number) else {
@@ -311,39 +315,12 @@ impl Engine {
             let wait = bytes.saturating_mul(8_000) / rate;
             reader.next_due = Some(now.saturating_add(wait)).filter(|_| wait > 0);
         }
-        if outlet.is_pull {
-            reader.active(now);
-            let Some(pull) = reader.pulls.front_mut() else {
-                return;
-            };
-            pull.has_had = true;
-            pull.left = pull.left.saturating_sub(1);
-            if let Some(left) = &mut pull.bytes_left {
-                *left = left.saturating_sub(bytes);
-            }
-            if pull.left == 0 || pull.bytes_left == Some(0) {
-                reader.pulls.end_front();
-            } else {
-                reader.pulls.rotate();
-            }
-            return;
+        reader.active(now);
+        if let Some(push) = &reader.settings.push {
+            reader.heartbeat_due = push.heartbeat_ms.map(|every| now.saturating_add(every));
         }
-        let Some(push) = &reader.settings.push else {
-            return;
-        };
-        reader.heartbeat_due = push.heartbeat_ms.map(|every| now.saturating_add(every));
-        if !push.flow_control {
-            return;
-        }
-        reader.flow.bytes += bytes as usize;
-        if !reader.flow.is_asked && reader.flow.bytes >= FLOW_ASKED_BYTES {
-            reader.flow.is_asked = true;
-            let notice = Notice::FlowControl {
-                log: reader.log.clone(),
-                reader: reader.name.to_string(),
-            };
-            let (namespace, key) = (reader.namespace, push.key.clone());
-            self.notify(namespace, topic, &key, notice, turn);
+        if reader.count_handed(bytes) {
+            self.ask_flow(number, turn);
         }
     }
 
@@ -464,6 +441,6 @@ impl Engine {
 }
 
 /// What a record counts for: key, headers and body.
-fn size(message: &Message) -> u64 {
+pub(super) fn size(message: &Message) -> u64 {
     (message.key().len() + message.properties().len() + message.body().len()) as u64
 }

@@ -8,6 +8,7 @@
 //!           which record: the window's next ready one, or the next one that is wanted    (reader, leased)
 //!           its message: from memory, or read back ahead of time                        (fetch)
 //!           to whom: the listeners of the pull's key, or of the reader's own             (outlet)
+//!           many like it: all of that at once                                            (run)
 //! settle -> the window; what its log keeps only until then goes                         (settle)
 //! snapshot + records -> the same readers                                                (record, recovery)
 //! ```
@@ -22,6 +23,7 @@ mod pulls;
 mod reader;
 mod record;
 mod recovery;
+mod run;
 mod settle;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,6 +57,9 @@ pub(crate) struct Readers {
     /// By their deadlines.
     due: BTreeSet<(Millis, u64)>,
     touched: Vec<u64>,
+    /// Those that have handed out all there is while somebody wants more, by log.
+    waiting: FxHashMap<u64, Vec<u64>>,
+    handing: outlet::Handing,
     /// Those that wait until a session has room, by its slot.
     parked: BTreeMap<u32, Vec<u64>>,
     /// Loads under way, and whose they are.
@@ -106,9 +111,25 @@ impl Readers {
 
     /// A partition has more durable records.
     pub(crate) fn log_grew(&mut self, at: At) {
-        let numbers: Vec<u64> = self.of_log(at.log).collect();
-        for number in numbers {
-            self.touch(number);
+        let Some(mut waiting) = self.waiting.remove(&at.log) else {
+            return;
+        };
+        for number in waiting.drain(..) {
+            if let Some(reader) = self.all.get_mut(&number)
+                && std::mem::take(&mut reader.awaits_more)
+            {
+                self.touch(number);
+            }
+        }
+    }
+
+    /// A reader has nothing to hand out, to somebody who wants it.
+    fn await_more(&mut self, number: u64) {
+        if let Some(reader) = self.all.get_mut(&number)
+            && !std::mem::replace(&mut reader.awaits_more, true)
+        {
+            let waiting = self.waiting.entry(reader.at.log).or_default();
+            waiting.push(number);
         }
     }
 
@@ -183,6 +204,11 @@ impl Readers {
             }
         }
         self.forget_push(&reader);
+        if reader.awaits_more
+            && let Some(waiting) = self.waiting.get_mut(&reader.at.log)
+        {
+            waiting.retain(|one| *one != number);
+        }
         if let Some(armed) = reader.armed {
             self.due.remove(&(armed, number));
         }

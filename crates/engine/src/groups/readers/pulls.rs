@@ -66,20 +66,26 @@ impl Pulls {
         self.waiting.front()
     }
 
-    pub(super) fn front_mut(&mut self) -> Option<&mut Waiting> {
-        self.waiting.front_mut()
+    /// The first one has had a record of that size: if that was all it ends, else the others come before it.
+    pub(super) fn count_handed(&mut self, bytes: u64) {
+        let Some(pull) = self.waiting.front_mut() else {
+            return;
+        };
+        pull.has_had = true;
+        pull.left = pull.left.saturating_sub(1);
+        if let Some(left) = &mut pull.bytes_left {
+            *left = left.saturating_sub(bytes);
+        }
+        if pull.left == 0 || pull.bytes_left == Some(0) {
+            self.waiting.pop_front();
+        } else if self.waiting.len() > 1 {
+            self.waiting.rotate_left(1);
+        }
     }
 
     /// The first one waits no longer.
     pub(super) fn end_front(&mut self) -> Option<Waiting> {
         self.waiting.pop_front()
-    }
-
-    /// The first one has had its turn: the others come before it.
-    pub(super) fn rotate(&mut self) {
-        if self.waiting.len() > 1 {
-            self.waiting.rotate_left(1);
-        }
     }
 
     pub(super) fn deadline(&self) -> Option<Millis> {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use polybus_model::{
     Acknowledging, LiveFilter, Message, Millis, Name, Progress, ReaderSettings, ReaderSummary,
 };
@@ -55,6 +56,8 @@ pub(crate) struct Reader {
     pub(super) pace: Option<Millis>,
     pub(super) armed: Option<Millis>,
     pub(super) touched: bool,
+    /// It is to be touched when its log has more.
+    pub(super) awaits_more: bool,
     /// The journal is to be told how far it has come.
     pub(super) is_news: bool,
 }
@@ -96,6 +99,14 @@ impl Reader {
     /// Whether deliveries are settled as they are made.
     pub(super) fn settles_at_once(&self) -> bool {
         self.settings.acknowledging == Acknowledging::Never
+    }
+
+    /// The key of those who get the next record, if anybody wants one.
+    pub(super) fn key_to_serve(&self) -> Option<&Bytes> {
+        match &self.settings.push {
+            Some(push) => Some(&push.key),
+            None => self.pulls.front().map(|pull| &pull.key),
+        }
     }
 
     /// How long a delivery is leased, which is that record's so-many-eth.

@@ -82,7 +82,12 @@ impl Engine {
         }
     }
 
-    fn forget_handed(&mut self, number: u64, range: Range<u64>, turn: &mut Turn<'_, impl Store>) {
+    pub(super) fn forget_handed(
+        &mut self,
+        number: u64,
+        range: Range<u64>,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
         let Some(reader) = self.readers.all.get_mut(&number) else {
             return;
         };

@@ -236,6 +236,7 @@ impl Channel {
             | Event::Group { .. }
             | Event::Live { .. }
             | Event::LiveMessage { .. }
+            | Event::Records { .. }
             | Event::Unheard { .. }
             | Event::Stored { .. }
             | Event::LiveRefused { .. }

@@ -23,7 +23,8 @@ pub use info::Info;
 pub use operation::{Limits, Operation, Operations, Publication};
 pub use subject::{is_literal, is_valid};
 pub use write::{
-    Outgoing, write_error, write_info, write_ok, write_ping, write_pong, write_unheard,
+    Outgoing, write_error, write_info, write_number, write_ok, write_ping, write_pong,
+    write_unheard,
 };
 
 use std::fmt;

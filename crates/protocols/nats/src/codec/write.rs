@@ -7,7 +7,9 @@ use super::Info;
 
 /// Bodies at least this long are passed by reference if they are not a small part of what they would keep in memory.
 const SHARE_BYTES_MIN: usize = 4 * 1024;
-/// The most digits of a length.
+/// What a reply takes that is written in place, mostly.
+const REPLY_BYTES_EXPECTED: usize = 128;
+/// The most digits of a number.
 const DIGITS_MAX: usize = 20;
 
 /// A message on its way to a subscriber.
@@ -31,8 +33,26 @@ impl Outgoing<'_> {
     /// Appends it as MSG, or as HMSG where it has headers.
     #[inline]
     pub fn write(&self, out: &mut Outbound) {
+        self.write_replying(out, self.reply.len(), |out| {
+            out.extend_from_slice(self.reply);
+        });
+    }
+
+    /// Likewise, with a reply that is written where it is to stand.
+    #[inline]
+    pub fn write_with(&self, out: &mut Outbound, reply: impl FnOnce(&mut BytesMut)) {
+        self.write_replying(out, REPLY_BYTES_EXPECTED, reply);
+    }
+
+    #[inline]
+    fn write_replying(
+        &self,
+        out: &mut Outbound,
+        reply_len: usize,
+        reply: impl FnOnce(&mut BytesMut),
+    ) {
         let fixed = 16 + 2 * DIGITS_MAX;
-        let line = self.subject.len() + self.sid.len() + self.reply.len() + fixed;
+        let line = self.subject.len() + self.sid.len() + reply_len + fixed;
         let shared = self.shared_body();
         let inline = if shared.is_some() { 0 } else { self.body.len() };
         let staged = out.staged();
@@ -47,15 +67,15 @@ impl Outgoing<'_> {
         staged.extend_from_slice(b" ");
         staged.extend_from_slice(self.sid);
         staged.extend_from_slice(b" ");
-        if !self.reply.is_empty() {
-            staged.extend_from_slice(self.reply);
+        if reply_len > 0 {
+            reply(staged);
             staged.extend_from_slice(b" ");
         }
         if !self.headers.is_empty() {
-            write_number(staged, self.headers.len());
+            write_number(staged, self.headers.len() as u64);
             staged.extend_from_slice(b" ");
         }
-        write_number(staged, self.headers.len() + self.body.len());
+        write_number(staged, (self.headers.len() + self.body.len()) as u64);
         staged.extend_from_slice(b"\r\n");
         staged.extend_from_slice(self.headers);
         match shared {
@@ -73,8 +93,9 @@ impl Outgoing<'_> {
     }
 }
 
+/// Appends a number in decimal digits.
 #[inline]
-fn write_number(out: &mut BytesMut, number: usize) {
+pub fn write_number(out: &mut BytesMut, number: u64) {
     let mut digits = [0; DIGITS_MAX];
     let mut at = DIGITS_MAX;
     let mut rest = number;

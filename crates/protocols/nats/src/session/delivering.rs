@@ -7,7 +7,7 @@ use super::Connection;
 use crate::ORIGIN;
 use crate::codec::{Outgoing, is_literal};
 use crate::mapping;
-use crate::mapping::jetstream::{ack_subject, copy_headers, headers_alone, reply_of, status_of};
+use crate::mapping::jetstream::{copy_headers, reply_of, status_of};
 
 /// The end of a payload, which stands behind it in a block as well.
 const LINE_END_BYTES: u32 = 2;
@@ -102,13 +102,6 @@ impl Connection {
         };
         let (reply, told) = match note {
             None => (String::new(), Vec::new()),
-            Some(LiveNote::Record(note)) => {
-                let told = match note.headers_only {
-                    true => headers_alone(properties.headers, message.body().len()),
-                    false => Vec::new(),
-                };
-                (ack_subject(note), told)
-            }
             Some(LiveNote::Notice(notice)) => (reply_of(notice), status_of(notice)),
             Some(LiveNote::Copy(note)) => {
                 let len = message.body().len();

@@ -1,26 +1,35 @@
 //! What a reader says of the messages that it sends, in JetStream's words: the subject to acknowledge by, and statuses.
 
-use polybus_model::{CopyNote, Notice, RecordNote};
+use bytes::BytesMut;
+use polybus_model::{CopyNote, HandedRecord, Notice, RecordBlock};
 
 use super::write_time;
+use crate::codec::write_number;
 
 /// What acknowledgements are published to,
 pub(crate) const ACK: &str = "$JS.ACK.";
 /// and the answers of those who are asked how far they are.
 pub(crate) const FLOW: &str = "$JS.FC.";
 
-/// The subject that settles a record.
-pub(crate) fn ack_subject(note: &RecordNote) -> String {
-    format!(
-        "{ACK}{}.{}.{}.{}.{}.{}.{}",
-        note.log,
-        note.reader,
-        note.attempts,
-        note.offset.saturating_add(1),
-        note.sequence,
-        note.time.saturating_mul(1_000_000),
-        note.pending
-    )
+/// What the subjects begin with that settle the records of a block.
+pub(crate) fn ack_prefix(block: &RecordBlock) -> Vec<u8> {
+    let (log, reader) = (block.log.as_str().as_bytes(), block.reader.as_bytes());
+    [ACK.as_bytes(), log, b".", reader, b"."].concat()
+}
+
+/// Appends the subject that settles a record.
+pub(crate) fn write_ack(out: &mut BytesMut, prefix: &[u8], record: &HandedRecord) {
+    out.extend_from_slice(prefix);
+    write_number(out, record.attempts.into());
+    out.extend_from_slice(b".");
+    write_number(out, record.offset.saturating_add(1));
+    out.extend_from_slice(b".");
+    write_number(out, record.sequence);
+    out.extend_from_slice(b".");
+    write_number(out, record.time);
+    // In nanoseconds.
+    out.extend_from_slice(b"000000.");
+    write_number(out, record.pending);
 }
 
 /// A header block without its end.

@@ -15,7 +15,7 @@ mod transform;
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
 pub(crate) use consumer::{ConsumerConfig, consumer_info};
 pub(crate) use delivery::{
-    ACK, FLOW, ack_subject, copy_headers, headers_alone, reply_of, status_of,
+    ACK, FLOW, ack_prefix, copy_headers, headers_alone, reply_of, status_of, write_ack,
 };
 pub(crate) use error::ApiError;
 pub use marking::KEYED_WRITER;
