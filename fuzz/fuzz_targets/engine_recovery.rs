@@ -10,7 +10,7 @@ use std::num::NonZeroU64;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use polybus_engine::{
-    Corrupt, Effects, Engine, Options, Place, Recovery, ReplayOrigin, Store, Stored, record,
+    Corrupt, Effects, Engine, Options, Place, Recovery, ReplayOrigin, Shared, Store, Stored, record,
 };
 use polybus_fuzz::Script;
 use polybus_model::{
@@ -49,11 +49,11 @@ impl Store for Shelf {
         _: u64,
         _: u64,
         parts: &[&[u8]],
-        shared: Option<&Bytes>,
+        shared: Option<Shared<'_>>,
         references: u32,
     ) -> Stored {
         let mut payload = parts.concat();
-        payload.extend_from_slice(shared.map_or(&[], |bytes| bytes));
+        payload.extend_from_slice(shared.map_or(&[], |shared| shared.bytes));
         let len = payload.len() as u32;
         self.records.push((kind, payload));
         let place = place(self.records.len() as u64);

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
 use polybus_engine::{
-    Effects, Engine, HeaderReaders, Options, Place, Recovery, ReplayOrigin, Store, Stored,
+    Effects, Engine, HeaderReaders, Options, Place, Recovery, ReplayOrigin, Shared, Store, Stored,
     decode_run, record,
 };
 use polybus_model::{
@@ -67,11 +67,11 @@ impl Store for Shelf {
         _: u64,
         _: u64,
         parts: &[&[u8]],
-        shared: Option<&Bytes>,
+        shared: Option<Shared<'_>>,
         references: u32,
     ) -> Stored {
         let mut payload = parts.concat();
-        payload.extend_from_slice(shared.map_or(&[], |bytes| bytes));
+        payload.extend_from_slice(shared.map_or(&[], |shared| shared.bytes));
         let len = payload.len() as u32;
         self.records.push((kind, payload.into()));
         let place = place(self.records.len());
