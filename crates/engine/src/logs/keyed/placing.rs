@@ -34,6 +34,7 @@ impl Engine {
             time_max: Some(time),
             writer: None,
             content: RunContent::Message(message.clone()),
+            crc: None,
         };
         check(&run, log.settings.run_bytes_max, offset)?;
         if offset < partition.next {
@@ -54,7 +55,7 @@ impl Engine {
         };
         let expiry = Expiry::of(message.ttl().filter(|_| rules.expires), time);
         self.leave_hole(at, offset, turn)?;
-        self.append_run(&head, run.content, turn);
+        self.append_run(&head, run.content, None, turn);
         let partition = self.logs.partition_mut(at);
         let mut before = None;
         if let Some(keyed) = partition.and_then(|one| one.keyed.as_mut()) {
