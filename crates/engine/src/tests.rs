@@ -9,6 +9,7 @@ pub(crate) mod desk;
 mod dying;
 mod groups;
 mod keyed;
+mod keyed_batches;
 mod keyed_derived;
 mod keyed_following;
 mod keyed_model;

@@ -95,6 +95,8 @@ pub(crate) struct Work {
     pub(crate) terms: Option<std::sync::Arc<Terms>>,
     pub(crate) stored: Vec<(Name, Result<StoredRecord, LogError>)>,
     pub(crate) wants_stored: bool,
+    /// Who publishes it.
+    pub(crate) publisher: SessionId,
     /// The logs that the message being published reached.
     pub(crate) logs: Vec<u64>,
     pub(crate) plan: Vec<Planned>,

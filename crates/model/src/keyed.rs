@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::{FollowState, Follows, LiveFilter, LogError, Millis, Name, Renaming};
+use crate::{FollowState, Follows, LiveFilter, LogError, Millis, Name, Renaming, Tally};
 
 /// The rules of a keyed log beyond those of [`crate::LogSettings`]. They hold for each partition.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -38,6 +38,10 @@ pub struct KeyedSettings {
     pub silent: bool,
     /// A message may take the place of all before it ([`Terms::roll_up`]).
     pub rolls_up: bool,
+    /// Its messages have no bodies of their own: each adds to the number that its key has come to ([`Terms::adds`]).
+    pub tallies: bool,
+    /// Messages may come in batches ([`Terms::batch`]).
+    pub batches: bool,
     /// What is appended gets other keys first.
     pub renames: Option<Renaming>,
     /// Who listens is told of what was appended.
@@ -112,6 +116,41 @@ pub struct Terms {
     pub ttl: Option<RecordTtl>,
     /// It says that there is nothing more of its key.
     pub ends_key: bool,
+    /// What it adds to the number that its key has come to: that becomes its body.
+    pub adds: Option<Addition>,
+    /// Of what batch it is a part: it is appended with all others of it, or none is.
+    pub batch: Option<BatchPart>,
+}
+
+/// What a message adds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Addition {
+    /// That.
+    Of(Tally),
+    /// Nothing that can be read.
+    Unreadable,
+}
+
+/// A message's place in a batch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchPart {
+    /// What the publisher calls the batch.
+    pub id: Bytes,
+    /// Its number there, from 1 (none: it names none that can be read).
+    pub number: Option<u64>,
+    /// The batch is complete.
+    pub commit: Option<BatchCommit>,
+}
+
+/// How a batch is completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BatchCommit {
+    /// With this message.
+    Here,
+    /// With the one before: this one is not appended.
+    Before,
+    /// In no way that is known.
+    Unreadable,
 }
 
 /// Which record a key has to end with.
@@ -150,6 +189,24 @@ pub struct StoredRecord {
     pub offset: u64,
     /// It was there already, under its id.
     pub duplicate: bool,
+    /// What else there is to say.
+    pub more: Option<Box<StoredMore>>,
+}
+
+/// What there is to say of a message that was not only appended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum StoredMore {
+    /// The number that its key has come to.
+    Sum(Tally),
+    /// It is kept until its batch is complete; nothing is appended yet, and its offset says nothing.
+    Held,
+    /// It completed a batch.
+    Batch {
+        /// Of so many messages; the offset is that of the last.
+        messages: u32,
+        /// The number that the last one's key has come to.
+        sum: Option<Tally>,
+    },
 }
 
 /// What a keyed log made of a message of a block.
@@ -198,6 +255,50 @@ pub enum KeyedError {
     Overlaps(Name),
     /// What the terms say makes no sense together; the text says what.
     Terms(String),
+    /// It cannot be added.
+    Tally(TallyError),
+    /// The batch that it is a part of is not appended.
+    Batch(BatchError),
+}
+
+/// Why nothing is added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TallyError {
+    /// The log does not add.
+    Off,
+    /// The message does not say what to add, in a log that does nothing else.
+    Missing,
+    /// It has a body.
+    Body,
+    /// It cannot be read, or goes with other terms.
+    Unreadable,
+    /// The last record of its key is no number.
+    Broken,
+}
+
+/// Why a batch is not appended. It is forgotten then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BatchError {
+    /// The log takes none.
+    Off,
+    /// The message has no number in it.
+    NoNumber,
+    /// Its name is too long.
+    BadId,
+    /// It is not said in a known way how it is completed.
+    BadCommit,
+    /// A message of it is missing.
+    Incomplete,
+    /// It has more messages than this.
+    TooLarge(u32),
+    /// Too many batches are open, or too many bytes of them.
+    TooMany,
+    /// A message of it is there already, under its id.
+    Duplicate,
+    /// A message of it names the id of the one before.
+    LastId,
+    /// A message of it expects something of a key that another one of it has changed.
+    KeyWritten,
 }
 
 impl From<KeyedError> for LogError {

@@ -25,6 +25,7 @@ mod renaming;
 mod request;
 mod settings;
 mod sight;
+mod tally;
 mod value;
 
 pub use access::{
@@ -42,9 +43,9 @@ pub use group::{
     SharedSummary, Sharing, Standing,
 };
 pub use keyed::{
-    Copies, Keeps, KeyedError, KeyedSettings, KeyedState, LastOfKey, Pick, PickedRecords, Purge,
-    RecordTtl, RecordsFrom, RollUp, Stored, StoredRecord, Takes, Terms, WhenFull, WhichRecord,
-    WhichRecords,
+    Addition, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError, KeyedSettings, KeyedState,
+    LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom, RollUp, Stored, StoredMore,
+    StoredRecord, Takes, TallyError, Terms, WhenFull, WhichRecord, WhichRecords,
 };
 pub use lease::{
     Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,
@@ -76,13 +77,14 @@ pub use settings::{
     TopicSettings,
 };
 pub use sight::Sight;
+pub use tally::Tally;
 pub use value::{Table, Value};
 
 /// Milliseconds since the Unix epoch, or a duration in milliseconds where the field says so.
 pub type Millis = u64;
 
 /// A connection's session as the broker numbers it; unique for the life of the process.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Debug)]
 pub struct SessionId(pub u64);
 
 /// One independent conversation within a session (an AMQP channel). Failures stop a lane, not the session.

@@ -219,6 +219,16 @@ impl Message {
         )
     }
 
+    /// The copy with this body instead.
+    #[must_use]
+    pub fn with_body(&self, body: Bytes) -> Self {
+        let parts = MessageParts {
+            body: Body::Shared(body),
+            ..self.parts()
+        };
+        Self::marked(parts, self.marks())
+    }
+
     fn parts(&self) -> MessageParts<'_> {
         MessageParts {
             origin: self.origin(),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use polybus_model::{Event, LiveBlock, LiveItem, LiveNote, Message, Stored, SubscriberId};
+use polybus_model::{
+    Event, LiveBlock, LiveItem, LiveNote, Message, Stored, StoredMore, StoredRecord,
+};
 
 use super::{LiveWork, TARGET_BYTES};
 use crate::routing::{Listener, RouteMode};
@@ -142,6 +144,7 @@ impl Engine {
             if routed.logged {
                 self.work.terms = block.terms(at).cloned();
                 self.work.wants_stored = item.wants(LiveItem::WANTS_STORED);
+                self.work.publisher = asker.id;
                 self.append_routed(asker.namespace, &message, turn);
                 let became = self.work.stored.drain(..);
                 stored.extend(became.map(|(log, result)| Stored {
@@ -165,7 +168,11 @@ impl Engine {
         if !stored.is_empty() {
             let block = Arc::clone(block);
             // A message that comes again is confirmed when the first one is durable, too.
-            let taken = stored.iter().any(|one| one.result.is_ok());
+            let is_taken =
+                |stored: &StoredRecord| stored.more.as_deref() != Some(&StoredMore::Held);
+            let taken = stored
+                .iter()
+                .any(|one| one.result.as_ref().is_ok_and(is_taken));
             turn.gate(asker.id, Event::Stored { block, stored }, taken);
         }
     }

@@ -172,12 +172,22 @@ pub(super) fn check(run: &NewRun, run_bytes_max: u32, next: u64) -> Result<(), L
         RunContent::Packed { bytes, .. } => bytes.len(),
         RunContent::Message(message) => message.inline_bytes().len() + message.body().len(),
     };
+    check_size(bytes, run.count, run_bytes_max, next)
+}
+
+/// Whether a log takes so many bytes, with so many records.
+pub(super) fn check_size(
+    bytes: usize,
+    count: u32,
+    run_bytes_max: u32,
+    next: u64,
+) -> Result<(), LogError> {
     if bytes > run_bytes_max as usize {
         return Err(LogError::TooLarge);
     }
     // Offsets are signed in some protocols.
-    let ends_at = next.saturating_add(run.count.into());
-    if run.count == 0 || ends_at > i64::MAX as u64 {
+    let ends_at = next.saturating_add(count.into());
+    if count == 0 || ends_at > i64::MAX as u64 {
         let text = "a run needs at least one record, and offsets end with 63 bits";
         return Err(LogError::Unsupported(text.to_owned()));
     }

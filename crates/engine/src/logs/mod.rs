@@ -77,6 +77,14 @@ pub(crate) struct At {
     pub(crate) partition: u32,
 }
 
+impl At {
+    /// Behind all others.
+    const LAST: Self = Self {
+        log: u64::MAX,
+        partition: u32::MAX,
+    };
+}
+
 /// All logs of an engine. A namespace knows the ids of its own by name.
 #[derive(Debug)]
 pub(crate) struct Logs {

@@ -86,17 +86,21 @@ pub(crate) struct KeyedGlance<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) ttl: Option<u64>,
     pub(crate) ends_key: bool,
+    pub(crate) body: &'a [u8],
 }
 
 /// Looks at a message's key and at what becomes of it.
 pub(crate) fn keyed_glance<'a>(from: &mut Bounded<'a>) -> Result<KeyedGlance<'a>, Corrupt> {
     let head = head(from)?;
-    let (topic, key, ..) = head.lens;
+    let (topic, key, properties, body) = head.lens;
     from.take(topic.into())?;
+    let key = from.take(key.into())?;
+    from.take(properties as usize)?;
     Ok(KeyedGlance {
-        key: from.take(key.into())?,
+        key,
         ttl: head.ttl,
         ends_key: head.marks.ends_key,
+        body: from.take(body as usize)?,
     })
 }
 

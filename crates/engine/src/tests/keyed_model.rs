@@ -227,6 +227,7 @@ impl World {
             log: name("l"),
             offset,
             duplicate,
+            more: None,
         };
         let known = self.ids.iter().rev().find(|one| Some(one.0) == id);
         if let Some((_, offset, at)) = known

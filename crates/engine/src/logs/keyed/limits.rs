@@ -178,7 +178,8 @@ impl Engine {
         let by_itself = keyed.expiries.first().map(|(due, _)| *due);
         let known = keyed.duplicates.oldest();
         let known = known.map(|at| at.saturating_add(window).saturating_add(1));
-        let due = [by_age, by_itself, known].into_iter().flatten().min();
+        let held = keyed.batches.deadline();
+        let due = [by_age, by_itself, known, held].into_iter().flatten().min();
         let due = due.map(|due| due.div_ceil(TIME_STEP_MS).saturating_mul(TIME_STEP_MS));
         let armed = std::mem::replace(&mut keyed.armed, due);
         if armed != due {
@@ -221,6 +222,7 @@ impl Engine {
             let ended = self.ending_keys(at, &gone);
             self.remove_records(at, &gone, turn);
             self.mark_ended(at, &ended, turn);
+            self.expire_batches(at, turn.now);
             self.touch_keyed(at);
         }
     }
@@ -229,6 +231,7 @@ impl Engine {
     pub(in crate::logs) fn disarm_keyed(&mut self, log: u64) {
         self.logs.keyed.due.retain(|(_, at)| at.log != log);
         self.logs.keyed.touched.retain(|at| at.log != log);
+        self.logs.keyed.held.retain(|(_, at), _| at.log != log);
     }
 }
 

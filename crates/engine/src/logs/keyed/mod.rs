@@ -5,6 +5,8 @@
 //!                                                                                                    (store)
 //!                -> the end of the turn: what the log has too many goes, the start moves             (limits)
 //! others grew    -> what they have is taken                                                    (follow, placing)
+//! part of a batch-> held -> its last part: all are checked, then all appended in the one turn      (batches)
+//! what adds      -> the number that its key has come to becomes its body                           (tallies)
 //! durable        -> copies to those who listen                                                        (copies)
 //! time           -> what is too old goes, each record for its own time to live                       (limits)
 //! look-ups       -> by key, pattern and offset, in memory: which record; its bytes as any log's     (find, keys)
@@ -13,6 +15,7 @@
 //! What always holds: a partition of a keyed log has an index of keys that names the same records as its index of runs; every
 //! run in it holds one message. What a keyed log knows beside its runs (ids) has records of its own.
 
+mod batches;
 mod copies;
 mod duplicates;
 mod find;
@@ -30,12 +33,14 @@ mod requests;
 mod settings;
 mod store;
 mod takes;
+mod tallies;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use polybus_model::Millis;
+use polybus_model::{Millis, SessionId, Tally};
 
 use super::At;
+use batches::Batches;
 use copies::Owed;
 pub(crate) use duplicates::Duplicates;
 use follow::Following;
@@ -52,6 +57,10 @@ pub(crate) struct Keyed {
     pub(crate) expiries: BTreeSet<(Millis, u64)>,
     /// The records that outlive the age limit.
     pub(crate) lasting: BTreeSet<u64>,
+    /// What number the keys of records had come to with them, in a log that adds.
+    sums: BTreeMap<u64, Tally>,
+    /// Batches that are not complete.
+    batches: Batches,
     /// When the last one came.
     last_time: Option<Millis>,
     /// Records of which copies are to be sent when they are durable.
@@ -100,6 +109,13 @@ impl Keyed {
         if self.markers.first().is_some_and(|first| *first < start) {
             self.markers = self.markers.split_off(&start);
         }
+        if self
+            .sums
+            .first_key_value()
+            .is_some_and(|(first, _)| *first < start)
+        {
+            self.sums = self.sums.split_off(&start);
+        }
     }
 
     /// A record is gone.
@@ -107,6 +123,7 @@ impl Keyed {
         self.keys.remove(offset);
         self.lasting.remove(&offset);
         self.markers.remove(&offset);
+        self.sums.remove(&offset);
     }
 }
 
@@ -139,6 +156,8 @@ pub(super) struct KeyedWork {
     touched: Vec<At>,
     /// By their deadlines.
     due: BTreeSet<(Millis, At)>,
+    /// Bytes of messages whose batches are not complete, by who began these.
+    held: BTreeMap<(SessionId, At), usize>,
 }
 
 impl KeyedWork {

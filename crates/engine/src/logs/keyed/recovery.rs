@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use polybus_model::{KeyedSettings, Millis};
+use polybus_model::{KeyedSettings, Millis, Tally};
 
 use super::record::MessageId;
 use super::{Duplicates, Expiry};
@@ -25,6 +25,8 @@ pub(in crate::logs) struct SeenMessages {
     keys: BTreeSet<Arc<[u8]>>,
     /// By their offsets.
     messages: BTreeMap<u64, SeenMessage>,
+    /// By their offsets: those that say what number their keys have come to, if the log is one that adds.
+    sums: BTreeMap<u64, Tally>,
     duplicates: Duplicates,
 }
 
@@ -36,6 +38,9 @@ impl SeenMessages {
         from: &mut Bounded<'_>,
     ) -> Result<(), Corrupt> {
         let glance = message::keyed_glance(from)?;
+        if let Some(sum) = Tally::of_body(glance.body) {
+            self.sums.insert(offset, sum);
+        }
         let key = match self.keys.get(glance.key) {
             Some(key) => Arc::clone(key),
             None => {
@@ -81,6 +86,9 @@ impl SeenMessages {
                     run.offset
                 )));
             };
+            if let Some(sum) = self.sums.remove(&run.offset).filter(|_| rules.tallies) {
+                keyed.sums.insert(run.offset, sum);
+            }
             let ttl = seen.ttl.filter(|_| rules.expires);
             let entered = (&*seen.key, seen.ends_key);
             keyed.enter(run.offset, entered, run.time, Expiry::of(ttl, run.time));

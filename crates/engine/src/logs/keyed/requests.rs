@@ -123,7 +123,13 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<AppendedRun, LogError> {
         let terms = self.work.terms.clone();
-        let result = self.store(at, message, terms.as_deref(), turn);
+        let part = terms
+            .as_ref()
+            .and_then(|terms| Some((terms, terms.batch.as_ref()?)));
+        let result = match part {
+            Some(part) => self.store_part(at, message, part, turn),
+            None => self.store(at, message, terms.as_deref(), turn),
+        };
         let start = self.logs.partition(at).map_or(0, |one| one.start);
         let appended = result.as_ref().map(|stored| AppendedRun {
             offset: stored.offset,

@@ -1,9 +1,10 @@
 //! The settings of keyed logs as bytes.
 //!
 //! ```text
-//! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up, 32 silent, 64 more) | when full u8 |
-//! keeps u8 | records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 | marker_ms option |
-//! takes u8, [topic name | keys u32, each a filter] | [more: more.rs]
+//! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up, 32 silent, 64 more, 128 gathers) |
+//! when full u8 | keeps u8 | records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 |
+//! marker_ms option | takes u8, [topic name | keys u32, each a filter] | [more: more.rs] |
+//! [gathers: flags u8 (1 tallies, 2 batches)]
 //! ```
 
 use polybus_model::{Keeps, KeyedSettings, Takes, WhenFull};
@@ -23,6 +24,7 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
         settings.rolls_up,
         settings.silent,
         more::says(settings),
+        gathers(settings),
     ];
     put_flags(out, flags);
     out.put_u8(match settings.when_full {
@@ -47,6 +49,14 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
     if more::says(settings) {
         more::put(out, settings);
     }
+    if gathers(settings) {
+        put_flags(out, [settings.tallies, settings.batches]);
+    }
+}
+
+/// Whether its messages can be more than records by themselves.
+fn gathers(settings: &KeyedSettings) -> bool {
+    settings.tallies || settings.batches
 }
 
 fn put_takes(out: &mut Vec<u8>, takes: &Takes) {
@@ -75,6 +85,7 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
         rolls_up,
         silent,
         says_more,
+        gathers,
     ] = flags(from)?;
     let when_full = match from.u8()? {
         0 => WhenFull::DropOldest,
@@ -110,6 +121,9 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
     };
     if says_more {
         more::read(from, &mut settings)?;
+    }
+    if gathers {
+        [settings.tallies, settings.batches] = flags(from)?;
     }
     Ok(settings)
 }
@@ -161,6 +175,7 @@ mod tests {
             keeps: Keeps::Unsettled,
             marker_ms: Some(7),
             sealed: true,
+            batches: true,
             takes: Some(Takes {
                 topic: Name::new("amq.topic").unwrap(),
                 keys: vec![LiveFilter::new(words), LiveFilter::exact(b"b")],

@@ -2,14 +2,14 @@
 
 use polybus_model::{
     KeyedError, KeyedSettings, LastOfKey, LogError, Marks, Message, NewRun, RecordTtl, RollUp,
-    RunContent, StoredRecord, Terms, WhenFull,
+    RunContent, StoredMore, StoredRecord, Tally, Terms, WhenFull,
 };
 
-use super::Expiry;
 use super::copies::renamed;
 use super::record::{MessageId, put_message_id};
+use super::{Expiry, tallies};
 use crate::logs::At;
-use crate::logs::append::check;
+use crate::logs::append::check_size;
 use crate::logs::partition::Partition;
 use crate::logs::record::RunHead;
 use crate::record::Range;
@@ -71,12 +71,15 @@ impl Engine {
                         log: name,
                         offset,
                         duplicate: true,
+                        more: None,
                     });
                 }
-                _ => check_terms(partition, message, terms, rules)?,
+                _ => check_terms(partition, message, terms, rules, partition.next)?,
             }
         }
-        let message = as_termed(message, terms, rules);
+        let sum = tallies::sum(partition, message, terms, rules)?;
+        let message = with_sum(as_termed(message, terms, rules), sum.as_ref());
+        fits(&message, rules, log.settings.run_bytes_max, partition.next)?;
         let run = NewRun {
             time_min: None,
             keyed: true,
@@ -86,11 +89,6 @@ impl Engine {
             crc: None,
             content: RunContent::Message(message.clone()),
         };
-        check(&run, log.settings.run_bytes_max, partition.next)?;
-        let body_len = message.body().len() as u64;
-        if rules.body_bytes_max.is_some_and(|max| body_len > max) {
-            return Err(LogError::TooLarge);
-        }
         let gives = room(partition, &message, rules, log.settings.retention_bytes)?;
         let before = last_of(partition, message.key());
         let expires = rules.expires;
@@ -117,6 +115,7 @@ impl Engine {
             turn,
         );
         self.owe_copy(at, (head.offset, before), &message, turn.now);
+        self.note_sum(at, head.offset, sum.as_ref());
         if let Some(offset) = gives.oldest_of_key {
             self.remove_records(at, &[offset], turn);
         }
@@ -130,7 +129,16 @@ impl Engine {
             log: name,
             offset: head.offset,
             duplicate: false,
+            more: sum.map(|sum| Box::new(StoredMore::Sum(sum))),
         })
+    }
+
+    /// Enters the number that a message's key has come to.
+    fn note_sum(&mut self, at: At, offset: u64, sum: Option<&Tally>) {
+        let partition = self.logs.partition_mut(at);
+        if let (Some(keyed), Some(sum)) = (partition.and_then(|one| one.keyed.as_mut()), sum) {
+            keyed.sums.insert(offset, sum.clone());
+        }
     }
 
     /// Enters a message that was appended under its key and its id.
@@ -231,7 +239,7 @@ impl Engine {
 }
 
 /// Whether the message is there already, and it is this log's at all.
-fn known(
+pub(super) fn known(
     partition: &Partition,
     terms: &Terms,
     since: u64,
@@ -250,12 +258,29 @@ fn known(
     Ok(keyed.duplicates.find(id, since))
 }
 
-/// Whether a message's terms hold.
-fn check_terms(
+/// Whether a log takes a message of that size.
+pub(super) fn fits(
+    message: &Message,
+    rules: &KeyedSettings,
+    run_bytes_max: u32,
+    next: u64,
+) -> Result<(), LogError> {
+    let bytes = message.inline_bytes().len() + message.shared_body().map_or(0, bytes::Bytes::len);
+    check_size(bytes, 1, run_bytes_max, next)?;
+    let body_len = message.body().len() as u64;
+    match rules.body_bytes_max.is_some_and(|max| body_len > max) {
+        true => Err(LogError::TooLarge),
+        false => Ok(()),
+    }
+}
+
+/// Whether a message's terms hold, if it gets the offset `next`.
+pub(super) fn check_terms(
     partition: &Partition,
     message: &Message,
     terms: &Terms,
     rules: &KeyedSettings,
+    next: u64,
 ) -> Result<(), LogError> {
     let Some(keyed) = &partition.keyed else {
         return Err(LogError::NotFound);
@@ -276,9 +301,9 @@ fn check_terms(
         }
     }
     if let Some(offset) = terms.offset
-        && offset != partition.next
+        && offset != next
     {
-        return Err(KeyedError::Offset(partition.next).into());
+        return Err(KeyedError::Offset(next).into());
     }
     if let Some(id) = &terms.last_id {
         let last = keyed.duplicates.last_id(partition.next.checked_sub(1));
@@ -340,7 +365,7 @@ pub(super) fn room(
 }
 
 /// What a message's record takes.
-fn record_bytes(message: &Message) -> u64 {
+pub(super) fn record_bytes(message: &Message) -> u64 {
     let shared = message.shared_body().map_or(0, bytes::Bytes::len);
     (message.inline_bytes().len() + shared) as u64 + RECORD_OVERHEAD_BYTES
 }

@@ -74,6 +74,10 @@ pub(crate) struct StreamConfig {
     mirror: Option<StreamSource>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sources: Vec<StreamSource>,
+    #[serde(skip_serializing_if = "is_false")]
+    allow_msg_counter: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    allow_atomic: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_transform: Option<SubjectTransform>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,6 +149,8 @@ impl Default for StreamConfig {
             first_seq: 0,
             mirror: None,
             sources: Vec::new(),
+            allow_msg_counter: false,
+            allow_atomic: false,
             subject_transform: None,
             republish: None,
             metadata: Map::new(),
@@ -155,9 +161,7 @@ impl Default for StreamConfig {
 
 /// What a stream of another kind would need; the first words of what is told of it.
 const UNSUPPORTED: &[(&str, &str)] = &[
-    ("allow_msg_counter", "message counters"),
     ("allow_msg_schedules", "message schedules"),
-    ("allow_atomic", "atomic batch publishes"),
     ("allow_batched", "batched publishes"),
 ];
 
@@ -280,6 +284,17 @@ impl StreamConfig {
         }
         if self.deny_purge && self.allow_rollup_hdrs {
             return refused("roll-ups require the purge permission");
+        }
+        if self.allow_msg_counter {
+            if self.discard == Discard::New {
+                return refused("counter stream cannot use discard new");
+            }
+            if self.allow_msg_ttl {
+                return refused("counter stream cannot use message TTLs");
+            }
+            if self.retention != Retention::Limits {
+                return refused("counter stream can only use limits retention");
+            }
         }
         if self.discard_new_per_subject && self.discard != Discard::New {
             return refused("discard new per subject requires discard new policy to be set");
@@ -423,6 +438,9 @@ impl StreamConfig {
         if before.allow_msg_ttl && !self.allow_msg_ttl {
             return refused("message TTL status can not be disabled");
         }
+        if before.allow_msg_counter != self.allow_msg_counter {
+            return refused("stream configuration update can not change message counter setting");
+        }
         Ok(())
     }
 
@@ -470,6 +488,8 @@ impl StreamConfig {
                 denies_purge: self.deny_purge,
                 rolls_up: self.allow_rollup_hdrs,
                 silent: self.no_ack,
+                tallies: self.allow_msg_counter,
+                batches: self.allow_atomic,
                 ..self.derived().settings()
             })),
             arguments: vec![

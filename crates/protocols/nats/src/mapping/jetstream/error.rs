@@ -1,6 +1,6 @@
 //! Failures in JetStream's numbers and words.
 
-use polybus_model::{Error, KeyedError, Kind, LogError};
+use polybus_model::{BatchError, Error, KeyedError, Kind, LogError, TallyError};
 use serde_json::{Value, json};
 
 /// A failure as the API tells it.
@@ -104,10 +104,47 @@ fn of_keyed(error: &KeyedError) -> ApiError {
         KeyedError::Terms(_) => ApiError::new(400, 10165, "invalid per-message TTL"),
         KeyedError::IsCopy => ApiError::new(400, 10074, "a mirror is not published to"),
         KeyedError::Circle => ApiError::invalid_config("detected cycle"),
+        KeyedError::Tally(error) => of_tally(*error),
+        KeyedError::Batch(error) => of_batch(*error),
         KeyedError::Overlaps(_) => {
             ApiError::new(400, 10065, "subjects overlap with an existing stream")
         }
     }
+}
+
+fn of_tally(error: TallyError) -> ApiError {
+    let (number, text) = match error {
+        TallyError::Off => (10168, "message counters is disabled"),
+        TallyError::Missing => (10169, "message counter increment is missing"),
+        TallyError::Body => (10170, "message counter has payload"),
+        TallyError::Unreadable => (10171, "message counter increment is invalid"),
+        TallyError::Broken => (10172, "message counter is broken"),
+    };
+    ApiError::new(400, number, text)
+}
+
+fn of_batch(error: BatchError) -> ApiError {
+    let (number, text) = match error {
+        BatchError::Off => (10174, "atomic publish is disabled"),
+        BatchError::NoNumber => (10175, "atomic publish sequence is missing"),
+        BatchError::Incomplete => (10176, "atomic publish batch is incomplete"),
+        BatchError::LastId => (
+            10177,
+            "atomic publish unsupported header used: Nats-Expected-Last-Msg-Id",
+        ),
+        BatchError::BadId => (10179, "atomic publish batch ID is invalid"),
+        BatchError::BadCommit => (10200, "atomic publish batch commit is invalid"),
+        BatchError::Duplicate => (10201, "atomic publish batch contains duplicate message id"),
+        BatchError::KeyWritten => (10164, "wrong last sequence"),
+        BatchError::TooMany => {
+            return ApiError::new(429, 10210, "atomic publish too many inflight");
+        }
+        BatchError::TooLarge(most) => {
+            let text = format!("atomic publish batch is too large: {most}");
+            return ApiError::new(400, 10199, text);
+        }
+    };
+    ApiError::new(400, number, text)
 }
 
 fn wrong_last(sequence: u64) -> ApiError {

@@ -1,8 +1,11 @@
 //! What a publisher demands in headers, and what it is told of its message.
 
 use bytes::Bytes;
-use polybus_model::{LastOfKey, LogError, Name, RecordTtl, RollUp, StoredRecord, Terms};
-use serde_json::{Value, json};
+use polybus_model::{
+    Addition, BatchCommit, BatchPart, LastOfKey, LogError, Name, RecordTtl, RollUp, StoredMore,
+    StoredRecord, Tally, Terms,
+};
+use serde_json::{Map, Value, json};
 
 use super::ApiError;
 use crate::codec::Headers;
@@ -34,6 +37,13 @@ pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
             b"Nats-TTL" => terms.ttl = Some(ttl(value)),
             b"Nats-Marker-Reason" => terms.ends_key = true,
             b"KV-Operation" => terms.ends_key |= value == b"PURGE",
+            b"Nats-Incr" => {
+                let added = Tally::parse(value).map_or(Addition::Unreadable, Addition::Of);
+                terms.adds = Some(added);
+            }
+            b"Nats-Batch-Id" if !value.is_empty() => part_of(&mut terms).id = owned(),
+            b"Nats-Batch-Sequence" => part_of(&mut terms).number = number(value),
+            b"Nats-Batch-Commit" => part_of(&mut terms).commit = Some(commit(value)),
             _ => {}
         }
     }
@@ -41,7 +51,26 @@ pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
         key: last_of_subject,
         offset: sequence.checked_sub(1),
     });
+    // Without a name it is a message like any.
+    terms.batch = terms.batch.filter(|part| !part.id.is_empty());
     (terms != Terms::default()).then_some(terms)
+}
+
+/// The place in a batch that a message has.
+fn part_of(terms: &mut Terms) -> &mut BatchPart {
+    terms.batch.get_or_insert(BatchPart {
+        id: Bytes::new(),
+        number: None,
+        commit: None,
+    })
+}
+
+fn commit(value: &[u8]) -> BatchCommit {
+    match value {
+        b"1" => BatchCommit::Here,
+        b"eob" => BatchCommit::Before,
+        _ => BatchCommit::Unreadable,
+    }
 }
 
 fn number(value: &[u8]) -> Option<u64> {
@@ -98,9 +127,19 @@ fn duration_ms(text: &str) -> Option<u64> {
     Some(total as u64)
 }
 
-/// What a publisher is told of its message.
-pub(crate) fn pub_ack(stream: &Name, stored: &Result<StoredRecord, LogError>) -> Vec<u8> {
+/// What a publisher is told of its message, which it may have made part of a batch.
+pub(crate) fn pub_ack(
+    stream: &Name,
+    stored: &Result<StoredRecord, LogError>,
+    batch: Option<&BatchPart>,
+) -> Vec<u8> {
+    let more = stored.as_ref().ok().and_then(|one| one.more.as_deref());
     let says: Value = match stored {
+        Ok(_) if more == Some(&StoredMore::Held) => return Vec::new(),
+        Ok(stored) if more.is_some() => {
+            let more = more.unwrap_or(&StoredMore::Held);
+            ack_with(stream, stored.offset + 1, more, batch)
+        }
         Ok(stored) if stored.duplicate => {
             json!({ "stream": stream.as_str(), "seq": stored.offset + 1, "duplicate": true })
         }
@@ -110,6 +149,27 @@ pub(crate) fn pub_ack(stream: &Name, stored: &Result<StoredRecord, LogError>) ->
         }
     };
     says.to_string().into_bytes()
+}
+
+/// The ack of a message of which there is more to say.
+fn ack_with(stream: &Name, sequence: u64, more: &StoredMore, batch: Option<&BatchPart>) -> Value {
+    let mut says = Map::new();
+    says.insert("stream".into(), stream.as_str().into());
+    says.insert("seq".into(), sequence.into());
+    let sum = match more {
+        StoredMore::Sum(sum) => Some(sum),
+        StoredMore::Batch { messages, sum } => {
+            let id = batch.map_or(&b""[..], |part| &part.id);
+            says.insert("batch".into(), String::from_utf8_lossy(id).into());
+            says.insert("count".into(), (*messages).into());
+            sum.as_ref()
+        }
+        StoredMore::Held => None,
+    };
+    if let Some(sum) = sum {
+        says.insert("val".into(), sum.to_string().into());
+    }
+    Value::Object(says)
 }
 
 /// The ack of a message that was stored: the one that there are most of. A name has nothing to escape but quotes and
@@ -141,6 +201,16 @@ mod tests {
         assert_eq!(terms.roll_up, Some(RollUp::Key));
         assert_eq!(terms.ttl, Some(RecordTtl::For(90_000)));
         assert!(super::terms(b"NATS/1.0\r\nA: b\r\n\r\n").is_none());
+        let block = b"NATS/1.0\r\nNats-Batch-Sequence: 2\r\nNats-Batch-Id: b\r\nNats-Batch-Commit: eob\r\nNats-Incr: -7\r\n\r\n";
+        let terms = super::terms(block).unwrap();
+        let part = BatchPart {
+            id: Bytes::from_static(b"b"),
+            number: Some(2),
+            commit: Some(BatchCommit::Before),
+        };
+        assert_eq!(terms.batch, Some(part));
+        assert_eq!(terms.adds, Tally::parse(b"-7").map(Addition::Of));
+        assert!(super::terms(b"NATS/1.0\r\nNats-Batch-Sequence: 2\r\n\r\n").is_none());
         assert_eq!(ttl(b"never"), RecordTtl::Never);
         assert_eq!(ttl(b"5"), RecordTtl::For(5_000));
         for bad in [&b"0"[..], b"x", b"10ms", b""] {
@@ -155,18 +225,23 @@ mod tests {
             log: name.clone(),
             offset: 4,
             duplicate: false,
+            more: None,
         };
         assert_eq!(
-            pub_ack(&name, &Ok(stored.clone())),
+            pub_ack(&name, &Ok(stored.clone()), None),
             br#"{"stream":"S","seq":5}"#
         );
         let again = StoredRecord {
             duplicate: true,
             ..stored
         };
-        let told = pub_ack(&name, &Ok(again));
+        let told = pub_ack(&name, &Ok(again), None);
         assert_eq!(told, br#"{"stream":"S","seq":5,"duplicate":true}"#);
-        let told = pub_ack(&name, &Err(polybus_model::KeyedError::Offset(7).into()));
+        let told = pub_ack(
+            &name,
+            &Err(polybus_model::KeyedError::Offset(7).into()),
+            None,
+        );
         let expected = br#"{"error":{"code":400,"err_code":10071,"description":"wrong last sequence: 7"},"stream":"S","seq":0}"#;
         assert_eq!(told, expected);
     }

@@ -269,7 +269,8 @@ impl Connection {
             let Some(item) = block.item(one.item) else {
                 continue;
             };
-            let ack = pub_ack(&one.log, &one.result);
+            let batch = block.terms(one.item).and_then(|terms| terms.batch.as_ref());
+            let ack = pub_ack(&one.log, &one.result, batch);
             self.jetstream.answers.add(block.reply(item), b"", &ack);
         }
     }

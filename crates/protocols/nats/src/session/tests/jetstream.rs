@@ -137,6 +137,7 @@ fn publishers_are_told_where_their_messages_went() {
             log: name("S"),
             offset: 0,
             duplicate: false,
+            more: None,
         }),
     };
     let refused = Stored {
