@@ -29,6 +29,7 @@
 //! | 48 reader declared | reader u64 (its window), namespace name, log u64, partition u32, name text, created u64, first u64, last of keys u64, settings as in `groups/readers/record.rs` |
 //! | 49 reader deleted | reader u64 |
 //! | 50 reader counted | reader u64, sequence u64, delivered option, settled option |
+//! | 40, 54 | of keyed logs: see `logs/keyed/record.rs` |
 //!
 //! The message is written as in `record/message.rs`, settings and bindings as in `record/settings.rs`. A transient target
 //! is in the journal only to be out of memory: recovery passes it over.
@@ -98,6 +99,7 @@ pub(crate) mod kind {
     // 40 to 47: keyed logs, see `logs/keyed/record.rs`.
     pub(crate) const MESSAGE_ID: u8 = 40;
     pub(crate) const FOLLOWED: u8 = 51;
+    pub(crate) const RECORD_SCHEDULED: u8 = 54;
     pub(crate) const GROUP_CONFIGURED: u8 = 39;
 }
 

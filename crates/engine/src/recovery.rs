@@ -101,6 +101,9 @@ impl Engine {
         if let Some(followed) = snapshot.followed {
             recovery.logs.with_followed(followed)?;
         }
+        if let Some(schedules) = snapshot.schedules {
+            recovery.logs.with_schedules(schedules)?;
+        }
         if let Some(compaction) = snapshot.compaction {
             recovery.logs.with_compaction(compaction)?;
         }

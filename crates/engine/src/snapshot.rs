@@ -33,6 +33,7 @@ const HOLES: u8 = 23;
 const KEYED: u8 = 40;
 const FOLLOWED: u8 = 51;
 const COMPACTION: u8 = 24;
+const SCHEDULES: u8 = 54;
 const DEBTS: u8 = 26;
 
 /// What a snapshot says of one queue.
@@ -59,6 +60,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) keyed: Option<&'a [u8]>,
     pub(crate) followed: Option<&'a [u8]>,
     pub(crate) compaction: Option<&'a [u8]>,
+    pub(crate) schedules: Option<&'a [u8]>,
     pub(crate) debts: Option<&'a [u8]>,
 }
 
@@ -93,6 +95,9 @@ impl Engine {
         put_section(out, KEYED, |out| self.put_keyed(out));
         put_section(out, FOLLOWED, |out| self.put_followed(out));
         put_section(out, COMPACTION, |out| self.put_compaction(out));
+        if self.has_schedules() {
+            put_section(out, SCHEDULES, |out| self.put_schedules(out));
+        }
         put_section(out, DEBTS, |out| self.put_debts(out));
     }
 
@@ -269,6 +274,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
     }
     let delayed = record::ranges(&mut from)?;
     let (mut logs, mut transactions, mut followed) = (None, None, None);
+    let mut schedules = None;
     let (mut holes, mut compaction, mut keyed, mut debts) = (None, None, None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
@@ -278,6 +284,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
             (KEYED, section) => keyed = Some(section),
             (FOLLOWED, section) => followed = Some(section),
             (COMPACTION, section) => compaction = Some(section),
+            (SCHEDULES, section) => schedules = Some(section),
             (DEBTS, section) => debts = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
         }
@@ -296,6 +303,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         holes,
         keyed,
         followed,
+        schedules,
         compaction,
         debts,
     })

@@ -13,6 +13,7 @@ mod keyed_batches;
 mod keyed_derived;
 mod keyed_following;
 mod keyed_model;
+mod keyed_schedules;
 mod letters;
 mod live;
 mod live_model;

@@ -5,7 +5,10 @@
 
 use bytes::Bytes;
 
-use crate::{FollowState, Follows, LiveFilter, LogError, Millis, Name, Renaming, Tally};
+use crate::{
+    FollowState, Follows, LiveFilter, LogError, Millis, Name, Renaming, ScheduleError, Scheduling,
+    Tally,
+};
 
 /// The rules of a keyed log beyond those of [`crate::LogSettings`]. They hold for each partition.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -42,6 +45,8 @@ pub struct KeyedSettings {
     pub tallies: bool,
     /// Messages may come in batches ([`Terms::batch`]).
     pub batches: bool,
+    /// Messages may be there to be copied later ([`Terms::schedule`]).
+    pub schedules: bool,
     /// What is appended gets other keys first.
     pub renames: Option<Renaming>,
     /// Who listens is told of what was appended.
@@ -120,6 +125,8 @@ pub struct Terms {
     pub adds: Option<Addition>,
     /// Of what batch it is a part: it is appended with all others of it, or none is.
     pub batch: Option<BatchPart>,
+    /// It is to be copied to another key later.
+    pub schedule: Option<Scheduling>,
 }
 
 /// What a message adds.
@@ -259,6 +266,8 @@ pub enum KeyedError {
     Tally(TallyError),
     /// The batch that it is a part of is not appended.
     Batch(BatchError),
+    /// It cannot be on such a schedule.
+    Schedule(ScheduleError),
 }
 
 /// Why nothing is added.

@@ -6,6 +6,7 @@
 //! ([`Millis`]); durations are milliseconds.
 
 mod access;
+mod calendar;
 mod error;
 mod event;
 mod follow;
@@ -23,6 +24,7 @@ mod reader;
 mod records;
 mod renaming;
 mod request;
+mod schedule;
 mod settings;
 mod sight;
 mod tally;
@@ -32,6 +34,7 @@ pub use access::{
     AccessError, AccessReply, AccessRequest, CLUSTER, EVERY, Guarded, KeyChange, NameFilter,
     Operation, Operations, Rule, RuleFilter, ScramHash, ScramProof, UserKeys,
 };
+pub use calendar::{Calendar, date_of_day, day_of_date};
 pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use follow::{
@@ -43,9 +46,9 @@ pub use group::{
     SharedSummary, Sharing, Standing,
 };
 pub use keyed::{
-    Addition, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError, KeyedSettings, KeyedState,
-    LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom, RollUp, Stored, StoredMore,
-    StoredRecord, Takes, TallyError, Terms, WhenFull, WhichRecord, WhichRecords,
+    Addition, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError, KeyedSettings,
+    KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom, RollUp, Stored,
+    StoredMore, StoredRecord, Takes, TallyError, Terms, WhenFull, WhichRecord, WhichRecords,
 };
 pub use lease::{
     Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,
@@ -71,6 +74,9 @@ pub use records::{HandedRecord, RecordBlock};
 pub use renaming::{NewWord, Renaming, Taking};
 pub use request::{
     Batch, Credentials, Destination, Outcome, Publish, Request, Settle, Subscribe, Transaction,
+};
+pub use schedule::{
+    Recurrence, Schedule, ScheduleError, ScheduledNote, ScheduledProperties, Scheduling,
 };
 pub use settings::{
     Binding, DeadLetter, DelayedRetry, Overflow, QueueKind, QueueSettings, Returns, TopicKind,

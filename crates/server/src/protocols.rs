@@ -246,6 +246,7 @@ pub(crate) fn run_readers() -> RunReaders {
     RunReaders::new()
         .with(polybus_kafka::ORIGIN, polybus_kafka::read_messages)
         .with_compactor(polybus_kafka::ORIGIN, polybus_kafka::COMPACTOR)
+        .with_copier(polybus_nats::ORIGIN, polybus_nats::copy_properties)
 }
 
 /// Whether a message is signed with the private half of an Ed25519 key, by the library that TLS brings anyway.

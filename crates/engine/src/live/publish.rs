@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polybus_model::{
-    Event, LiveBlock, LiveItem, LiveNote, Message, Stored, StoredMore, StoredRecord,
+    Event, LiveBlock, LiveItem, LiveNote, Message, Stored, StoredMore, StoredRecord, SubscriberId,
 };
 
 use super::{LiveWork, TARGET_BYTES};

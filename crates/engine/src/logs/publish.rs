@@ -10,6 +10,7 @@
 use bytes::Bytes;
 use polybus_model::{
     AppendedRun, LogError, Message, Name, NewRun, Origin, RunCompactor, RunContent,
+    ScheduledProperties,
 };
 
 use super::At;
@@ -28,6 +29,7 @@ pub type RunReader = fn(&Name, &Bytes, &mut Vec<(u32, Message)>);
 pub struct RunReaders {
     readers: Vec<(Origin, RunReader)>,
     compactors: Vec<(Origin, RunCompactor)>,
+    copiers: Vec<(Origin, ScheduledProperties)>,
 }
 
 impl RunReaders {
@@ -37,6 +39,7 @@ impl RunReaders {
         Self {
             readers: Vec::new(),
             compactors: Vec::new(),
+            copiers: Vec::new(),
         }
     }
 
@@ -54,6 +57,19 @@ impl RunReaders {
         self.compactors.retain(|(known, _)| *known != origin);
         self.compactors.push((origin, compactor));
         self
+    }
+
+    /// Adds (or replaces) what a protocol writes into copies of its messages; those of others stay as they are.
+    #[must_use]
+    pub fn with_copier(mut self, origin: Origin, copier: ScheduledProperties) -> Self {
+        self.copiers.retain(|(known, _)| *known != origin);
+        self.copiers.push((origin, copier));
+        self
+    }
+
+    pub(super) fn copier(&self, origin: Origin) -> Option<ScheduledProperties> {
+        let found = self.copiers.iter().find(|(known, _)| *known == origin);
+        found.map(|(_, copier)| *copier)
     }
 
     pub(super) fn compactor(&self, origin: Origin) -> Option<RunCompactor> {

@@ -12,6 +12,7 @@ use polybus_model::{
 };
 use rustc_hash::FxHashMap;
 
+use super::keyed::schedules::Due;
 use super::lending::{Failed, Lease};
 use super::owed::Payment;
 use super::partition::{Found, Indexed};
@@ -59,6 +60,8 @@ pub(super) enum Wanted {
     },
     /// Records that failed under leases.
     Failed(Box<Failed>),
+    /// What is to be copied of a record on a schedule.
+    Due(Box<Due>),
     /// Records that a transaction owes.
     Owed(Box<Payment>),
 }
@@ -257,6 +260,7 @@ impl Engine {
                     parts,
                 } => return lease.tell(lease_ms, parts, turn),
                 Wanted::Failed(failed) => return failed.post(self, turn),
+                Wanted::Due(due) => return due.post(self, turn),
                 Wanted::Owed(payment) => return payment.hand_on(self, turn),
             };
             match fresh {
@@ -355,6 +359,7 @@ impl Engine {
             } => self.find_offsets(caller, wanted, forbidden, turn),
             Wanted::Loan { lease, parts, .. } => self.lend_again(*lease, &parts, turn),
             Wanted::Failed(failed) => failed.again(self),
+            Wanted::Due(due) => due.again(self),
             Wanted::Owed(_) => Payment::again(self, turn),
         }
     }
@@ -397,6 +402,7 @@ fn fill(wanted: &mut Wanted, hole: Hole, run: Run) {
         }
         Wanted::Loan { parts, .. } => Lease::fill(parts, hole, run),
         Wanted::Failed(failed) => failed.fill(run),
+        Wanted::Due(due) => due.fill(run),
         Wanted::Owed(payment) => payment.fill(hole.run, run),
     }
 }

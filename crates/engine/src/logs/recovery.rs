@@ -19,6 +19,7 @@ use super::compaction::read_compaction;
 use super::holes::{Holes, read_holes};
 use super::keyed::record::{FollowedRecord, followed, message_id, read_followed, read_keyed};
 use super::keyed::recovery::SeenMessages;
+use super::keyed::schedule_record::{Scheduled, read_schedules, scheduled};
 use super::log::Log;
 use super::owed::RecoveredDebts;
 use super::partition::{Entered, Partition};
@@ -165,6 +166,18 @@ impl LogRecovery {
         }
     }
 
+    /// Takes the section of a snapshot that is about schedules.
+    pub(crate) fn with_schedules(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        read_schedules(section, |one| self.note_schedule(one))
+    }
+
+    fn note_schedule(&mut self, one: Scheduled) {
+        let seen = self.partitions.get_mut(&(one.at.log, one.at.partition));
+        if let Some(seen) = seen {
+            seen.messages.note_schedule(one);
+        }
+    }
+
     /// Takes the section of a snapshot that says up to where partitions were compacted.
     pub(crate) fn with_compaction(&mut self, section: &[u8]) -> Result<(), Corrupt> {
         let partitions = &mut self.partitions;
@@ -194,7 +207,8 @@ impl LogRecovery {
             return Ok(true);
         }
         let known = kind::LOG_DECLARED..=kind::TRANSACTION_PAID;
-        if !known.contains(&kind) && !matches!(kind, kind::MESSAGE_ID | kind::FOLLOWED) {
+        let of_keyed = [kind::MESSAGE_ID, kind::FOLLOWED, kind::RECORD_SCHEDULED];
+        if !known.contains(&kind) && !of_keyed.contains(&kind) {
             return Ok(false);
         }
         if origin != ReplayOrigin::AfterSnapshot {
@@ -242,6 +256,7 @@ impl LogRecovery {
                     seen.messages.note_id(&one);
                 }
             }
+            kind::RECORD_SCHEDULED => self.note_schedule(scheduled(from)?),
             kind::PRODUCERS_RESERVED => self.reserved = self.reserved.max(from.u64()?),
             _ => {
                 if !self.debts.replay(kind, from)? {

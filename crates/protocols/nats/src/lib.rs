@@ -23,7 +23,7 @@ use polybus_model::{Millis, Origin};
 use polybus_session::{Claim, Peer, Protocol, Session};
 
 pub use mapping::jetstream::KEYED_WRITER;
-pub use mapping::{read_headers, read_property};
+pub use mapping::{copy_properties, read_headers, read_property};
 pub use nkey::PublicKey;
 pub use settings::{Random, Settings, Upgrade, Verify};
 pub use totals::Totals;

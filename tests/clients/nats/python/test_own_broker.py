@@ -322,3 +322,23 @@ async def test_key_value_after_a_kill(server):
         assert [e.value for e in await kv.history("k2")] == [b"5", b"8"]
 
 
+
+
+async def test_a_schedule_goes_on_after_a_kill(server):
+    one = server()
+    async with client(one.url) as nc:
+        js = nc.jetstream()
+        await js.add_stream(name="S", subjects=["s.>"], allow_msg_schedules=True)
+        at = time.strftime("@at %Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))
+        await js.publish("s.once", b"once", headers={"Nats-Schedule": at, "Nats-Schedule-Target": "s.a"})
+        await js.publish("s.every", b"every", headers={"Nats-Schedule": "@every 1h", "Nats-Schedule-Target": "s.b"})
+        one.restart(signal.SIGKILL)
+
+        async def last(subject):
+            try:
+                return (await js.get_last_msg("S", subject)).data
+            except nats.errors.Error:
+                return None
+
+        assert await until(lambda: last("s.a")) == b"once"
+        assert (await last("s.once"), await last("s.every"), await last("s.b")) == (None, b"every", None)

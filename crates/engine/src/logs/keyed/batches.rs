@@ -47,6 +47,23 @@ struct Open {
     until: Millis,
 }
 
+impl Open {
+    /// Why its next message cannot be this one, if so many bytes are held with it.
+    fn fault(&self, part: &BatchPart, held_bytes: usize) -> Option<BatchError> {
+        let ends_empty = part.commit == Some(BatchCommit::Before) && self.parts.is_empty();
+        if part.commit == Some(BatchCommit::Unreadable) {
+            return Some(BatchError::BadCommit);
+        }
+        if part.number != Some(self.parts.len() as u64 + 1) || ends_empty {
+            return Some(BatchError::Incomplete);
+        }
+        if part.len() > u64::from(PARTS_MAX) {
+            return Some(BatchError::TooLarge(PARTS_MAX));
+        }
+        (held_bytes > HELD_BYTES_MAX).then_some(BatchError::TooMany)
+    }
+}
+
 /// The batches of a partition that are not complete.
 #[derive(Debug, Default)]
 pub(super) struct Batches {
@@ -111,18 +128,7 @@ impl Engine {
         let fail = |error: BatchError| Err(LogError::from(KeyedError::Batch(error)));
         let log = self.logs.all.get_mut(&at.log).ok_or(LogError::NotFound)?;
         let rules = log.settings.keyed.as_deref().ok_or(LogError::NotFound)?;
-        if rules.sealed {
-            return Err(KeyedError::Sealed.into());
-        }
-        if !rules.batches {
-            return fail(BatchError::Off);
-        }
-        if part.id.len() > ID_LEN_MAX {
-            return fail(BatchError::BadId);
-        }
-        if part.number.is_none() {
-            return fail(BatchError::NoNumber);
-        }
+        check_part(part, rules)?;
         let name = log.name.clone();
         let partition = log.partitions.get_mut(at.partition as usize);
         let keyed = partition.and_then(|one| one.keyed.as_mut());
@@ -132,7 +138,6 @@ impl Engine {
         let Some(open) = open.filter(|_| began.is_ok()) else {
             return fail(began.err().unwrap_or(BatchError::Incomplete));
         };
-        let ends_before = part.commit == Some(BatchCommit::Before);
         let bytes = message.memory_size() + size_of::<Part>();
         let sessions = (
             open.session,
@@ -141,27 +146,9 @@ impl Engine {
                 partition: 0,
             },
         )..=(open.session, At::LAST);
-        let held: usize = self
-            .logs
-            .keyed
-            .held
-            .range(sessions)
-            .map(|(_, one)| one)
-            .sum();
-        let fault = if part.commit == Some(BatchCommit::Unreadable) {
-            Some(BatchError::BadCommit)
-        } else if part.number != Some(open.parts.len() as u64 + 1)
-            || (ends_before && open.parts.is_empty())
-        {
-            Some(BatchError::Incomplete)
-        } else if part.len() > u64::from(PARTS_MAX) {
-            Some(BatchError::TooLarge(PARTS_MAX))
-        } else if held + bytes > HELD_BYTES_MAX {
-            Some(BatchError::TooMany)
-        } else {
-            None
-        };
-        if !ends_before && fault.is_none() {
+        let held = self.logs.keyed.held.range(sessions).map(|(_, one)| one);
+        let fault = open.fault(part, held.sum::<usize>() + bytes);
+        if fault.is_none() && part.commit != Some(BatchCommit::Before) {
             open.parts.push((message.clone(), Arc::clone(terms)));
         }
         if part.commit.is_none() && fault.is_none() {
@@ -246,6 +233,24 @@ impl Engine {
     }
 }
 
+/// Whether a log takes messages of such batches at all.
+fn check_part(part: &BatchPart, rules: &KeyedSettings) -> Result<(), LogError> {
+    let fail = |error: BatchError| Err(KeyedError::Batch(error).into());
+    if rules.sealed {
+        return Err(KeyedError::Sealed.into());
+    }
+    if !rules.batches {
+        return fail(BatchError::Off);
+    }
+    if part.id.len() > ID_LEN_MAX {
+        return fail(BatchError::BadId);
+    }
+    match part.number {
+        None => fail(BatchError::NoNumber),
+        Some(_) => Ok(()),
+    }
+}
+
 /// What the messages of a batch before one have come to.
 #[derive(Default)]
 struct Before<'a> {
@@ -263,10 +268,10 @@ fn check_batch(log: &Log, at: At, parts: &[Part], now: Millis) -> Result<(), Log
     let partition = partition.ok_or(LogError::NotFound)?;
     let since = now.saturating_sub(rules.duplicates_ms);
     let mut before = Before::default();
-    let renamed = parts.iter().zip(partition.next..);
-    let renamed = renamed.map(|((message, _), next)| renamed(message, rules, next));
-    let renamed = renamed.collect::<Result<Vec<_>, _>>()?;
-    for ((message, terms), renamed) in parts.iter().zip(&renamed) {
+    let others = parts.iter().zip(partition.next..);
+    let others = others.map(|((message, _), next)| renamed(message, rules, next));
+    let others = others.collect::<Result<Vec<_>, _>>()?;
+    for ((message, terms), renamed) in parts.iter().zip(&others) {
         let message = renamed.as_ref().unwrap_or(message);
         before.check(message, terms)?;
         let is_known = known(partition, terms, since, log.name.as_str())?.is_some();

@@ -179,7 +179,10 @@ impl Engine {
         let known = keyed.duplicates.oldest();
         let known = known.map(|at| at.saturating_add(window).saturating_add(1));
         let held = keyed.batches.deadline();
-        let due = [by_age, by_itself, known, held].into_iter().flatten().min();
+        let due = [by_age, by_itself, known, held, keyed.schedules.deadline()]
+            .into_iter()
+            .flatten()
+            .min();
         let due = due.map(|due| due.div_ceil(TIME_STEP_MS).saturating_mul(TIME_STEP_MS));
         let armed = std::mem::replace(&mut keyed.armed, due);
         if armed != due {
@@ -223,6 +226,7 @@ impl Engine {
             self.remove_records(at, &gone, turn);
             self.mark_ended(at, &ended, turn);
             self.expire_batches(at, turn.now);
+            self.copy_all_due(at, turn);
             self.touch_keyed(at);
         }
     }

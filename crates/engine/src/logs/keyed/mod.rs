@@ -7,6 +7,7 @@
 //! others grew    -> what they have is taken                                                    (follow, placing)
 //! part of a batch-> held -> its last part: all are checked, then all appended in the one turn      (batches)
 //! what adds      -> the number that its key has come to becomes its body                           (tallies)
+//! on a schedule  -> when it is due: a copy under another key                                     (schedules)
 //! durable        -> copies to those who listen                                                        (copies)
 //! time           -> what is too old goes, each record for its own time to live                       (limits)
 //! look-ups       -> by key, pattern and offset, in memory: which record; its bytes as any log's     (find, keys)
@@ -30,6 +31,8 @@ mod purge;
 pub(super) mod record;
 pub(super) mod recovery;
 mod requests;
+pub(super) mod schedule_record;
+pub(super) mod schedules;
 mod settings;
 mod store;
 mod takes;
@@ -45,6 +48,7 @@ use copies::Owed;
 pub(crate) use duplicates::Duplicates;
 use follow::Following;
 pub(crate) use keys::Keys;
+use schedules::Schedules;
 pub(crate) use settings::{put as put_settings, read as read_settings};
 pub(in crate::logs) use takes::takes;
 
@@ -61,6 +65,8 @@ pub(crate) struct Keyed {
     sums: BTreeMap<u64, Tally>,
     /// Batches that are not complete.
     batches: Batches,
+    /// Records that are copied later.
+    pub(crate) schedules: Schedules,
     /// When the last one came.
     last_time: Option<Millis>,
     /// Records of which copies are to be sent when they are durable.
@@ -103,6 +109,7 @@ impl Keyed {
     /// All records before an offset are gone.
     pub(super) fn trim(&mut self, start: u64) {
         self.keys.trim(start);
+        self.schedules.trim(start);
         if self.lasting.first().is_some_and(|first| *first < start) {
             self.lasting = self.lasting.split_off(&start);
         }
@@ -124,6 +131,7 @@ impl Keyed {
         self.lasting.remove(&offset);
         self.markers.remove(&offset);
         self.sums.remove(&offset);
+        self.schedules.remove(offset);
     }
 }
 

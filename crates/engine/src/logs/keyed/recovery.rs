@@ -6,6 +6,7 @@ use std::sync::Arc;
 use polybus_model::{KeyedSettings, Millis, Tally};
 
 use super::record::MessageId;
+use super::schedule_record::Scheduled;
 use super::{Duplicates, Expiry};
 use crate::logs::partition::Partition;
 use crate::record::codec::Bounded;
@@ -28,6 +29,8 @@ pub(in crate::logs) struct SeenMessages {
     /// By their offsets: those that say what number their keys have come to, if the log is one that adds.
     sums: BTreeMap<u64, Tally>,
     duplicates: Duplicates,
+    /// By their offsets: those on schedules, and when they are due.
+    schedules: BTreeMap<u64, Scheduled>,
 }
 
 impl SeenMessages {
@@ -63,6 +66,11 @@ impl SeenMessages {
         self.duplicates.note(one.id, one.offset, one.time);
     }
 
+    /// Takes when a message is due.
+    pub(in crate::logs) fn note_schedule(&mut self, one: Scheduled) {
+        self.schedules.insert(one.offset, one);
+    }
+
     /// Takes what the snapshot says of ids.
     pub(in crate::logs) fn set_duplicates(&mut self, duplicates: Duplicates) {
         self.duplicates = duplicates;
@@ -88,6 +96,11 @@ impl SeenMessages {
             };
             if let Some(sum) = self.sums.remove(&run.offset).filter(|_| rules.tallies) {
                 keyed.sums.insert(run.offset, sum);
+            }
+            if let Some(one) = self.schedules.remove(&run.offset) {
+                keyed
+                    .schedules
+                    .set(one.offset, one.due, Arc::new(one.schedule));
             }
             let ttl = seen.ttl.filter(|_| rules.expires);
             let entered = (&*seen.key, seen.ends_key);

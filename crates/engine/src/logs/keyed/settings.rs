@@ -4,7 +4,7 @@
 //! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up, 32 silent, 64 more, 128 gathers) |
 //! when full u8 | keeps u8 | records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 |
 //! marker_ms option | takes u8, [topic name | keys u32, each a filter] | [more: more.rs] |
-//! [gathers: flags u8 (1 tallies, 2 batches)]
+//! [gathers: flags u8 (1 tallies, 2 batches, 4 schedules)]
 //! ```
 
 use polybus_model::{Keeps, KeyedSettings, Takes, WhenFull};
@@ -50,13 +50,16 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
         more::put(out, settings);
     }
     if gathers(settings) {
-        put_flags(out, [settings.tallies, settings.batches]);
+        put_flags(
+            out,
+            [settings.tallies, settings.batches, settings.schedules],
+        );
     }
 }
 
 /// Whether its messages can be more than records by themselves.
 fn gathers(settings: &KeyedSettings) -> bool {
-    settings.tallies || settings.batches
+    settings.tallies || settings.batches || settings.schedules
 }
 
 fn put_takes(out: &mut Vec<u8>, takes: &Takes) {
@@ -123,7 +126,7 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
         more::read(from, &mut settings)?;
     }
     if gathers {
-        [settings.tallies, settings.batches] = flags(from)?;
+        [settings.tallies, settings.batches, settings.schedules] = flags(from)?;
     }
     Ok(settings)
 }

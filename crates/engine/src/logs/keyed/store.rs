@@ -1,13 +1,13 @@
 //! Appending a message to a keyed log on its publisher's terms.
 
 use polybus_model::{
-    KeyedError, KeyedSettings, LastOfKey, LogError, Marks, Message, NewRun, RecordTtl, RollUp,
+    KeyedError, KeyedSettings, LastOfKey, LogError, Marks, Message, Millis, RecordTtl, RollUp,
     RunContent, StoredMore, StoredRecord, Tally, Terms, WhenFull,
 };
 
 use super::copies::renamed;
 use super::record::{MessageId, put_message_id};
-use super::{Expiry, tallies};
+use super::{Expiry, schedules, tallies};
 use crate::logs::At;
 use crate::logs::append::check_size;
 use crate::logs::partition::Partition;
@@ -80,31 +80,11 @@ impl Engine {
         let sum = tallies::sum(partition, message, terms, rules)?;
         let message = with_sum(as_termed(message, terms, rules), sum.as_ref());
         fits(&message, rules, log.settings.run_bytes_max, partition.next)?;
-        let run = NewRun {
-            time_min: None,
-            keyed: true,
-            count: 1,
-            time_max: Some(turn.now),
-            writer: None,
-            crc: None,
-            content: RunContent::Message(message.clone()),
-        };
         let gives = room(partition, &message, rules, log.settings.retention_bytes)?;
         let before = last_of(partition, message.key());
         let expires = rules.expires;
-        let head = RunHead {
-            log: at.log,
-            partition: at.partition,
-            offset: partition.next,
-            count: 1,
-            at: turn.now,
-            time: run.time_max,
-            stamped: log.settings.stamps,
-            writer: None,
-            ends: None,
-            message: true,
-        };
-        self.append_run(&head, run.content, None, turn);
+        let head = head_of(at, partition.next, log.settings.stamps, turn.now);
+        self.append_run(&head, RunContent::Message(message.clone()), None, turn);
         let ttl = message.ttl().filter(|_| expires);
         self.note_stored(
             at,
@@ -116,6 +96,7 @@ impl Engine {
         );
         self.owe_copy(at, (head.offset, before), &message, turn.now);
         self.note_sum(at, head.offset, sum.as_ref());
+        self.note_schedule(at, head.offset, terms, turn);
         if let Some(offset) = gives.oldest_of_key {
             self.remove_records(at, &[offset], turn);
         }
@@ -238,6 +219,22 @@ impl Engine {
     }
 }
 
+/// The head of the record of a message that is appended now.
+fn head_of(at: At, offset: u64, stamped: bool, now: Millis) -> RunHead {
+    RunHead {
+        log: at.log,
+        partition: at.partition,
+        offset,
+        count: 1,
+        at: now,
+        time: Some(now),
+        stamped,
+        writer: None,
+        ends: None,
+        message: true,
+    }
+}
+
 /// Whether the message is there already, and it is this log's at all.
 pub(super) fn known(
     partition: &Partition,
@@ -312,6 +309,7 @@ pub(super) fn check_terms(
             return Err(KeyedError::LastId(last).into());
         }
     }
+    schedules::check(message, terms, rules)?;
     if terms.roll_up.is_some() && (!rules.rolls_up || rules.denies_purge) {
         return Err(KeyedError::RollUpDenied.into());
     }
@@ -391,5 +389,13 @@ fn as_termed(message: &Message, terms: Option<&Terms>, rules: &KeyedSettings) ->
             ..message.marks()
         }),
         false => message,
+    }
+}
+
+/// The message with the number that its key has come to for a body.
+fn with_sum(message: Message, sum: Option<&Tally>) -> Message {
+    match sum {
+        Some(sum) => message.with_body(sum.body()),
+        None => message,
     }
 }

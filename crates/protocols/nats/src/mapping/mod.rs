@@ -8,6 +8,8 @@
 
 pub(crate) mod jetstream;
 
+pub use jetstream::copy_properties;
+
 use bytes::Bytes;
 use polybus_model::{LiveProperties, Message, Table, Value};
 use polybus_session::Readers;

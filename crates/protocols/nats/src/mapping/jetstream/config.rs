@@ -2,6 +2,8 @@
 //!
 //! The text that a client gave, with what it left open filled in, is kept with the log ([`CONFIG`]) and told again.
 
+mod gathering;
+
 use polybus_model::{
     FollowState, Keeps, KeyedSettings, LogSettings, Millis, Name, Takes, WhenFull,
 };
@@ -78,6 +80,8 @@ pub(crate) struct StreamConfig {
     allow_msg_counter: bool,
     #[serde(skip_serializing_if = "is_false")]
     allow_atomic: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    allow_msg_schedules: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_transform: Option<SubjectTransform>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,6 +155,7 @@ impl Default for StreamConfig {
             sources: Vec::new(),
             allow_msg_counter: false,
             allow_atomic: false,
+            allow_msg_schedules: false,
             subject_transform: None,
             republish: None,
             metadata: Map::new(),
@@ -160,10 +165,7 @@ impl Default for StreamConfig {
 }
 
 /// What a stream of another kind would need; the first words of what is told of it.
-const UNSUPPORTED: &[(&str, &str)] = &[
-    ("allow_msg_schedules", "message schedules"),
-    ("allow_batched", "batched publishes"),
-];
+const UNSUPPORTED: &[(&str, &str)] = &[("allow_batched", "batched publishes")];
 
 pub(super) fn is_false(value: &bool) -> bool {
     !value
@@ -210,6 +212,10 @@ impl StreamConfig {
             if *limit <= 0 {
                 *limit = -1;
             }
+        }
+        if self.allow_msg_schedules && !self.allow_rollup_hdrs {
+            // A schedule takes the place of the one before it under its subject.
+            (self.allow_rollup_hdrs, self.deny_purge) = (true, false);
         }
         if self.num_replicas == 0 {
             self.num_replicas = 1;
@@ -285,17 +291,7 @@ impl StreamConfig {
         if self.deny_purge && self.allow_rollup_hdrs {
             return refused("roll-ups require the purge permission");
         }
-        if self.allow_msg_counter {
-            if self.discard == Discard::New {
-                return refused("counter stream cannot use discard new");
-            }
-            if self.allow_msg_ttl {
-                return refused("counter stream cannot use message TTLs");
-            }
-            if self.retention != Retention::Limits {
-                return refused("counter stream can only use limits retention");
-            }
-        }
+        self.check_gathering()?;
         if self.discard_new_per_subject && self.discard != Discard::New {
             return refused("discard new per subject requires discard new policy to be set");
         }
@@ -438,6 +434,9 @@ impl StreamConfig {
         if before.allow_msg_ttl && !self.allow_msg_ttl {
             return refused("message TTL status can not be disabled");
         }
+        if before.allow_msg_schedules && !self.allow_msg_schedules {
+            return refused("message schedules can not be disabled");
+        }
         if before.allow_msg_counter != self.allow_msg_counter {
             return refused("stream configuration update can not change message counter setting");
         }
@@ -490,6 +489,7 @@ impl StreamConfig {
                 silent: self.no_ack,
                 tallies: self.allow_msg_counter,
                 batches: self.allow_atomic,
+                schedules: self.allow_msg_schedules,
                 ..self.derived().settings()
             })),
             arguments: vec![

@@ -1,6 +1,6 @@
 //! Failures in JetStream's numbers and words.
 
-use polybus_model::{BatchError, Error, KeyedError, Kind, LogError, TallyError};
+use polybus_model::{BatchError, Error, KeyedError, Kind, LogError, ScheduleError, TallyError};
 use serde_json::{Value, json};
 
 /// A failure as the API tells it.
@@ -106,6 +106,7 @@ fn of_keyed(error: &KeyedError) -> ApiError {
         KeyedError::Circle => ApiError::invalid_config("detected cycle"),
         KeyedError::Tally(error) => of_tally(*error),
         KeyedError::Batch(error) => of_batch(*error),
+        KeyedError::Schedule(error) => of_schedule(*error),
         KeyedError::Overlaps(_) => {
             ApiError::new(400, 10065, "subjects overlap with an existing stream")
         }
@@ -119,6 +120,19 @@ fn of_tally(error: TallyError) -> ApiError {
         TallyError::Body => (10170, "message counter has payload"),
         TallyError::Unreadable => (10171, "message counter increment is invalid"),
         TallyError::Broken => (10172, "message counter is broken"),
+    };
+    ApiError::new(400, number, text)
+}
+
+fn of_schedule(error: ScheduleError) -> ApiError {
+    let (number, text) = match error {
+        ScheduleError::Off => (10188, "message schedules is disabled"),
+        ScheduleError::Recurrence => (10189, "message schedules pattern is invalid"),
+        ScheduleError::Target => (10190, "message schedules target is invalid"),
+        ScheduleError::Ttl => (10191, "message schedules invalid per-message TTL"),
+        ScheduleError::RollUp => (10192, "message schedules invalid rollup"),
+        ScheduleError::Source => (10203, "message schedules source is invalid"),
+        ScheduleError::Zone => (10223, "message schedules time zone is invalid"),
     };
     ApiError::new(400, number, text)
 }

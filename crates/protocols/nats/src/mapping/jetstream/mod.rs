@@ -7,6 +7,7 @@ mod derived;
 mod error;
 mod marking;
 mod origins;
+mod schedule;
 mod state;
 mod terms;
 pub(crate) mod time;
@@ -19,6 +20,7 @@ pub(crate) use delivery::{
 };
 pub(crate) use error::ApiError;
 pub use marking::KEYED_WRITER;
+pub use schedule::copy_properties;
 pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, stream_name_of};
 pub(crate) use terms::{pub_ack, terms};
 pub(crate) use time::{NO_TIME, parse as parse_time, write as write_time};

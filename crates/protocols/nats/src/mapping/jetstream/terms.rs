@@ -8,6 +8,7 @@ use polybus_model::{
 use serde_json::{Map, Value, json};
 
 use super::ApiError;
+use super::schedule::Asked;
 use crate::codec::Headers;
 use crate::session::filter;
 
@@ -20,6 +21,7 @@ pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
     let mut terms = Terms::default();
     let mut last_of = None;
     let mut last_of_subject = None;
+    let mut asked = Asked::default();
     for (name, value) in Headers::new(block) {
         let owned = || Bytes::copy_from_slice(value);
         match name {
@@ -44,9 +46,10 @@ pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
             b"Nats-Batch-Id" if !value.is_empty() => part_of(&mut terms).id = owned(),
             b"Nats-Batch-Sequence" => part_of(&mut terms).number = number(value),
             b"Nats-Batch-Commit" => part_of(&mut terms).commit = Some(commit(value)),
-            _ => {}
+            _ => asked.note(name, value),
         }
     }
+    asked.enter(&mut terms);
     terms.last_of_key = last_of.map(|sequence| LastOfKey {
         key: last_of_subject,
         offset: sequence.checked_sub(1),
@@ -89,7 +92,7 @@ fn roll_up(value: &[u8]) -> Option<RollUp> {
 
 /// A time to live: `never`, seconds, or a duration such as `1h30m`. What is none of these stands for no time at all, which no
 /// stream takes.
-fn ttl(value: &[u8]) -> RecordTtl {
+pub(super) fn ttl(value: &[u8]) -> RecordTtl {
     if value.eq_ignore_ascii_case(b"never") {
         return RecordTtl::Never;
     }
@@ -101,7 +104,7 @@ fn ttl(value: &[u8]) -> RecordTtl {
 }
 
 /// A duration as Go writes it, in milliseconds.
-fn duration_ms(text: &str) -> Option<u64> {
+pub(super) fn duration_ms(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut total = 0.0;
     if rest.is_empty() {

@@ -1,6 +1,6 @@
 //! Times as JetStream writes them: RFC 3339 in UTC.
 
-use polybus_model::Millis;
+use polybus_model::{Millis, date_of_day, day_of_date};
 
 /// What clients write for no time at all.
 pub(crate) const NO_TIME: &str = "0001-01-01T00:00:00Z";
@@ -10,7 +10,7 @@ const DAY_MS: u64 = 24 * 3_600_000;
 /// Milliseconds since the Unix epoch as text.
 pub(crate) fn write(ms: Millis) -> String {
     let (days, rest) = (ms / DAY_MS, ms % DAY_MS);
-    let (year, month, day) = date_of(days as i64);
+    let (year, month, day) = date_of_day(days as i64);
     let (hour, minute) = (rest / 3_600_000, rest / 60_000 % 60);
     let (second, ms) = (rest / 1_000 % 60, rest % 1_000);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
@@ -43,7 +43,7 @@ pub(crate) fn parse(text: &str) -> Option<Millis> {
         return None;
     }
     let minutes = hour * 60 + minute - offset_minutes(zone)?;
-    let days = days_of(year, month, day);
+    let days = day_of_date(year, month, day);
     let total = days * DAY_MS as i64 + minutes * 60_000 + second * 1_000 + ms;
     u64::try_from(total).ok()
 }
@@ -61,33 +61,6 @@ fn offset_minutes(zone: &str) -> Option<i64> {
     let (hours, minutes) = zone.get(1..)?.split_once(':')?;
     let minutes = hours.parse::<i64>().ok()? * 60 + minutes.parse::<i64>().ok()?;
     Some(sign * minutes)
-}
-
-/// The day with that number since the Unix epoch, in the Gregorian calendar (Howard Hinnant's `civil_from_days`).
-fn date_of(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    (year + era * 400 + i64::from(month <= 2), month, day)
-}
-
-/// The number of a day since the Unix epoch.
-fn days_of(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let shifted = if month > 2 { month - 3 } else { month + 9 };
-    let of_year = (153 * shifted + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]
