@@ -102,6 +102,17 @@ pub trait IoFile: Send + Sync {
     /// Whatever the disk says.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize>;
 
+    /// Reads `len` bytes from `offset` on into memory of their own; fewer only at the file's end.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn read_new(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        let read = self.read_at(&mut bytes, offset)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
     /// The file's length.
     ///
     /// # Errors

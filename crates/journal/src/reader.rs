@@ -1,15 +1,19 @@
 //! Reading single records back by position, from any thread.
 //!
 //! Every read checks the record's own CRC, which is seeded with its place: bytes that are stale,
-//! misplaced or decayed are an error, never a result. A record that is not written yet is waited
-//! for, so do not read under the lock that the appender and the committer need.
+//! misplaced or decayed are an error, never a result. What the page cache has wrong is read once more
+//! past it: long frames are written past it, and nothing but the system's care keeps it from having
+//! older blocks. A record that is not written yet is waited for, so do not read under the lock that
+//! the appender and the committer need.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::blocks::Blocks;
 use crate::error::{Error, Result};
 use crate::format::{BLOCK, FRAME_HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader};
+use crate::io::OpenMode;
 use crate::position::Position;
 use crate::scan::Scan;
 use crate::segment::Segment;
@@ -137,12 +141,11 @@ impl Reader {
     }
 
     fn fetch(&self, segment: &Segment, start: u64, len: usize) -> Result<Bytes> {
-        let mut bytes = vec![0; len];
-        let read = segment
+        let bytes = segment
             .file
-            .read_at(&mut bytes, start)
+            .read_new(start, len)
             .map_err(|error| Error::io("reading", &segment.name, error))?;
-        if read < len {
+        if bytes.len() < len {
             return Err(self.unsound(segment, start, "the file ends inside a record"));
         }
         Ok(Bytes::from(bytes))
@@ -157,12 +160,29 @@ impl Reader {
     ) -> Result<Bytes> {
         match RecordHeader::verify(record, segment.nonce, position.offset) {
             Some(header) if header.len == len => Ok(record.slice(RECORD_HEADER_BYTES..)),
-            _ => Err(self.unsound(
-                segment,
-                u64::from(position.offset),
-                "the record's checksum is wrong",
-            )),
+            _ => self.read_from_disk(segment, position, len).ok_or_else(|| {
+                let what = "the record's checksum is wrong";
+                self.unsound(segment, u64::from(position.offset), what)
+            }),
         }
+    }
+
+    /// A record's payload as the disk has it, if it is sound there.
+    fn read_from_disk(&self, segment: &Segment, position: Position, len: u32) -> Option<Bytes> {
+        let io = &self.shared.io;
+        let file = io.open(&segment.name, OpenMode::Uncached).ok()?;
+        let start = position.offset as usize - RECORD_HEADER_BYTES;
+        let skipped = start % BLOCK as usize;
+        let end = skipped + RECORD_HEADER_BYTES + len as usize;
+        let mut blocks = Blocks::new(end);
+        let read = file
+            .read_at(blocks.spare(), (start - skipped) as u64)
+            .ok()?;
+        blocks.filled(read);
+        let record = blocks.bytes().get(skipped..end)?;
+        RecordHeader::verify(record, segment.nonce, position.offset)
+            .filter(|header| header.len == len)?;
+        Some(Bytes::copy_from_slice(record.get(RECORD_HEADER_BYTES..)?))
     }
 
     /// What wrong bytes mean: a segment that was released meanwhile may hold anything.

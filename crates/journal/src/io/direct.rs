@@ -8,9 +8,9 @@
 //! the broker's memory). So what is long goes straight to the disk, and what is short through the
 //! cache, where it costs less.
 //!
-//! What always holds: a file that is written past the cache is read without reading ahead, so that the
-//! cache never holds blocks that were read before they were written; where the file system refuses
-//! a direct write, false is the answer and whoever asked writes all of it through the cache.
+//! What always holds: where the file system refuses a direct write, false is the answer and whoever asked
+//! writes all of it through the cache. What the cache has of the place, read ahead before it was
+//! written, the system drops with the write.
 
 use std::fs::File;
 use std::io::{IoSlice, Result};
@@ -170,15 +170,14 @@ fn write_pieces(
 /// name by now.
 #[cfg(target_os = "linux")]
 fn open(cached: &File, path: &Path) -> Option<File> {
-    use rustix::fs::{Advice, OFlags, fadvise, fstat};
+    use rustix::fs::{OFlags, fstat};
     use std::os::unix::fs::OpenOptionsExt;
     let flags = OFlags::DIRECT.bits().cast_signed();
     let mut options = File::options();
     let file = options.write(true).custom_flags(flags).open(path).ok()?;
     let (ours, named) = (fstat(cached).ok()?, fstat(&file).ok()?);
     let is_same = (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino);
-    let is_ready = is_same && fadvise(cached, 0, None, Advice::Random).is_ok();
-    is_ready.then_some(file)
+    is_same.then_some(file)
 }
 
 #[cfg(not(target_os = "linux"))]

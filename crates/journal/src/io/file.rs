@@ -271,6 +271,21 @@ impl IoFile for DiskFile {
         Ok(filled)
     }
 
+    /// Without zeroing the memory first.
+    fn read_new(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = offset + bytes.len() as u64;
+            match rustix::io::pread(&self.file, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
+    }
+
     fn len(&self) -> Result<u64> {
         self.file.metadata().map(|metadata| metadata.len())
     }
