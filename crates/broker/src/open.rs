@@ -7,7 +7,7 @@ use polybus_engine::{Engine, Recovery, ReplayOrigin, Store as _};
 use polybus_journal::{FileIo, Io, Journal, SegmentKind};
 use tracing::{info, warn};
 
-use crate::access::{Catalog, Change, Passwords, User};
+use crate::access::{Catalog, Change, Passwords, first_user};
 use crate::broker::{CATALOG_RECORD, START_RECORD};
 use crate::ledger::Ledger;
 use crate::options::Options;
@@ -127,7 +127,7 @@ pub(crate) fn open_on(
     }
     let engine_options = engine_options(options, seed)?;
     let replayed = Replayed::read(engine_options, &recovery)?;
-    let first_user = options
+    let first = options
         .first_user
         .as_ref()
         .filter(|_| replayed.catalog.is_none());
@@ -146,9 +146,9 @@ pub(crate) fn open_on(
         let secret = secret(seed)?;
         changes.push(Change::PutSecret { secret });
     }
-    if let Some((name, password)) = first_user {
+    if let Some((name, password)) = first {
         let user =
-            User::new(Some(password)).map_err(|error| OpenError::Randomness(error.to_string()))?;
+            first_user(password).map_err(|error| OpenError::Randomness(error.to_string()))?;
         changes.extend(Catalog::first_changes(name, user));
     }
     catalog
@@ -180,7 +180,7 @@ fn secret(seed: Option<u64>) -> Result<Vec<u8>, OpenError> {
 }
 
 /// Logs keep their latest runs in memory, beside what queues may keep and up to this part of it.
-const LOG_SHARE: usize = 4;
+const LOG_SHARE: usize = 16;
 
 fn engine_options(
     options: &Options,

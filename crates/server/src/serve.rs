@@ -41,6 +41,8 @@ struct Door {
 /// Serves until a signal, or until the broker fails.
 pub(crate) fn serve(resolved: &Resolved) -> Result<(), Failure> {
     let config = &resolved.config;
+    #[cfg(feature = "mimalloc")]
+    crate::memory::use_small_pages();
     crate::log::start(&config.log);
     for note in &resolved.notes {
         warn!("{note}");

@@ -101,11 +101,13 @@ const ADMINISTRATOR: &str = "administrator";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct User {
     pub(crate) hash: Option<String>,
+    #[serde(default)]
     pub(crate) tags: Vec<String>,
     /// One for each hash function, or for none: its password was set before there were any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) keys: Vec<ScramKeys>,
     /// By namespace.
+    #[serde(default)]
     pub(crate) permissions: BTreeMap<String, Patterns>,
 }
 

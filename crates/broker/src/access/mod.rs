@@ -8,6 +8,7 @@
 
 mod asked;
 mod catalog;
+mod first;
 mod grants;
 mod groups;
 mod kept_quota;
@@ -21,6 +22,7 @@ mod sight;
 
 pub(crate) use asked::{Asker, answer};
 pub(crate) use catalog::{Catalog, Change, User};
+pub(crate) use first::first_user;
 pub(crate) use grants::Grants;
 pub(crate) use logs::{Logs, refuse_parts, refuse_whole};
 pub(crate) use passwords::Passwords;

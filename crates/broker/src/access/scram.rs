@@ -75,6 +75,13 @@ impl ScramKeys {
         })
     }
 
+    /// Whether they are those of a password.
+    #[cfg(test)]
+    pub(crate) fn is_of(&self, password: &str) -> bool {
+        let salted = salted(self.hash, password.as_bytes(), &self.salt, self.iterations);
+        Self::of_salted(self.hash, self.iterations, &self.salt, &salted).as_ref() == Ok(self)
+    }
+
     /// Keys that no password fits, with a salt that is the same whenever this user is asked for: nobody learns that there is
     /// no such user.
     pub(crate) fn of_nobody(hash: ScramHash, secret: &[u8], user: &str) -> Self {

@@ -34,7 +34,7 @@ pub(crate) fn open(disk: &MemoryIo) -> (Broker, Steps, Connection) {
     let options = Options {
         first_user: None,
         segment_bytes: 16 << 10,
-        resident_bytes_max: 16 << 10,
+        resident_bytes_max: 64 << 10,
         ..Options::new("simulated")
     };
     let (broker, steps) = Broker::open_stepwise(options, Arc::new(disk.clone()), 1).unwrap();
