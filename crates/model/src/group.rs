@@ -49,6 +49,8 @@ pub struct Join {
     pub can_skip_assignment: bool,
     /// The logs that it subscribes to, if its protocol says so.
     pub reads: Option<Vec<Name>>,
+    /// The partitions in its hands, if its protocol says so.
+    pub owned: Vec<PartitionName>,
 }
 
 /// A member of a group, in a generation of it.
@@ -156,6 +158,8 @@ pub enum GroupRequest {
         assignor: Option<String>,
         /// Member ids and what each is to do: from the leader only.
         assignments: Vec<(String, Bytes)>,
+        /// The same as partitions, in their order, as far as the session can read them.
+        shares: Vec<Vec<PartitionName>>,
     },
     /// A sign of life of a member whose work the broker shares out. Answers [`GroupReply::Beat`].
     Beat(Box<Beat>),
@@ -413,6 +417,8 @@ pub struct SharedMemberSummary {
     pub reads: Vec<Name>,
     /// The pattern of others that it reads.
     pub pattern: Option<String>,
+    /// It speaks as where members share the work out themselves.
+    pub is_guest: bool,
     /// What it may have in its hands.
     pub assigned: Vec<PartitionName>,
     /// What it is to have.
@@ -443,6 +449,13 @@ pub enum GroupReply {
     Joined(Result<Box<Joined>, GroupError>),
     /// To a sync: the protocol type, the assignor and what the member is to do.
     Synced(Result<(String, String, Bytes), GroupError>),
+    /// To a sync where the broker shares out the work, and the member speaks as where members do.
+    SyncedByBroker {
+        /// The assignor that the member likes best.
+        assignor: String,
+        /// What the member is to do.
+        share: Vec<PartitionName>,
+    },
     /// To a sign of life where the broker shares out the work.
     Beat(Result<BeatAnswer, GroupError>),
     /// To something of readers.

@@ -311,7 +311,9 @@ impl Group {
         self.weight = self.weight + shared.weight() - before;
         self.changed |= shared.epoch() != self.generation;
         self.generation = shared.epoch();
-        if !shared.is_empty() {
+        if shared.is_left_to_guests() {
+            self.move_from_broker(*shared, round);
+        } else if !shared.is_empty() {
             self.phase = Phase::Shared;
             self.emptied = None;
             self.protocol_type = Some(SHARED_TYPE.to_owned());

@@ -18,6 +18,7 @@ impl Group {
         waiter: Waiter,
         round: &mut Round<'_>,
     ) -> Option<Result<Box<Joined>, GroupError>> {
+        // Where the broker shares out the work it joins as a guest (`shared`).
         if self.phase == Phase::Shared || self.leases() {
             return Some(Err(GroupError::Inconsistent));
         }

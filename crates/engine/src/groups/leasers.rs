@@ -285,6 +285,7 @@ impl Leasers {
             epoch: Some(one.epoch),
             reads: one.reads.iter().cloned().collect(),
             pattern: None,
+            is_guest: false,
             assigned: one.assigned.iter().cloned().collect(),
             target: one.assigned.iter().cloned().collect(),
         };

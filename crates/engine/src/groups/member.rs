@@ -1,7 +1,7 @@
 //! A member of a group, and one that waits for an answer.
 
 use bytes::Bytes;
-use polybus_model::{Assignor, Join, MemberSummary, Millis, Name, SessionId};
+use polybus_model::{Assignor, Join, MemberSummary, Millis, Name, PartitionName, SessionId};
 
 /// Who waits for an answer, and the session's number for it. If the session is gone, the answer is not heard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,19 +13,24 @@ pub(super) struct Waiter {
 /// What of a member's memory does not depend on what it says.
 const BYTES: usize = 512;
 
+/// And of a partition in its share.
+const SHARE_BYTES: usize = 32;
+
 /// A member.
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) id: Box<str>,
     pub(super) instance: Option<Box<str>>,
-    client: Box<str>,
-    host: Box<str>,
+    pub(super) client: Box<str>,
+    pub(super) host: Box<str>,
     pub(super) session_timeout: Millis,
     pub(super) rebalance_timeout: Millis,
     /// Names differ from each other.
     pub(super) assignors: Vec<Assignor>,
     pub(super) reads: Option<Vec<Name>>,
     pub(super) assignment: Bytes,
+    /// The same as partitions, where the session could read it.
+    pub(super) share: Vec<PartitionName>,
     /// Its join waits for the others.
     pub(super) joining: Option<Waiter>,
     /// Its sync waits for the leader.
@@ -50,6 +55,7 @@ impl Member {
             assignors: Vec::new(),
             reads: None,
             assignment: Bytes::new(),
+            share: Vec::new(),
             joining: None,
             syncing: None,
             is_new: true,
@@ -58,6 +64,34 @@ impl Member {
         };
         member.update(join);
         member
+    }
+
+    /// One that was a guest where the broker shared the work out: its id and lasting name, the client and its address, the
+    /// timeouts of its session and of rebalances, and what it said when it joined. What it had in its hands is not known to others.
+    pub(super) fn of_guest(
+        (id, instance): (Box<str>, Option<Box<str>>),
+        (client, host): (Box<str>, Box<str>),
+        (session_timeout, rebalance_timeout): (Millis, Millis),
+        assignors: Vec<Assignor>,
+        reads: Vec<Name>,
+    ) -> Self {
+        Self {
+            id,
+            instance,
+            client,
+            host,
+            session_timeout,
+            rebalance_timeout,
+            assignors,
+            reads: Some(reads),
+            assignment: Bytes::new(),
+            share: Vec::new(),
+            joining: None,
+            syncing: None,
+            is_new: false,
+            deadline: 0,
+            armed: None,
+        }
     }
 
     /// Takes over what a later join says anew.
@@ -100,6 +134,7 @@ impl Member {
             + self.client.len()
             + self.host.len()
             + self.assignment.len()
+            + SHARE_BYTES * self.share.len()
             + weight_of(&self.assignors, self.reads.as_deref())
     }
 

@@ -7,6 +7,7 @@
 //! commit     -> a record, the answer when it is durable     (requests, offset, record)
 //!               or with a producer's transaction            (transactional)
 //! beat       -> the broker decides who does what          (shared, assignors)
+//! both       -> a group moves from the one to the other with its members in it   (moving, shared/guests)
 //! deadlines  -> members that are not heard of, phases that take too long, groups and offsets nobody uses   (timers)
 //! snapshot + records -> RecoveredGroups -> groups without members                                  (recovery)
 //! lease      -> single records of a partition, each under a lease of its own                        (leased)
@@ -24,6 +25,7 @@ mod leased;
 mod leasers;
 mod leasing;
 mod member;
+mod moving;
 mod offset;
 mod options;
 pub(crate) mod readers;

@@ -8,7 +8,8 @@ use polybus_model::{
 
 use super::member::{Waiter, weight_of_join};
 use super::offset::{Offset, weight};
-use super::work::{Assigned, Sync};
+use super::shared::Shared;
+use super::work::Sync;
 use super::{GroupOptions, Groups, Logs, Phase, record, tell};
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Store};
@@ -124,15 +125,17 @@ impl<S: Store> Asking<'_, '_, S> {
                 protocol_type,
                 assignor,
                 assignments,
+                shares,
             } => {
                 let sync = Sync {
                     membership,
                     protocol_type,
                     assignor,
                     assignments,
+                    shares,
                 };
                 match self.sync(sync) {
-                    Some(result) => GroupReply::Synced(result),
+                    Some(reply) => reply,
                     None => return,
                 }
             }
@@ -246,8 +249,13 @@ impl<S: Store> Asking<'_, '_, S> {
         match self.admit(join) {
             Err(error) => Some(Err(error)),
             Ok(number) => {
-                let waiter = self.waiter;
-                self.act(number, |group, round| group.join(join, waiter, round))?
+                let (waiter, logs) = (self.waiter, self.logs);
+                self.act(number, |group, round| match group.phase {
+                    Phase::Shared => Some(group.with_shared(round, |shared, number, round| {
+                        shared.join(join, number, logs, round)
+                    })),
+                    _ => group.join(join, waiter, round),
+                })?
             }
         }
     }
@@ -274,16 +282,26 @@ impl<S: Store> Asking<'_, '_, S> {
         }
     }
 
-    fn sync(&mut self, sync: Sync) -> Option<Result<Assigned, GroupError>> {
+    fn sync(&mut self, sync: Sync) -> Option<GroupReply> {
+        let refused = |error| Some(GroupReply::Synced(Err(error)));
         let Some(number) = self.group_of(&sync.membership) else {
-            return Some(Err(GroupError::UnknownMember));
+            return refused(GroupError::UnknownMember);
         };
-        let bytes = sync.assignments.iter().map(|(_, part)| part.len()).sum();
-        if let Err(error) = self.check_room(bytes) {
-            return Some(Err(error));
+        let parts = sync.assignments.iter().map(|(_, part)| 2 * part.len());
+        if let Err(error) = self.check_room(parts.sum()) {
+            return refused(error);
         }
         let waiter = self.waiter;
-        self.act(number, |group, round| group.sync(sync, waiter, round))?
+        self.act(number, |group, round| match group.phase {
+            Phase::Shared => Some(group.with_shared(round, |shared, number, round| {
+                let told = shared.sync(&sync.membership, number, round);
+                match told {
+                    Ok((assignor, share)) => GroupReply::SyncedByBroker { assignor, share },
+                    Err(error) => GroupReply::Synced(Err(error)),
+                }
+            })),
+            _ => group.sync(sync, waiter, round).map(GroupReply::Synced),
+        })?
     }
 
     fn group_of(&self, who: &Membership) -> Option<u64> {
@@ -292,8 +310,13 @@ impl<S: Store> Asking<'_, '_, S> {
 
     fn heartbeat(&mut self, who: &Membership) -> Result<(), GroupError> {
         let number = self.group_of(who).ok_or(GroupError::UnknownMember)?;
-        self.act(number, |group, round| group.heartbeat(who, round))
-            .unwrap_or(Err(GroupError::UnknownMember))
+        self.act(number, |group, round| match group.phase {
+            Phase::Shared => group.with_shared(round, |shared, number, round| {
+                shared.heartbeat(who, number, round)
+            }),
+            _ => group.heartbeat(who, round),
+        })
+        .unwrap_or(Err(GroupError::UnknownMember))
     }
 
     /// A sign of life of a member whose work the broker shares out.
@@ -305,7 +328,14 @@ impl<S: Store> Asking<'_, '_, S> {
             Phase::Empty | Phase::Shared => group.with_shared(round, |shared, number, round| {
                 shared.beat(beat, number, logs, round)
             }),
-            // Its members share the work out themselves.
+            // Its members share the work out themselves, until one comes that lets the broker.
+            _ if beat.standing == Standing::Joins && group.can_move() => {
+                Shared::check_beat(beat)?;
+                group.move_to_broker(round);
+                group.with_shared(round, |shared, number, round| {
+                    shared.beat(beat, number, logs, round)
+                })
+            }
             _ => Err(GroupError::NotFound),
         })
         .unwrap_or(Err(GroupError::UnknownMember))

@@ -1,7 +1,7 @@
 //! Members at work: they get their assignments, give signs of life, leave, or are not heard of any more.
 
 use bytes::Bytes;
-use polybus_model::{GroupError, GroupReply, Leaver, Membership};
+use polybus_model::{GroupError, GroupReply, Leaver, Membership, PartitionName};
 use rustc_hash::FxHashMap;
 
 use super::group::{Group, Phase, Round};
@@ -14,6 +14,7 @@ pub(super) struct Sync {
     pub(super) protocol_type: Option<String>,
     pub(super) assignor: Option<String>,
     pub(super) assignments: Vec<(String, Bytes)>,
+    pub(super) shares: Vec<Vec<PartitionName>>,
 }
 
 /// The protocol type, the assignor and what a member is to do.
@@ -60,7 +61,7 @@ impl Group {
                 }
                 self.synced(at, round);
                 if self.leader == Some(at) {
-                    self.assign(sync.assignments, round);
+                    self.assign(sync.assignments, sync.shares, round);
                 }
                 None
             }
@@ -82,22 +83,29 @@ impl Group {
     }
 
     /// The leader's assignments: all members have their part now, those it does not name an empty one.
-    fn assign(&mut self, assignments: Vec<(String, Bytes)>, round: &mut Round<'_>) {
-        let mut parts: FxHashMap<u64, Bytes> = FxHashMap::default();
-        for (id, part) in assignments {
+    fn assign(
+        &mut self,
+        assignments: Vec<(String, Bytes)>,
+        shares: Vec<Vec<PartitionName>>,
+        round: &mut Round<'_>,
+    ) {
+        let mut parts: FxHashMap<u64, (Bytes, Vec<PartitionName>)> = FxHashMap::default();
+        let shares = shares.into_iter().chain(std::iter::repeat_with(Vec::new));
+        for ((id, part), share) in assignments.into_iter().zip(shares) {
             if let Some(at) = self.ids.get(id.as_str()) {
-                parts.insert(*at, part);
+                parts.insert(*at, (part, share));
             }
         }
         self.phase = Phase::Stable;
         let numbers: Vec<u64> = self.members.keys().copied().collect();
         for at in numbers {
-            let part = parts.remove(&at).unwrap_or_default();
+            let (part, share) = parts.remove(&at).unwrap_or_default();
             let Some(member) = self.members.get_mut(&at) else {
                 continue;
             };
             self.weight -= member.weight();
             member.assignment = Bytes::copy_from_slice(&part);
+            member.share = share;
             self.weight += member.weight();
             if let Some(waiter) = member.syncing.take() {
                 let assigned = self.assigned(at);

@@ -37,6 +37,7 @@ mod share_groups;
 mod share_sessions;
 mod shared_descriptions;
 mod shared_groups;
+mod subscriptions;
 mod throttle;
 mod topics;
 mod transactions;

@@ -13,6 +13,7 @@
 //! What always holds: `owners` says for each partition who holds it or has yet to give it back, and that is one member; a
 //! member's `assigned` and `revoking` are what it owns; an epoch is given out once.
 
+mod guests;
 mod patterns;
 mod worker;
 
@@ -28,6 +29,7 @@ use super::Logs;
 use super::assignors::{Assignor, Shares, Work};
 use super::group::Round;
 use super::timers::{Of, Timer};
+pub(super) use guests::MOVING_TYPE;
 use patterns::Patterns;
 use worker::Worker;
 
@@ -61,6 +63,8 @@ pub(super) struct Shared {
     /// Other logs are read since.
     are_readers_new: bool,
     patterns: Patterns,
+    /// How many members are guests.
+    guests: usize,
     /// About how much memory members take.
     members_weight: usize,
 }
@@ -73,6 +77,11 @@ impl Shared {
             target_epoch: epoch,
             ..Self::default()
         }
+    }
+
+    /// Whether a sign of life makes sense at all, before anything is done for it.
+    pub(super) fn check_beat(beat: &Beat) -> Result<(), GroupError> {
+        check(beat).map(|_| ())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -100,8 +109,10 @@ impl Shared {
         };
         if is_in {
             self.members_weight += member.weight();
+            self.guests += usize::from(member.guest.is_some());
         } else {
             self.members_weight -= member.weight();
+            self.guests -= usize::from(member.guest.is_some());
         }
         for log in &member.reads {
             if is_in {
@@ -174,23 +185,28 @@ impl Shared {
         })
     }
 
-    /// The member that speaks.
-    fn seat(&self, beat: &Beat) -> Result<u64, GroupError> {
-        if let Some(instance) = &beat.instance {
-            let at = self.instances.get(instance.as_str());
+    /// The member that speaks, by its id; with a lasting name, the one that has it now.
+    fn seat_of(&self, id: &str, instance: Option<&str>) -> Result<u64, GroupError> {
+        if let Some(instance) = instance {
+            let at = self.instances.get(instance);
             let at = *at.ok_or(GroupError::UnknownMember)?;
-            let is_it = self
-                .members
-                .get(&at)
-                .is_some_and(|one| *one.id == *beat.member);
+            let is_it = self.members.get(&at).is_some_and(|one| *one.id == *id);
             return if is_it {
                 Ok(at)
             } else {
                 Err(GroupError::Fenced)
             };
         }
-        let at = self.ids.get(beat.member.as_str());
-        at.copied().ok_or(GroupError::UnknownMember)
+        self.ids.get(id).copied().ok_or(GroupError::UnknownMember)
+    }
+
+    /// The member of the broker's sharing that speaks.
+    fn seat(&self, beat: &Beat) -> Result<u64, GroupError> {
+        let at = self.seat_of(&beat.member, beat.instance.as_deref())?;
+        match self.members.get(&at) {
+            Some(member) if member.guest.is_none() => Ok(at),
+            _ => Err(GroupError::UnknownMember),
+        }
     }
 
     /// A member that works in an epoch, or in the one before if it missed the answer that told it of this one.
@@ -216,6 +232,14 @@ impl Shared {
             None => self.ids.get(beat.member.as_str()),
         };
         if let Some(at) = known.copied() {
+            self.count(at, false);
+            if let Some(member) = self.members.get_mut(&at)
+                && member.guest.take().is_some()
+            {
+                // It comes back as no guest; as such it says nothing when it goes.
+                member.away = true;
+            }
+            self.count(at, true);
             let member = self.members.get_mut(&at);
             let member = member.ok_or(GroupError::UnknownMember)?;
             if *member.id != *beat.member {
@@ -454,7 +478,8 @@ impl Shared {
 
     fn touch(&mut self, at: u64, number: u64, round: &mut Round<'_>) {
         if let Some(member) = self.members.get_mut(&at) {
-            member.deadline = round.now.saturating_add(SESSION_MS);
+            let timeout = member.guest.as_ref().map(|guest| guest.session_timeout);
+            member.deadline = round.now.saturating_add(timeout.unwrap_or(SESSION_MS));
             let timer = Timer {
                 group: number,
                 of: Of::Worker(at),
@@ -530,10 +555,10 @@ impl Shared {
         }
         let at = self.ids.get(member).ok_or(GroupError::UnknownMember)?;
         let member = self.members.get(at).ok_or(GroupError::UnknownMember)?;
-        if epoch == Some(member.epoch) {
-            Ok(())
-        } else {
-            Err(GroupError::StaleEpoch)
+        match epoch {
+            _ if epoch == Some(member.epoch) => Ok(()),
+            _ if member.guest.is_some() => Err(GroupError::OldGeneration),
+            _ => Err(GroupError::StaleEpoch),
         }
     }
 
@@ -591,6 +616,9 @@ impl Shared {
             *readers.entry(log.clone()).or_insert(0) += 1;
         }
         assert_eq!(readers, self.readers);
+        let guests = self.members.values().filter(|one| one.guest.is_some());
+        assert_eq!(guests.count(), self.guests);
+        assert!(self.guests < self.members.len(), "not only guests are left");
         let weights = self.members.values().map(Worker::weight);
         assert_eq!(self.members_weight, weights.sum::<usize>());
         let patterns = self

@@ -6,6 +6,7 @@ use polybus_model::{Millis, Name, PartitionName, SharedMemberSummary};
 
 use super::super::assignors::Assignor;
 use super::super::timers::{Of, Timer, Timers};
+use super::guests::Guest;
 
 /// What of a member's memory does not depend on what it says.
 const BYTES: usize = 768;
@@ -25,6 +26,8 @@ pub(super) struct Worker {
     /// What comes of both.
     pub(super) reads: BTreeSet<Name>,
     pub(super) assignor: Option<Assignor>,
+    /// There if it speaks as where members share the work out themselves.
+    pub(super) guest: Option<Guest>,
     pub(super) epoch: u32,
     pub(super) previous_epoch: u32,
     /// What it may have in its hands.
@@ -53,7 +56,8 @@ impl Worker {
         let names = names.map(|name| 48 + name.as_str().len());
         let said = self.id.len() + self.client.len() + self.host.len();
         let pattern = self.pattern.as_ref().map_or(0, |text| text.len());
-        BYTES + said + pattern + names.sum::<usize>()
+        let guest = self.guest.as_ref().map_or(0, Guest::weight);
+        BYTES + said + pattern + guest + names.sum::<usize>()
     }
 
     /// As listings show it; `target` is what it is to have.
@@ -66,6 +70,7 @@ impl Worker {
             epoch: (!self.away).then_some(self.epoch),
             reads: self.named.iter().cloned().collect(),
             pattern: self.pattern.as_deref().map(Into::into),
+            is_guest: self.guest.is_some(),
             assigned: self.assigned.iter().cloned().collect(),
             target: target.into_iter().flatten().cloned().collect(),
         }

@@ -5,6 +5,7 @@ mod lasting;
 mod leasing;
 mod listing;
 mod model;
+mod moving;
 mod offsets;
 mod patterns;
 mod sharing;
@@ -50,6 +51,7 @@ pub(super) fn join(member: &str) -> Join {
         assignors: assignors(&["range"], member),
         can_skip_assignment: false,
         reads: None,
+        owned: Vec::new(),
     }
 }
 
@@ -238,6 +240,7 @@ impl Club {
             protocol_type: None,
             assignor: None,
             assignments: parts.collect(),
+            shares: Vec::new(),
         })
     }
 

@@ -26,6 +26,7 @@ fn a_sync_must_mean_the_same_as_the_group() {
             protocol_type: protocol_type.map(Into::into),
             assignor: assignor.map(Into::into),
             assignments: Vec::new(),
+            shares: Vec::new(),
         };
         match club.now(request) {
             GroupReply::Synced(result) => result.map(|(kind, assignor, _)| (kind, assignor)),

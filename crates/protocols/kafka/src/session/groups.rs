@@ -2,13 +2,13 @@
 
 use polybus_model::{
     Assignor, GroupError, GroupReply, GroupRequest, GroupState, GroupSummary, Guarded, Join,
-    Leaver, Membership, Millis, Name, Operation, Sharing,
+    Leaver, Membership, Millis, Operation, Sharing,
 };
 
 use super::core::{Core, keep_first};
 use super::operations::with_bits;
 use super::pending::Step;
-use crate::codec::Reader;
+use super::subscriptions::{assignment, share, subscription};
 use crate::codec::messages::delete_groups::{
     DeletableGroupResult, DeleteGroupsRequest, DeleteGroupsResponse,
 };
@@ -17,7 +17,7 @@ use crate::codec::messages::describe_groups::{
 };
 use crate::codec::messages::heartbeat::{HeartbeatRequest, HeartbeatResponse};
 use crate::codec::messages::join_group::{
-    JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, JoinGroupResponseMember,
+    JoinGroupRequest, JoinGroupResponse, JoinGroupResponseMember,
 };
 use crate::codec::messages::leave_group::{LeaveGroupRequest, LeaveGroupResponse, MemberResponse};
 use crate::codec::messages::list_groups::{ListGroupsRequest, ListGroupsResponse, ListedGroup};
@@ -54,6 +54,12 @@ pub(super) fn join(core: &mut Core, request: JoinGroupRequest, version: i16) -> 
     let new_member = format!("{}-{}", core.client, core.settings.random_id());
     let is_new = request.member_id.is_empty();
     let member = (!is_new).then(|| request.member_id.clone());
+    let says_what_it_reads = request.protocol_type == CONSUMER;
+    let subscription = says_what_it_reads
+        .then(|| subscription(&request.protocols))
+        .flatten();
+    let (reads, owned) =
+        subscription.map_or((None, Vec::new()), |one| (Some(one.reads), one.owned));
     let join = Join {
         group: request.group_id,
         member,
@@ -65,7 +71,8 @@ pub(super) fn join(core: &mut Core, request: JoinGroupRequest, version: i16) -> 
         host: format!("/{}", core.peer.remote.ip()),
         session_timeout_ms,
         can_skip_assignment: version >= SKIP_FROM,
-        reads: subscription(&request.protocol_type, &request.protocols),
+        reads,
+        owned,
         rebalance_timeout_ms: if version == 0 {
             session_timeout_ms
         } else {
@@ -120,20 +127,6 @@ pub(super) fn join(core: &mut Core, request: JoinGroupRequest, version: i16) -> 
     })
 }
 
-/// The topics that a consumer subscribes to: what it says to its assignors begins with a version and their names.
-fn subscription(protocol_type: &str, protocols: &[JoinGroupRequestProtocol]) -> Option<Vec<Name>> {
-    if protocol_type != CONSUMER {
-        return None;
-    }
-    let metadata = &protocols.first()?.metadata;
-    let mut reader = Reader::new(metadata);
-    reader.i16().ok()?;
-    let count = reader.count(false, 2, size_of::<Name>()).ok()??;
-    (0..count)
-        .map(|_| Name::new(reader.str(false).ok()?).ok())
-        .collect()
-}
-
 fn millis(ms: i32) -> Millis {
     Millis::try_from(ms).unwrap_or(0)
 }
@@ -144,7 +137,14 @@ fn wire_generation(generation: u32) -> i32 {
 
 /// Brings the leader's assignments, or asks for one's own.
 pub(super) fn sync(_core: &mut Core, request: SyncGroupRequest, _version: i16) -> Step {
+    let assignments = request.assignments.iter();
+    let shares = match request.protocol_type.as_deref() {
+        // Older clients do not say what sort of group it is; what cannot be read is nothing.
+        None | Some(CONSUMER) => assignments.map(|one| share(&one.assignment)).collect(),
+        _ => Vec::new(),
+    };
     let ask = GroupRequest::Sync {
+        shares,
         membership: membership(
             request.group_id,
             request.generation_id,
@@ -160,8 +160,12 @@ pub(super) fn sync(_core: &mut Core, request: SyncGroupRequest, _version: i16) -
             .collect(),
     };
     Step::group(ask, |_, reply| {
-        let GroupReply::Synced(synced) = reply else {
-            return Step::misunderstood();
+        let synced = match reply {
+            GroupReply::Synced(synced) => synced,
+            GroupReply::SyncedByBroker { assignor, share } => {
+                Ok((CONSUMER.to_owned(), assignor, assignment(&share)))
+            }
+            _ => return Step::misunderstood(),
         };
         Step::answer(match synced {
             Ok((protocol_type, assignor, assignment)) => SyncGroupResponse {

@@ -31,8 +31,9 @@ const LEAVES: i32 = -1;
 const PAUSES: i32 = -2;
 /// From this version on members make their ids themselves.
 const OWN_IDS_FROM: i16 = 1;
-/// A member of this protocol, not of the classic one.
+/// A member of this protocol, or of the classic one.
 const MEMBER_OF_THIS_PROTOCOL: i8 = 1;
+const MEMBER_OF_THE_CLASSIC: i8 = 0;
 
 /// A sign of life.
 pub(super) fn heartbeat(
@@ -242,7 +243,11 @@ fn member(core: &Core, member: SharedMemberSummary, ids: &Ids) -> Member {
         member_epoch: member.epoch.map_or(PAUSES, wire_index),
         client_id: member.client,
         client_host: member.host,
-        member_type: MEMBER_OF_THIS_PROTOCOL,
+        member_type: if member.is_guest {
+            MEMBER_OF_THE_CLASSIC
+        } else {
+            MEMBER_OF_THIS_PROTOCOL
+        },
         ..Member::default()
     }
 }

@@ -110,6 +110,7 @@ fn groups_are_described_with_names_and_ids() {
         host: "/127.0.0.1".into(),
         epoch: None,
         pattern: None,
+        is_guest: false,
         reads: vec![partition(0).log],
         assigned: vec![partition(0)],
         target: vec![partition(0), partition(1)],

@@ -116,6 +116,25 @@ class ConsumerProtocolTest extends Kafka {
     Member.settle(all(topic, 2), List.of(2), modern);
   }
 
+  @ParameterizedTest
+  @ValueSource(classes = {CooperativeStickyAssignor.class, RangeAssignor.class})
+  void groupMovesThereAndBack(Class<?> assignor) throws Exception {
+    String topic = topic(4), group = unique();
+    Object[] classically = {"heartbeat.interval.ms", 500, "partition.assignment.strategy", assignor.getName()};
+    Member first = closing(new Member(consumerThatStays(group, classically), List.of(topic)));
+    Member second = closing(new Member(consumerThatStays(group, classically), List.of(topic)));
+    Member.settle(all(topic, 4), List.of(2, 2), first, second);
+    Member modern = member(group, List.of(topic));
+    until(() -> answer(() -> describe(group).type() == GroupType.CONSUMER && describe(group).members().size() == 3), "the broker shares the work out");
+    sendNumbers(topic, 4, 40);
+    until(() -> first.got.size() + second.got.size() + modern.got.size() >= 40, "all is read");
+    modern.close();
+    Member.settle(all(topic, 4), List.of(2, 2), first, second);
+    assertEquals(GroupType.CLASSIC, describe(group).type());
+    sendNumbers(topic, 4, 40);
+    until(() -> first.got.size() + second.got.size() + modern.got.size() >= 80, "all is read after it has moved back");
+  }
+
   private static ConsumerGroupDescription describe(String group) throws Exception {
     return await(ADMIN.describeConsumerGroups(List.of(group)).all()).get(group);
   }
