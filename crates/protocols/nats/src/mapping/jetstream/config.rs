@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::derived::{self, Derived, Republish, SubjectTransform};
 use super::origins::{StreamSource, check_mirror, check_sources, follows, put_states};
-use super::{ApiError, ConsumerConfig};
+use super::{ApiError, ConsumerConfig, read_json};
 use crate::TOPIC;
 use crate::codec::is_valid;
 use crate::session::filter;
@@ -178,14 +178,7 @@ pub(super) fn is_zero(value: &i64) -> bool {
 impl StreamConfig {
     /// Reads what a client asks for, and fills in what it leaves open.
     pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
-        let mut json: Value =
-            serde_json::from_slice(body).map_err(|error| ApiError::invalid_json(&error))?;
-        if let Value::Object(fields) = &mut json {
-            // Nothing, said aloud.
-            fields.retain(|_, value| !value.is_null());
-        }
-        let mut config: Self =
-            serde_json::from_value(json).map_err(|error| ApiError::invalid_json(&error))?;
+        let mut config: Self = read_json(body)?;
         config.fill_in();
         config.check()?;
         Ok(config)

@@ -25,6 +25,7 @@ pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, 
 pub(crate) use terms::{pub_ack, terms};
 pub(crate) use time::{NO_TIME, parse as parse_time, write as write_time};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// What the API's answers are typed as.
@@ -39,4 +40,29 @@ pub(crate) fn response(kind: &str, says: Value) -> Vec<u8> {
         answer.extend(says);
     }
     Value::Object(answer).to_string().into_bytes()
+}
+
+/// Reads JSON of a client; no body, and nothing said aloud (`null`, which async-nats sends to STREAM.INFO), stand for what is
+/// not said.
+pub(crate) fn read_json<T: Default + DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    let invalid = |error| ApiError::invalid_json(&error);
+    let mut json: Value = serde_json::from_slice(body).map_err(invalid)?;
+    if json.is_null() {
+        return Ok(T::default());
+    }
+    let mut open = vec![&mut json];
+    while let Some(value) = open.pop() {
+        match value {
+            Value::Object(fields) => {
+                fields.retain(|_, value| !value.is_null());
+                open.extend(fields.values_mut());
+            }
+            Value::Array(values) => open.extend(values),
+            _ => {}
+        }
+    }
+    serde_json::from_value(json).map_err(invalid)
 }

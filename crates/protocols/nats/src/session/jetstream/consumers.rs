@@ -7,10 +7,10 @@ use polybus_model::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::streams::{read, state_of, stream_of};
+use super::streams::{state_of, stream_of};
 use super::{Connection, PENDING_MAX, Pending, Step};
 use crate::mapping::jetstream::{
-    ApiError, ConsumerConfig, NO_TIME, consumer_info, parse_time, status_of, write_time,
+    ApiError, ConsumerConfig, NO_TIME, consumer_info, parse_time, read_json, status_of, write_time,
 };
 
 /// Names on one page, and consumers.
@@ -105,7 +105,7 @@ impl Connection {
         body: &[u8],
     ) {
         let random = self.settings.random.clone();
-        let made = read(body)
+        let made = read_json(body)
             .and_then(|asked: CreateRequest| making(asked, stream, name, subject, || random()));
         match made {
             Ok(making) => {
@@ -165,7 +165,7 @@ impl Connection {
         } else {
             "consumer_names"
         };
-        let asked: Result<ListRequest, ApiError> = read(body);
+        let asked: Result<ListRequest, ApiError> = read_json(body);
         match (Name::new(stream), asked) {
             (Ok(log), Ok(asked)) => {
                 let step = Step::ConsumerList(kind, asked.offset);
@@ -177,7 +177,7 @@ impl Connection {
     }
 
     fn consumer_pause(&mut self, stream: &str, name: &str, reply: &[u8], body: &[u8]) {
-        let asked = read(body).and_then(|asked: PauseRequest| {
+        let asked = read_json(body).and_then(|asked: PauseRequest| {
             let until = asked.pause_until.as_deref();
             let until = until.filter(|until| *until != NO_TIME).map(parse_time);
             match until {

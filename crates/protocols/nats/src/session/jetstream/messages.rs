@@ -4,10 +4,9 @@ use polybus_model::{LogError, LogReply, LogRequest, Name, Place, Run, WhichRecor
 use serde::Deserialize;
 use serde_json::json;
 
-use super::streams::read;
 use super::{Connection, Step, partition};
 use crate::codec::is_valid;
-use crate::mapping::jetstream::{ApiError, direct_headers, parse_time, stored_message};
+use crate::mapping::jetstream::{ApiError, direct_headers, parse_time, read_json, stored_message};
 use crate::session::filter;
 
 /// What messages are asked for.
@@ -87,7 +86,7 @@ impl Connection {
     }
 
     pub(super) fn message_get(&mut self, log: &Name, reply: &[u8], body: &[u8]) {
-        let place = read(body).and_then(|asked: GetRequest| asked.place());
+        let place = read_json(body).and_then(|asked: GetRequest| asked.place());
         match place {
             Ok(place) => self.find_message(log, reply, place, Step::MessageGet),
             Err(error) => self.answer_error(reply, "stream_msg_get", &error),
@@ -108,7 +107,7 @@ impl Connection {
     }
 
     pub(super) fn message_delete(&mut self, log: Name, reply: &[u8], body: &[u8]) {
-        let asked: Result<DeleteRequest, ApiError> = read(body);
+        let asked: Result<DeleteRequest, ApiError> = read_json(body);
         match asked {
             Ok(DeleteRequest { seq }) if seq > 0 => {
                 let remove = LogRequest::Remove {
@@ -147,7 +146,7 @@ impl Connection {
                 ..GetRequest::default()
             },
             None if body.is_empty() => return self.tell_status(reply, "408 Empty Request"),
-            None => match read(body) {
+            None => match read_json(body) {
                 Ok(asked) => asked,
                 Err(_) => return self.tell_status(reply, "408 Malformed Request"),
             },

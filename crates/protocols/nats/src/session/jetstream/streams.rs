@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Connection, Step, partition};
 use crate::mapping::jetstream::{
-    ApiError, StreamConfig, created_of, response, stream_info, stream_name_of,
+    ApiError, StreamConfig, created_of, read_json, response, stream_info, stream_name_of,
 };
 use crate::session::filter;
 
@@ -51,14 +51,6 @@ struct PurgeRequest {
     filter: String,
     seq: u64,
     keep: u64,
-}
-
-/// Reads a request's JSON; no body stands for a request that says nothing.
-pub(super) fn read<T: Default + for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, ApiError> {
-    if body.trim_ascii().is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(body).map_err(|error| ApiError::invalid_json(&error))
 }
 
 impl Connection {
@@ -167,7 +159,7 @@ impl Connection {
 
     pub(super) fn stream_info(&mut self, name: &Name, reply: &[u8], body: &[u8]) {
         let kind = "stream_info";
-        let asked: InfoRequest = match read(body) {
+        let asked: InfoRequest = match read_json(body) {
             Ok(asked) => asked,
             Err(error) => return self.answer_error(reply, kind, &error),
         };
@@ -230,7 +222,7 @@ impl Connection {
     }
 
     pub(super) fn stream_purge(&mut self, name: Name, reply: &[u8], body: &[u8]) {
-        let asked: PurgeRequest = match read(body) {
+        let asked: PurgeRequest = match read_json(body) {
             Ok(asked) => asked,
             Err(error) => return self.answer_error(reply, "stream_purge", &error),
         };
@@ -263,7 +255,7 @@ impl Connection {
     }
 
     pub(super) fn stream_names(&mut self, reply: &[u8], body: &[u8]) {
-        match read(body) {
+        match read_json(body) {
             Ok(page) => self.ask_log(reply, Step::Names(page), LogRequest::List(WhichLogs::All)),
             Err(error) => self.answer_error(reply, "stream_names", &error),
         }
@@ -285,7 +277,7 @@ impl Connection {
     }
 
     pub(super) fn stream_list(&mut self, reply: &[u8], body: &[u8]) {
-        match read(body) {
+        match read_json(body) {
             Ok(page) => self.ask_log(reply, Step::List(page), LogRequest::List(WhichLogs::All)),
             Err(error) => self.answer_error(reply, "stream_list", &error),
         }

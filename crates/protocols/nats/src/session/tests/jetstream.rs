@@ -97,6 +97,15 @@ fn what_cannot_be_is_told_in_numbers() {
     );
     world.send(a, &line);
     assert_eq!(heard(&mut world, a)["error"]["err_code"], 10056);
+    // As async-nats asks: nothing, said aloud.
+    let (number, request) = ask(&mut world, a, "STREAM.INFO.S", "null");
+    assert!(
+        matches!(request, LogRequest::List(_) | LogRequest::State { .. }),
+        "{request:?}"
+    );
+    let gone = LogReply::Logs(vec![Err(LogError::NotFound)]);
+    reply(&mut world, a, number, gone);
+    assert_eq!(heard(&mut world, a)["error"]["err_code"], 10059);
     let (number, _) = ask(&mut world, a, "STREAM.DELETE.S", "");
     let gone = LogReply::Logs(vec![Err(LogError::NotFound)]);
     reply(&mut world, a, number, gone);
