@@ -1,12 +1,14 @@
 //! Administration: what the command line (and later the web) asks of a running broker. Plain structs in and out.
 
 mod json;
+mod keyed;
 mod logs;
 mod replay;
 mod users;
 mod view;
 mod visitor;
 
+pub use keyed::KeyedLog;
 pub use logs::{Log, LogChange};
 pub use replay::{Bound, Range, Replay, Replayed, Selection, Target};
 pub use view::{Binding, ConnectionInfo, Consumer, Peeked, Permission, Queue, Status, Topic, User};

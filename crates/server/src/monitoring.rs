@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use polybus_broker::Broker;
 use polybus_broker::admin::ConnectionInfo;
 use polybus_model::Millis;
-use polybus_nats::{Totals, VERSION, server_id, time_text};
+use polybus_nats::{ReportWants, Totals, VERSION, jetstream_report, server_id, time_text};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
@@ -158,11 +158,25 @@ impl Monitoring {
         })
     }
 
-    fn jsz(&self) -> Value {
-        json!({
-            "server_id": server_id(self.broker.identity()),
-            "now": time_text(self.clock.now()),
-        })
+    fn jsz(&self, query: &Query<'_>) -> Value {
+        let now = self.clock.now();
+        let is_set = |name| matches!(query.lookup(name), Some("1" | "true"));
+        let wants = ReportWants {
+            streams: is_set("streams"),
+            consumers: is_set("consumers"),
+            config: is_set("config"),
+        };
+        // A namespace that is not there has no streams.
+        let logs = self.broker.keyed_logs(&self.nats.namespace);
+        let logs = logs.unwrap_or_default();
+        let shown = logs
+            .iter()
+            .map(|one| (&one.log, &one.state, &one.readers[..]));
+        let mut told = jetstream_report(shown, wants, now);
+        let id = server_id(self.broker.identity());
+        told.insert("server_id".into(), id.into());
+        told.insert("now".into(), time_text(now).into());
+        Value::Object(told)
     }
 
     fn healthz(&self) -> Page {
@@ -182,7 +196,7 @@ impl Pages for Monitoring {
             "/varz" => Page::json(&self.varz()),
             "/connz" => Page::json(&self.connz(query)),
             "/subsz" | "/subscriptionsz" => Page::json(&self.subsz()),
-            "/jsz" => Page::json(&self.jsz()),
+            "/jsz" => Page::json(&self.jsz(query)),
             "/healthz" => self.healthz(),
             "/" => Page::json(&json!(["/varz", "/connz", "/subsz", "/jsz", "/healthz"])),
             _ => return None,

@@ -12,6 +12,7 @@ pub mod codec;
 mod error;
 mod mapping;
 mod nkey;
+mod report;
 mod session;
 mod settings;
 mod totals;
@@ -25,6 +26,7 @@ use polybus_session::{Claim, Peer, Protocol, Session};
 pub use mapping::jetstream::KEYED_WRITER;
 pub use mapping::{copy_properties, read_headers, read_property};
 pub use nkey::PublicKey;
+pub use report::{ReportWants, jetstream_report};
 pub use settings::{Random, Settings, Upgrade, Verify};
 pub use totals::Totals;
 

@@ -273,8 +273,13 @@ async def test_monitoring_counts_streams(server):
     async with client(one.url) as nc:
         await nc.jetstream().add_stream(name="S", subjects=["s.>"])
         await nc.jetstream().publish("s.a", b"12345")
-        jsz = fetch(one.monitor, "/jsz?streams=1")[1]
-        assert jsz["streams"] == 1 and jsz["messages"] == 1
+        await nc.jetstream().add_consumer("S", durable_name="c", ack_policy="explicit")
+        jsz = fetch(one.monitor, "/jsz")[1]
+        assert (jsz["streams"], jsz["messages"], jsz["consumers"]) == (1, 1, 1) and jsz["bytes"] > 0 and "account_details" not in jsz
+        jsz = fetch(one.monitor, "/jsz?streams=1&consumers=1&config=1")[1]
+        [stream] = jsz["account_details"][0]["stream_detail"]
+        assert (stream["name"], stream["config"]["subjects"], stream["state"]["messages"]) == ("S", ["s.>"], 1)
+        assert [one["name"] for one in stream["consumer_detail"]] == ["c"]
 
 
 async def test_all_is_there_after_a_kill(server):
