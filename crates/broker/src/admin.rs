@@ -8,6 +8,7 @@ mod users;
 mod view;
 mod visitor;
 
+pub use crate::access::KeptKeyRules as KeyRules;
 pub use keyed::KeyedLog;
 pub use logs::{Log, LogChange};
 pub use replay::{Bound, Range, Replay, Replayed, Selection, Target};

@@ -11,8 +11,8 @@ use polybus_model::{
 use polybus_session::{Peer, PeerSummary};
 
 use crate::access::{
-    Asker, Grants, Logs, Patterns, Permissions, answer, live_refused, refuse_forbidden,
-    refuse_live, refuse_parts, refuse_whole, show,
+    Asker, Grants, KeptKeyRules, Logs, Patterns, Permissions, answer, live_refused,
+    refuse_forbidden, refuse_live, refuse_parts, refuse_whole, show,
 };
 use crate::broker::Inner;
 use crate::mailbox::Mailbox;
@@ -166,7 +166,10 @@ impl Connection {
                 self.entry.mailbox.push(Event::Reply { lane, result });
                 return;
             }
-            Request::Open { namespace } => self.open(namespace),
+            Request::Open { namespace } => self.open(namespace).map(|rules| {
+                let rules = rules.map(|rules| Reply::Entered(Arc::new(rules.rules())));
+                rules.unwrap_or(Reply::Done)
+            }),
             _ => Err(failure(
                 Kind::NotAllowed("the session is in no namespace yet".into()),
                 Resource::Namespace,
@@ -176,12 +179,13 @@ impl Connection {
         if answers {
             self.entry.mailbox.push(Event::Reply {
                 lane,
-                result: result.map(|()| Reply::Done).map_err(Box::new),
+                result: result.map_err(Box::new),
             });
         }
     }
 
-    fn open(&mut self, namespace: Name) -> Result<(), Error> {
+    /// Enters a namespace; gives the rules about keys that hold there for its user, if there are any.
+    fn open(&mut self, namespace: Name) -> Result<Option<KeptKeyRules>, Error> {
         let refused = |kind| failure(kind, Resource::Namespace, namespace.clone());
         let user = self
             .entry
@@ -190,14 +194,16 @@ impl Connection {
             .clone()
             .ok_or_else(|| refused(Kind::BadCredentials))?;
         let shard = &self.broker.shard;
-        let (grants, generation) = {
+        let (grants, generation, rules) = {
             let state = shard.look();
             if !state.has_namespace(&namespace) {
                 return Err(refused(Kind::NotFound));
             }
+            let known = state.catalog.user(&user);
             (
                 state.catalog.grants(&user, &namespace, &self.host()),
                 state.catalog.generation(),
+                known.and_then(|user| user.key_rules.get(namespace.as_str()).cloned()),
             )
         };
         let grants = grants.ok_or_else(|| {
@@ -217,7 +223,7 @@ impl Connection {
             grants,
             generation,
         });
-        Ok(())
+        Ok(rules)
     }
 
     /// Takes what is asked about access out of a batch, and answers it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::{
-    AccessReply, Error, GroupReply, Lane, LeaseId, LiveBlock, LiveNote, LogReply, LogSummary,
-    Message, Name, RecordBlock, Stored, SubscriberId,
+    AccessReply, Error, GroupReply, KeyRules, Lane, LeaseId, LiveBlock, LiveNote, LogReply,
+    LogSummary, Message, Name, RecordBlock, Stored, SubscriberId,
 };
 
 /// Events are moved about by the million: what is rare and large in them is boxed.
@@ -220,6 +220,8 @@ pub struct Taken {
 pub enum Reply {
     /// Done.
     Done,
+    /// The session is in its namespace, and these rules about keys hold for its user.
+    Entered(Arc<KeyRules>),
     /// The queue, with its counts.
     Queue {
         /// Its name.

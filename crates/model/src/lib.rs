@@ -12,6 +12,7 @@ mod event;
 mod follow;
 mod group;
 mod joined;
+mod key_rules;
 mod keyed;
 mod lease;
 mod live;
@@ -45,6 +46,7 @@ pub use group::{
     GroupSummary, Join, Joined, Leaver, MemberSummary, Membership, SharedMemberSummary,
     SharedSummary, Sharing, Standing,
 };
+pub use key_rules::{Answers, KeyPatterns, KeyRules};
 pub use keyed::{
     Addition, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError, KeyedSettings,
     KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom, RollUp, Stored,

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use polybus_broker::admin::KeyRules;
+
 use crate::config::{SETTINGS, Setting, Sources, duration_or_off, size_or_off};
 
 /// Settings that every command takes, since they say which broker is meant.
@@ -273,6 +275,8 @@ pub(crate) enum Permissions {
         #[arg(long, default_value = ".*", value_name = "REGEX")]
         read: String,
         #[command(flatten)]
+        subjects: Subjects,
+        #[command(flatten)]
         place: Where,
     },
     /// Keep a user out of a namespace
@@ -282,6 +286,42 @@ pub(crate) enum Permissions {
         #[command(flatten)]
         place: Where,
     },
+}
+
+/// Which subjects a NATS client may publish and subscribe to, in a user's name.
+#[derive(Debug, Args)]
+pub(crate) struct Subjects {
+    /// NATS: the subjects that it may publish to, with commas; all if not set
+    #[arg(long, value_name = "SUBJECTS", value_delimiter = ',')]
+    publish_allow: Option<Vec<String>>,
+    /// NATS: the subjects that it may not publish to
+    #[arg(long, value_name = "SUBJECTS", value_delimiter = ',')]
+    publish_deny: Vec<String>,
+    /// NATS: the subjects that it may subscribe to, with commas; all if not set
+    #[arg(long, value_name = "SUBJECTS", value_delimiter = ',')]
+    subscribe_allow: Option<Vec<String>>,
+    /// NATS: the subjects that it may not subscribe to, and is not handed
+    #[arg(long, value_name = "SUBJECTS", value_delimiter = ',')]
+    subscribe_deny: Vec<String>,
+    /// NATS: it may answer each message that it is handed so many times, and publish elsewhere only what is allowed
+    #[arg(long, value_name = "COUNT")]
+    allow_responses: Option<u32>,
+    /// NATS: for how many seconds it may answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    responses_expire: u64,
+}
+
+impl From<Subjects> for KeyRules {
+    fn from(subjects: Subjects) -> Self {
+        let expire_ms = subjects.responses_expire.saturating_mul(1_000);
+        Self {
+            publish_allow: subjects.publish_allow,
+            publish_deny: subjects.publish_deny,
+            subscribe_allow: subjects.subscribe_allow,
+            subscribe_deny: subjects.subscribe_deny,
+            answers: subjects.allow_responses.map(|count| (count, expire_ms)),
+        }
+    }
 }
 
 /// What can be done with namespaces.

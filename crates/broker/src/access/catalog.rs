@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::kept_quota::KeptQuota;
 use super::kept_rule::KeptRule;
 use super::passwords::PasswordError;
-use super::{Grants, Passwords, Patterns, Permissions, ScramKeys};
+use super::{Grants, KeptKeyRules, Passwords, Patterns, Permissions, ScramKeys};
 use crate::broker::CATALOG_RECORD;
 use crate::staging::Staging;
 
@@ -43,6 +43,15 @@ pub(crate) enum Change {
         namespace: String,
         /// What.
         patterns: Patterns,
+    },
+    /// Which keys a user may publish to and subscribe to in a namespace; nothing said takes the rules away.
+    PutKeyRules {
+        /// The user.
+        user: String,
+        /// The namespace.
+        namespace: String,
+        /// The rules.
+        rules: KeptKeyRules,
     },
     /// A user may no longer enter a namespace.
     DeletePermissions {
@@ -109,6 +118,9 @@ pub(crate) struct User {
     /// By namespace.
     #[serde(default)]
     pub(crate) permissions: BTreeMap<String, Patterns>,
+    /// By namespace, where there are any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) key_rules: BTreeMap<String, KeptKeyRules>,
 }
 
 impl User {
@@ -261,9 +273,20 @@ impl Catalog {
                     user.permissions.insert(namespace, patterns);
                 }
             }
+            Change::PutKeyRules {
+                user,
+                namespace,
+                rules,
+            } => {
+                if let Some(user) = self.users.get_mut(&user) {
+                    user.key_rules.insert(namespace, rules);
+                    user.key_rules.retain(|_, rules| !rules.is_empty());
+                }
+            }
             Change::DeletePermissions { user, namespace } => {
                 if let Some(user) = self.users.get_mut(&user) {
                     user.permissions.remove(&namespace);
+                    user.key_rules.remove(&namespace);
                 }
             }
             Change::PutRule { namespace, rule } => {
@@ -287,6 +310,7 @@ impl Catalog {
                 self.rules.remove(&name);
                 for user in self.users.values_mut() {
                     user.permissions.remove(&name);
+                    user.key_rules.remove(&name);
                 }
             }
         }

@@ -68,13 +68,7 @@ impl Broker {
                 })
                 .map_err(Failure)
         })?;
-        for entry in self.0.connections() {
-            if entry.user.lock().as_deref() == Some(name) {
-                entry.mailbox.push(Event::Shutdown {
-                    reason: format!("the user '{name}' is deleted"),
-                });
-            }
-        }
+        self.end_sessions_of(name, &format!("the user '{name}' is deleted"));
         Ok(())
     }
 
@@ -91,6 +85,7 @@ impl Broker {
                     configure: patterns.configure.clone(),
                     write: patterns.write.clone(),
                     read: patterns.read.clone(),
+                    subjects: user.key_rules.get(namespace).cloned().unwrap_or_default(),
                 })
         });
         all.collect()
@@ -110,12 +105,41 @@ impl Broker {
         };
         Permissions::new(&patterns).map_err(Failure)?;
         let (user, namespace) = (permission.user.clone(), permission.namespace.clone());
+        let before = self.known_user(&user)?.key_rules.remove(&namespace);
+        let has_changed = before.unwrap_or_default() != permission.subjects;
         let change = Change::PutPermissions {
-            user,
-            namespace,
+            user: user.clone(),
+            namespace: namespace.clone(),
             patterns,
         };
-        self.durably(|inner| inner.change_catalog(&change).map_err(Failure))
+        let rules = Change::PutKeyRules {
+            user: user.clone(),
+            namespace,
+            rules: permission.subjects.clone(),
+        };
+        self.durably(|inner| {
+            inner.change_catalog(&change).map_err(Failure)?;
+            match has_changed {
+                true => inner.change_catalog(&rules).map_err(Failure),
+                false => Ok(()),
+            }
+        })?;
+        if has_changed {
+            // Sessions know the rules from when they came.
+            let reason = "what the user may publish and subscribe to has changed";
+            self.end_sessions_of(&user, reason);
+        }
+        Ok(())
+    }
+
+    fn end_sessions_of(&self, name: &str, reason: &str) {
+        for entry in self.0.connections() {
+            if entry.user.lock().as_deref() == Some(name) {
+                entry.mailbox.push(Event::Shutdown {
+                    reason: reason.to_owned(),
+                });
+            }
+        }
     }
 
     /// Takes a user's permissions in a namespace away.

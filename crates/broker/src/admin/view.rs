@@ -5,6 +5,7 @@ use polybus_model::{Destination, Millis, QueueKind, TopicKind};
 use serde::{Deserialize, Serialize};
 
 use super::json::json_of_table;
+use crate::access::KeptKeyRules;
 
 /// How the broker is.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -230,7 +231,11 @@ pub struct Permission {
     pub write: String,
     /// What it may consume from.
     pub read: String,
+    /// Which subjects it may publish and subscribe to.
+    #[serde(default, skip_serializing_if = "KeptKeyRules::is_empty")]
+    pub subjects: KeptKeyRules,
 }
+
 impl From<inspect::QueueSummary> for Queue {
     fn from(queue: inspect::QueueSummary) -> Self {
         let kind = match queue.settings.kind {

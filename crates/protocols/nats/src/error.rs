@@ -70,29 +70,36 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// A publish to what the user may not publish to.
+pub(crate) fn publish_denied(subject: &[u8]) -> String {
+    format!("Permissions Violation for Publish to {}", Quoted(subject))
+}
+
+/// A subscription to what the user may not subscribe to.
+pub(crate) fn subscription_denied(subject: &[u8], queue: Option<&[u8]>) -> String {
+    let told = format!(
+        "Permissions Violation for Subscription to {}",
+        Quoted(subject)
+    );
+    match queue {
+        None => told,
+        Some(queue) => format!("{told} using queue {}", Quoted(queue)),
+    }
+}
+
 /// A publish that the broker refused.
 pub(crate) fn publish_refused(error: &Error, subject: &[u8]) -> String {
     match &error.kind {
-        Kind::AccessRefused(_) => {
-            format!("Permissions Violation for Publish to {}", Quoted(subject))
-        }
+        Kind::AccessRefused(_) => publish_denied(subject),
         _ => error.to_string(),
     }
 }
 
 /// A subscription that the broker refused.
 pub(crate) fn subscription_refused(error: &Error, subject: &[u8], queue: Option<&[u8]>) -> String {
-    match (&error.kind, queue) {
-        (Kind::AccessRefused(_), None) => format!(
-            "Permissions Violation for Subscription to {}",
-            Quoted(subject)
-        ),
-        (Kind::AccessRefused(_), Some(queue)) => format!(
-            "Permissions Violation for Subscription to {} using queue {}",
-            Quoted(subject),
-            Quoted(queue)
-        ),
-        (Kind::LimitReached(_), _) => TOO_MANY_SUBSCRIPTIONS.to_owned(),
+    match &error.kind {
+        Kind::AccessRefused(_) => subscription_denied(subject, queue),
+        Kind::LimitReached(_) => TOO_MANY_SUBSCRIPTIONS.to_owned(),
         _ => error.to_string(),
     }
 }

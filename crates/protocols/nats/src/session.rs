@@ -13,6 +13,7 @@ mod delivering;
 mod jetstream;
 mod keepalive;
 mod login;
+mod permissions;
 mod publishing;
 mod records;
 mod subscribing;
@@ -34,7 +35,7 @@ use crate::codec::{
     Connect, Info, Limits, Operation, Operations, write_error, write_info, write_ok, write_ping,
     write_pong,
 };
-use crate::error::Fault;
+use crate::error::{Fault, publish_denied};
 use crate::settings::{Settings, Upgrade};
 use crate::{ApiCounts, TOPIC};
 
@@ -74,6 +75,8 @@ pub(crate) struct Connection {
     /// How many messages the last block had: the next is likely to have as many.
     block_len: usize,
     jetstream: jetstream::JetStream,
+    /// What its user may publish and subscribe to, if not everything.
+    permissions: Option<Box<permissions::Permissions>>,
     keepalive: Keepalive,
     auth_until: Millis,
     /// When it is let go, once the broker stops.
@@ -114,6 +117,7 @@ impl Connection {
             subscriptions: Subscriptions::default(),
             block_len: 1,
             jetstream: jetstream::JetStream::new(api),
+            permissions: None,
             leave_at: None,
             traffic: Traffic::default(),
             user: None,
@@ -183,6 +187,25 @@ impl Connection {
         for _ in 0..std::mem::take(&mut self.pongs) {
             write_pong(self.out.staged());
         }
+    }
+
+    /// What counts times is told the time.
+    fn tell_time(&mut self, now: Millis) {
+        if let Some(permissions) = &mut self.permissions {
+            permissions.now = now;
+        }
+    }
+
+    /// Whether the client may publish there; if not, it is told.
+    fn may_publish(&mut self, subject: &[u8]) -> bool {
+        let Some(permissions) = &mut self.permissions else {
+            return true;
+        };
+        let may = permissions.may_publish(subject);
+        if !may {
+            self.complain(&publish_denied(subject));
+        }
+        may
     }
 
     /// Confirms an operation to a client that wants that.
@@ -270,7 +293,7 @@ impl Connection {
             Event::SubscriptionEnded { subscriber, .. } => self.subscriptions.end(subscriber),
             Event::TooSlow { .. } => self.give_up(),
             Event::Reply { result, .. } => {
-                if let Err(fault) = self.handle_login_reply(result) {
+                if let Err(fault) = self.handle_login_reply(result, now) {
                     self.fail(&fault);
                 }
             }
@@ -283,6 +306,7 @@ impl Connection {
 
 impl Session for Connection {
     fn handle_input(&mut self, input: &mut BytesMut, now: Millis) {
+        self.tell_time(now);
         self.keepalive.heard(now);
         while !self.is_waiting() && !self.is_done() {
             self.take_run(input);
@@ -295,11 +319,13 @@ impl Session for Connection {
     }
 
     fn handle_event(&mut self, event: Event, now: Millis) {
+        self.tell_time(now);
         self.take_event(event, now);
         self.note_unwritten(now);
     }
 
     fn handle_events(&mut self, events: &mut Vec<Event>, now: Millis) {
+        self.tell_time(now);
         for event in events.drain(..) {
             if self.is_done() {
                 continue;

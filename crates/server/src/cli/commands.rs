@@ -292,9 +292,11 @@ fn permissions(what: Permissions) -> (Request, Shown) {
             configure,
             write,
             read,
+            subjects,
             place,
         } => {
             let namespace = place.namespace;
+            let subjects = subjects.into();
             let done = said(format!("{user} may enter {namespace}"));
             (
                 Request::SetPermission {
@@ -303,6 +305,7 @@ fn permissions(what: Permissions) -> (Request, Shown) {
                     configure,
                     write,
                     read,
+                    subjects,
                 },
                 done,
             )

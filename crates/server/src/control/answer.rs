@@ -1,7 +1,7 @@
 //! Who answers: one call of the broker's administration for each request.
 
 use polybus_broker::Broker;
-use polybus_broker::admin::{Failure, Permission};
+use polybus_broker::admin::{Failure, KeyRules, Permission};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -140,13 +140,18 @@ impl Desk {
                 configure,
                 write,
                 read,
-            } => json_of(broker.set_permission(&Permission {
-                user,
-                namespace,
-                configure,
-                write,
-                read,
-            })?),
+                subjects,
+            } => {
+                check_subjects(&subjects)?;
+                json_of(broker.set_permission(&Permission {
+                    user,
+                    namespace,
+                    configure,
+                    write,
+                    read,
+                    subjects,
+                })?)
+            }
             Request::ClearPermission { user, namespace } => {
                 json_of(broker.clear_permission(&user, &namespace)?)
             }
@@ -166,4 +171,15 @@ impl Desk {
 
 fn json_of(value: impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(value).map_err(|error| Failure(error.to_string()))
+}
+
+/// Patterns that no subject fits would deny nothing.
+fn check_subjects(rules: &KeyRules) -> Result<(), Failure> {
+    let is_bad = |pattern: &&String| !polybus_nats::codec::is_valid(pattern.as_bytes());
+    match rules.patterns().find(is_bad) {
+        None => Ok(()),
+        Some(bad) => Err(Failure(format!(
+            "'{bad}' is no subject: words between dots, * for any one of them, > for all that follow"
+        ))),
+    }
 }

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use polybus_broker::admin::{Bound, LogChange, Replay};
+use polybus_broker::admin::{Bound, KeyRules, LogChange, Replay};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
@@ -116,6 +116,8 @@ pub(crate) enum Request {
         configure: String,
         write: String,
         read: String,
+        #[serde(default)]
+        subjects: KeyRules,
     },
     ClearPermission {
         user: String,

@@ -56,6 +56,59 @@ async def test_several_users(server):
     assert await is_refused(one.url, user="a", password="bbb")
 
 
+PERMISSIONS = """
+authorization {
+  users = [
+    { user: some, password: pw, permissions: {
+        publish: { allow: ["a.*", "in.>", "_INBOX.>"], deny: "a.secret" }
+        subscribe: { allow: ["in.>", "a.>", "_INBOX.>"], deny: ["in.secret"] } } }
+    { user: answers, password: pw, permissions: { subscribe: ["service"], allow_responses: { max: 2, expires: "1m" } } }
+    { user: all, password: pw }
+  ]
+}"""
+
+
+async def test_permissions_of_subjects(server):
+    one = server(PERMISSIONS)
+    login = {"pass": "pw"}
+    with Wire(one.address, {"user": "some", **login}) as some, Wire(one.address, {"user": "all", **login}) as everyone:
+        for subject, may in ((b"a.x", True), (b"a.x.y", False), (b"a.secret", False), (b"b", False)):
+            some.send(b"PUB %s 0\r\n\r\n" % subject)
+            some.ping(b"PONG" if may else b"-ERR 'Permissions Violation for Publish to \"%s\"'" % subject)
+            if not may:
+                assert some.line() == b"PONG"
+        for sid, (subject, may) in enumerate(((b"in.x", True), (b"in.>", True), (b"a.*", True), (b"in.secret", False), (b">", False), (b"b", False))):
+            some.send(b"SUB %s %d\r\n" % (subject, sid))
+            some.ping(b"PONG" if may else b"-ERR 'Permissions Violation for Subscription to \"%s\"'" % subject)
+            if not may:
+                assert some.line() == b"PONG"
+        some.send(b"SUB b workers 9\r\n")
+        some.ping(b"-ERR 'Permissions Violation for Subscription to \"b\" using queue \"workers\"'")
+        assert some.line() == b"PONG"
+        # A run of publishes of which one is not allowed: the others are heard. What is denied is not handed to who subscribed to more.
+        everyone.send(b"SUB a.> 1\r\n")
+        everyone.ping()
+        some.send(b"UNSUB 2\r\nPUB a.1 1\r\n1\r\nPUB a.secret 1\r\n2\r\nPUB a.3 1\r\n3\r\n")
+        some.ping(b"-ERR 'Permissions Violation for Publish to \"a.secret\"'")
+        assert [everyone.message()[4] for _ in range(2)] == [b"1", b"3"]
+        assert some.line() == b"PONG"
+        everyone.send(b"PUB in.secret 1\r\n4\r\nPUB in.y 1\r\n5\r\n")
+        assert some.message()[4] == b"5"
+
+
+async def test_answers_are_allowed_as_often_as_said(server):
+    one = server(PERMISSIONS)
+    login = {"pass": "pw"}
+    with Wire(one.address, {"user": "answers", **login}) as service, Wire(one.address, {"user": "all", **login}) as everyone:
+        service.send(b"SUB service 1\r\nPUB r.1 0\r\n\r\n")
+        assert service.line() == b"-ERR 'Permissions Violation for Publish to \"r.1\"'"
+        everyone.send(b"SUB r.> 1\r\nPUB service r.1 1\r\nq\r\n")
+        assert service.message()[2] == b"r.1"
+        service.send(b"PUB r.1 1\r\na\r\nPUB r.1 1\r\nb\r\nPUB r.1 1\r\nc\r\n")
+        assert service.line() == b"-ERR 'Permissions Violation for Publish to \"r.1\"'"
+        assert [everyone.message()[4] for _ in range(2)] == [b"a", b"b"]
+
+
 async def test_token(server):
     one = server(None, "--auth", "t0ken")
     async with client(one.url, token="t0ken") as nc:

@@ -20,6 +20,9 @@ impl Connection {
         let has_headers = self.connect.headers;
         let is_own = block.origin() == ORIGIN;
         for &(at, subscriber) in targets {
+            if self.permissions.is_some() && !self.may_hear(block, at) {
+                continue;
+            }
             let (Some(item), Some(found)) = (block.item(at), self.subscriptions.find(subscriber))
             else {
                 continue;
@@ -52,6 +55,19 @@ impl Connection {
             }
             self.deliver_item(block, item, subscriber);
         }
+    }
+
+    /// Whether the client may be handed a message of a block; what it may answer is noted.
+    #[cold]
+    fn may_hear(&mut self, block: &LiveBlock, at: u32) -> bool {
+        let (Some(permissions), Some(item)) = (&mut self.permissions, block.item(at)) else {
+            return true;
+        };
+        let may = permissions.may_hear(block.key(item));
+        if may {
+            permissions.note_reply(block.reply(item));
+        }
+        may
     }
 
     /// Writes a message part by part.
@@ -87,7 +103,8 @@ impl Connection {
         let Some(found) = self.subscriptions.find(subscriber) else {
             return;
         };
-        if !is_literal(subject) {
+        let permissions = self.permissions.as_mut();
+        if !is_literal(subject) || permissions.is_some_and(|one| !one.may_hear(subject)) {
             return;
         }
         let foreign;
@@ -121,6 +138,12 @@ impl Connection {
             false => (message.body(), message.shared_body()),
             true => (&b""[..], None),
         };
+        if let Some(permissions) = &mut self.permissions {
+            permissions.note_reply(match note {
+                None => properties.reply,
+                Some(_) => reply.as_bytes(),
+            });
+        }
         found.delivered += 1;
         self.traffic.messages_out += 1;
         self.traffic.bytes_out += (headers.len() + body.len()) as u64;

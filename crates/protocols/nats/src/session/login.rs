@@ -5,6 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use polybus_model::{Credentials, Error, Kind, Lane, Millis, Name, Reply, Request};
 use polybus_session::Peer;
 
+use super::permissions::Permissions;
 use super::{Connection, Phase, must_encrypt};
 use crate::VERSION;
 use crate::codec::{Connect, Info};
@@ -182,30 +183,37 @@ impl Connection {
     pub(super) fn handle_login_reply(
         &mut self,
         result: Result<Reply, Box<Error>>,
+        now: Millis,
     ) -> Result<(), Fault> {
         if !matches!(self.phase, Phase::Proving | Phase::Entering) {
             return Ok(());
         }
-        if let Err(error) = result {
-            let user = self.user.take().unwrap_or_default();
-            let why = match &error.kind {
-                Kind::BadCredentials => "the user or password is wrong".to_owned(),
-                Kind::AccessRefused(text) => text.clone(),
-                _ => error.to_string(),
-            };
-            self.complain(Fault::Unauthorized.text());
-            self.finish(Some(format!(
-                "the login of user '{}' was refused: {why}",
-                user.escape_default()
-            )));
-            return Ok(());
-        }
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(error) => {
+                let user = self.user.take().unwrap_or_default();
+                let why = match &error.kind {
+                    Kind::BadCredentials => "the user or password is wrong".to_owned(),
+                    Kind::AccessRefused(text) => text.clone(),
+                    _ => error.to_string(),
+                };
+                self.complain(Fault::Unauthorized.text());
+                self.finish(Some(format!(
+                    "the login of user '{}' was refused: {why}",
+                    user.escape_default()
+                )));
+                return Ok(());
+            }
+        };
         if self.phase == Phase::Proving {
             let namespace = Name::new(&self.settings.namespace).map_err(|_| Fault::Unauthorized)?;
             self.requests
                 .push((Lane::default(), Request::Open { namespace }));
             self.phase = Phase::Entering;
             return Ok(());
+        }
+        if let Reply::Entered(rules) = reply {
+            self.permissions = Some(Box::new(Permissions::new(&rules, now)));
         }
         self.phase = Phase::Running;
         if self.has_connected {

@@ -38,6 +38,10 @@ impl Connection {
             if subject.first() == Some(&b'$') && self.is_for_broker(subject) {
                 break;
             }
+            if self.permissions.is_some() && !self.may_publish(subject) {
+                consumed = operations.consumed();
+                continue;
+            }
             if has_headers {
                 let block = self.headers_in(input, &publication);
                 let number = u32::try_from(items.len()).unwrap_or(u32::MAX);
@@ -55,6 +59,7 @@ impl Connection {
             consumed = operations.consumed();
         }
         if items.is_empty() {
+            input.advance(consumed);
             return;
         }
         self.traffic.messages_in += items.len() as u64;

@@ -18,6 +18,12 @@ impl Connection {
                 continue;
             };
             if is_literal(record.message.key()) {
+                if let Some(permissions) = &mut self.permissions {
+                    // Its acknowledgement is an answer like any.
+                    let mut ack = bytes::BytesMut::new();
+                    write_ack(&mut ack, &prefix, record);
+                    permissions.note_reply(&ack);
+                }
                 self.deliver_record(block, record, &prefix, subscriber);
             }
         }

@@ -6,7 +6,10 @@ use polybus_model::{Error, Lane, Request, SubscribeLive, SubscriberId};
 use super::Connection;
 use super::subscriptions::{SUBSCRIPTIONS_MAX, filter};
 use crate::codec::is_valid;
-use crate::error::{INVALID_SUBJECT, SID_TOO_LONG, TOO_MANY_SUBSCRIPTIONS, subscription_refused};
+use crate::error::{
+    INVALID_SUBJECT, SID_TOO_LONG, TOO_MANY_SUBSCRIPTIONS, subscription_denied,
+    subscription_refused,
+};
 
 /// The longest id of a subscription, in bytes.
 const SID_LEN_MAX: usize = 128;
@@ -26,6 +29,10 @@ impl Connection {
         }
         if self.subscriptions.lookup(sid).is_none() {
             let wanted = filter(subject);
+            let permissions = self.permissions.as_deref();
+            if permissions.is_some_and(|one| !one.may_subscribe(&wanted)) {
+                return self.complain(&subscription_denied(subject, queue));
+            }
             let subscriber = self.subscriptions.insert(sid, subject, queue, &wanted);
             let request = SubscribeLive {
                 subscriber,

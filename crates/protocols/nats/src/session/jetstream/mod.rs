@@ -115,6 +115,9 @@ impl Connection {
         let body = part(&publication.body);
         self.traffic.messages_in += 1;
         self.traffic.bytes_in += body.len() as u64;
+        if !self.may_publish(&subject) {
+            return;
+        }
         self.confirm();
         self.handle_api(&subject, &reply, &body, now);
     }
