@@ -9,6 +9,7 @@ use crate::Engine;
 use crate::Store;
 use crate::queue::PendingTake;
 use crate::queue::consumers::{Consumer, Standing};
+use crate::queue::entry::REDELIVERED;
 use crate::queue::leases::NONE;
 use crate::session::ConsumerRef;
 use crate::turn::{Answer, Asker, Turn};
@@ -222,7 +223,12 @@ impl Engine {
             Outcome::Release { failed } => {
                 queue.give_back(lease.entry, failed, turn.now, turn.store);
             }
-            Outcome::Reject => queue.kill(lease.entry, DeathReason::Rejected, turn.store),
+            Outcome::Reject => {
+                // While it waits to be read back it is still this queue's, and would be after a restart.
+                let mut entry = lease.entry;
+                entry.flags |= REDELIVERED;
+                queue.kill(entry, DeathReason::Rejected, turn.store);
+            }
         }
         self.touch(id.queue);
         if lease.counted {
