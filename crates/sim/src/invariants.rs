@@ -1,6 +1,7 @@
 //! What must always hold, one file each. A check looks at the ledger and at what has just been seen, and says what is wrong.
 
 pub(crate) mod answers;
+pub(crate) mod clerk_answers;
 pub(crate) mod confirmed_kept;
 pub(crate) mod confirms;
 pub(crate) mod counts;
@@ -8,6 +9,8 @@ pub(crate) mod credit;
 pub(crate) mod damage;
 pub(crate) mod group_offsets;
 pub(crate) mod healthy;
+pub(crate) mod keyed_kept;
+pub(crate) mod lease_settled;
 pub(crate) mod limits;
 pub(crate) mod log_answers;
 pub(crate) mod log_dense;
@@ -21,6 +24,9 @@ pub(crate) mod nothing_invented;
 pub(crate) mod opens;
 pub(crate) mod order;
 pub(crate) mod progress;
+pub(crate) mod reader_settled;
 pub(crate) mod redelivered;
 pub(crate) mod settled_gone;
+pub(crate) mod transactions_arrive;
+pub(crate) mod transactions_whole;
 pub(crate) mod whole_turns;

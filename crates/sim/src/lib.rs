@@ -1,7 +1,7 @@
 //! The seeded simulation: a broker without threads, clients, a clock and a disk that fails, all moved by one seed.
 //!
 //! ```text
-//! seed -> schedule -> client batch | commit | load | timers | upkeep | time passes | fault
+//! seed -> schedule -> client batch | clerk | commit | load | timers | upkeep | time passes | fault
 //!                       |                                              (one at a time, in random order)
 //!                       v
 //!               Broker::open_stepwise on a MemoryIo --events--> ledger --> invariants
@@ -10,6 +10,7 @@
 //! The same seed gives the same run, to the last line of its trace. What has to hold is in `invariants/`, one file each;
 //! development only. `cargo run -p polybus-sim -- --seed N` replays one with its trace.
 
+mod clerks;
 mod client;
 mod clock;
 mod disk;

@@ -1,5 +1,6 @@
 //! One run: epochs between restarts, each with its fault, and at the end everything is taken out and compared.
 
+mod clerks;
 mod faults;
 mod logs;
 mod restart;
@@ -14,6 +15,7 @@ use polybus_journal::MemoryIo;
 use polybus_model::{Batch, Event, Lane, SessionId};
 use polybus_session::Peer;
 
+use crate::clerks::Clerks;
 use crate::client::Client;
 use crate::clock::SimClock;
 use crate::invariants::{confirms, counts, healthy, memory, order, progress};
@@ -149,6 +151,8 @@ struct Running {
     clients: Vec<Client>,
     /// Connections of clients of logs, by their numbers.
     desks: BTreeMap<usize, Connection>,
+    /// Connections of clerks, by their numbers.
+    counters: BTreeMap<usize, Connection>,
 }
 
 impl Running {
@@ -182,6 +186,7 @@ struct Simulation {
     knobs: Knobs,
     ledger: Ledger,
     logs: Option<LogWorld>,
+    clerks: Option<Clerks>,
     trace: Trace,
     step: u64,
     /// The broker has asked not to publish.
@@ -216,6 +221,7 @@ impl Simulation {
         Self {
             ledger: Ledger::new(Arc::clone(&shape), knobs.window_bytes, clock.now()),
             logs: plan.logs.then(|| LogWorld::new(plan.seed)),
+            clerks: plan.logs.then(|| Clerks::new(plan.seed)),
             plan: plan.clone(),
             random,
             clock,
@@ -272,7 +278,8 @@ impl Simulation {
         if self.step.is_multiple_of(8) {
             self.look(running)?;
         }
-        self.log_step(running)
+        self.log_step(running)?;
+        self.clerk_step(running)
     }
 
     fn pass_time(&mut self) {
@@ -395,7 +402,8 @@ impl Simulation {
                 client.inbox.push_back(event);
             }
         }
-        self.collect_logs(running)
+        self.collect_logs(running)?;
+        self.collect_clerks(running)
     }
 
     /// A step of the broker has failed: it must be for a reason.

@@ -2,7 +2,7 @@
 
 use polybus_model::{
     Batch, Body, Event, GroupRequest, LogReply, LogRequest, Message, MessageParts, Outcome,
-    Request, RunContent, SessionId,
+    ReaderOutcome, ReaderRequest, Request, RunContent, SessionId, Verdict,
 };
 
 /// A deliberate bug.
@@ -44,6 +44,18 @@ pub enum Tamper {
     OldEnd,
     /// What a group is to remember is forgotten after a restart.
     OldGroupOffset,
+    /// A transaction is aborted where its commit was asked for.
+    LostCommit,
+    /// A transaction is committed where its abort was asked for.
+    LostAbort,
+    /// Of what a reader is given the first run comes twice.
+    DoubledRun,
+    /// What a reader's or a group's record is settled with is lost.
+    LostSettlement,
+    /// Ids of messages are lost on the way to a keyed log.
+    ForgottenId,
+    /// What is stored in a keyed log goes elsewhere than is said.
+    MisplacedMessage,
 }
 
 impl Tamper {
@@ -95,6 +107,39 @@ impl Tamper {
                 }
                 _ => {}
             },
+            _ => {}
+        }
+    }
+
+    /// What the broker gets of clerks instead of what was asked.
+    pub(crate) fn clerk_request(self, request: &mut Request) {
+        match request {
+            Request::Log { request, .. } => match (self, &mut **request) {
+                (Self::LostCommit, LogRequest::End { committed, .. }) => *committed = false,
+                (Self::LostAbort, LogRequest::End { committed, .. }) => *committed = true,
+                (Self::ForgottenId, LogRequest::Store { terms, .. }) => terms.id = None,
+                _ => {}
+            },
+            Request::Group { request, .. } if self == Self::LostSettlement => {
+                lose_settlement(request);
+            }
+            _ => {}
+        }
+    }
+
+    /// What clerks see instead of what came.
+    pub(crate) fn clerk_event(self, event: &mut Event) {
+        let Event::Log { reply, .. } = event else {
+            return;
+        };
+        match (self, &mut **reply) {
+            (Self::DoubledRun, LogReply::Read(slices)) => {
+                for slice in slices.iter_mut().flatten() {
+                    let first = slice.runs.first().cloned();
+                    slice.runs.extend(first);
+                }
+            }
+            (Self::MisplacedMessage, LogReply::Stored(Ok(stored))) => stored.offset += 1,
             _ => {}
         }
     }
@@ -166,6 +211,24 @@ impl Tamper {
             }
             _ => {}
         }
+    }
+}
+
+/// What is accepted goes back instead.
+fn lose_settlement(request: &mut GroupRequest) {
+    match request {
+        GroupRequest::Lease(request) => {
+            let settles = request.parts.iter_mut().flat_map(|part| &mut part.settles);
+            for one in settles.filter(|one| one.how == Verdict::Accept) {
+                one.how = Verdict::Release;
+            }
+        }
+        GroupRequest::Reader(request) => {
+            if let ReaderRequest::Settle { outcome, .. } = &mut **request {
+                *outcome = ReaderOutcome::Release(0);
+            }
+        }
+        _ => {}
     }
 }
 

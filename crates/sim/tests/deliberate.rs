@@ -29,10 +29,16 @@ fn found_by(tamper: Tamper, logs: bool) -> Vec<&'static str> {
 
 #[track_caller]
 fn assert_found(tamper: Tamper, invariant: &str) {
-    let found = found_by(
-        tamper,
-        invariant.starts_with("log_") || invariant.starts_with("group_"),
-    );
+    let of_logs = [
+        "log_",
+        "group_",
+        "transactions_",
+        "keyed_",
+        "reader_",
+        "lease_",
+    ];
+    let of_logs = of_logs.iter().any(|part| invariant.starts_with(part));
+    let found = found_by(tamper, of_logs);
     assert!(found.contains(&invariant), "{tamper:?}: {found:?}");
 }
 
@@ -136,4 +142,39 @@ fn what_was_given_up_and_is_there_is_found() {
 #[test]
 fn an_older_offset_of_a_group_is_found() {
     assert_found(Tamper::OldGroupOffset, "group_offsets");
+}
+
+#[test]
+fn a_commit_that_aborts_is_found() {
+    assert_found(Tamper::LostCommit, "transactions_whole");
+}
+
+#[test]
+fn an_abort_that_commits_is_found() {
+    assert_found(Tamper::LostAbort, "transactions_whole");
+}
+
+#[test]
+fn what_arrives_twice_is_found() {
+    assert_found(Tamper::DoubledRun, "transactions_arrive");
+}
+
+#[test]
+fn an_id_that_is_forgotten_is_found() {
+    assert_found(Tamper::ForgottenId, "keyed_kept");
+}
+
+#[test]
+fn a_message_that_is_not_where_it_was_said_to_be_is_found() {
+    assert_found(Tamper::MisplacedMessage, "keyed_kept");
+}
+
+#[test]
+fn a_settlement_of_a_reader_that_is_lost_is_found() {
+    assert_found(Tamper::LostSettlement, "reader_settled");
+}
+
+#[test]
+fn a_settlement_of_a_group_that_is_lost_is_found() {
+    assert_found(Tamper::LostSettlement, "lease_settled");
 }

@@ -33,12 +33,12 @@ fn run_all(seeds: std::ops::Range<u64>, logs: bool) {
 
 #[test]
 fn nothing_is_wrong_in_the_first_seeds() {
-    run_all(1..150, true);
+    run_all(1..110, true);
 }
 
 #[test]
 fn nothing_is_wrong_in_the_next_seeds_without_logs() {
-    run_all(150..300, false);
+    run_all(110..260, false);
 }
 
 /// Seeds that once showed a bug (of the broker, or of the model): what they showed stays mended.
@@ -49,4 +49,5 @@ fn nothing_is_wrong_in_seeds_that_showed_something() {
     ] {
         run_all(seed..seed + 1, false);
     }
+    run_all(1051..1052, true);
 }

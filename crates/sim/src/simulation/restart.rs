@@ -26,6 +26,7 @@ impl Simulation {
             steps,
             clients: Vec::new(),
             desks: BTreeMap::new(),
+            counters: BTreeMap::new(),
         };
         self.blocked = false;
         self.refusing = false;
@@ -36,6 +37,7 @@ impl Simulation {
             .begin_turn(polybus_broker::Clock::now(&*self.clock));
         self.ledger.audit(&contents)?;
         self.look_at_logs(&mut running)?;
+        self.look_at_clerks(&mut running)?;
         self.declare(&mut running)?;
         self.look(&running)?;
         Ok(running)
@@ -102,6 +104,7 @@ impl Simulation {
         if let Some(world) = &mut self.logs {
             world.broker_gone();
         }
+        self.clerks_lose_broker();
         if self.random.chance(30) {
             self.flip_a_bit()?;
         }
