@@ -108,8 +108,8 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, grants: &Grants) {
     *request = GroupRequest::Refused(Box::new(refusal));
 }
 
-/// The refusal of a request about readers: whoever has to do with one reads its log; whoever lets it send dead letters writes to
-/// their topic.
+/// The refusal of a request about readers: whoever has to do with one reads its log; whoever lets it push, or send dead letters,
+/// writes to the topic that gets them, as if each were published there.
 fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderReply> {
     use ReaderError::Forbidden;
     use ReaderRequest::{Declare, Delete, Describe, Flow, List, Pause, Pull, Settle};
@@ -122,10 +122,12 @@ fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderRepl
     | Flow { log, .. }
     | Pause { log, .. }) = request;
     let mut may = grants.allows(Operation::Read, Guarded::Topic, log.as_str());
-    if let Declare { settings, .. } = request
-        && let Some(topic) = &settings.dead_letters
-    {
-        may &= grants.allows(Operation::Write, Guarded::Topic, topic.as_str());
+    if let Declare { settings, .. } = request {
+        let pushes = settings.push.as_ref().map(|_| &settings.topic);
+        let topics = pushes.into_iter().chain(&settings.dead_letters);
+        for topic in topics {
+            may &= grants.allows(Operation::Write, Guarded::Topic, topic.as_str());
+        }
     }
     if may {
         return None;
@@ -149,7 +151,11 @@ fn refuse_each(names: &mut [Result<String, GroupError>], may: impl Fn(&str) -> b
 
 #[cfg(test)]
 mod tests {
-    use polybus_model::{Batch, Lane, Membership, Name, Request};
+    use bytes::Bytes;
+    use polybus_model::{
+        Acknowledging, Batch, Declaring, Lane, Membership, Name, PullLimits, Push, ReaderSettings,
+        ReaderStart, Request,
+    };
 
     use super::*;
     use crate::access::{Patterns, Permissions, refuse_forbidden as refuse_batch};
@@ -224,6 +230,66 @@ mod tests {
         match asked(commit) {
             GroupRequest::Commit { forbidden, .. } => assert_eq!(forbidden, [1]),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_reader_pushes_where_its_owner_may_publish() {
+        let declare = |write: &str, push: Option<Push>, dead_letters: Option<&str>| {
+            let settings = ReaderSettings {
+                push,
+                dead_letters: dead_letters.map(|name| Name::new(name).unwrap()),
+                ..settings()
+            };
+            let permissions = Permissions::new(&Patterns {
+                configure: String::new(),
+                write: write.into(),
+                read: "^log$".into(),
+            });
+            let grants = Grants::new(permissions.unwrap(), false, [].iter(), "ada", "h");
+            let request = ReaderRequest::Declare {
+                log: Name::new("log").unwrap(),
+                name: "r".into(),
+                settings: Box::new(settings),
+                declaring: Declaring::Any,
+            };
+            refused_reader(&request, &grants).is_none()
+        };
+        let push = || {
+            Some(Push {
+                key: Bytes::from_static(b"any.key"),
+                share: None,
+                heartbeat_ms: None,
+                flow_control: false,
+            })
+        };
+        assert!(declare("", None, None));
+        assert!(!declare("", push(), None));
+        assert!(declare("^live$", push(), None));
+        assert!(!declare("^live$", push(), Some("dead")));
+        assert!(declare("^(live|dead)$", push(), Some("dead")));
+    }
+
+    fn settings() -> ReaderSettings {
+        ReaderSettings {
+            topic: Name::new("live").unwrap(),
+            push: None,
+            pulls: PullLimits::default(),
+            start: ReaderStart::First,
+            filters: Vec::new(),
+            acknowledging: Acknowledging::Each,
+            lease_ms: 1_000,
+            leases_ms: Vec::new(),
+            attempts_max: None,
+            leased_max: None,
+            keeps_pace: false,
+            headers_only: false,
+            bits_per_second: None,
+            idle_ms: None,
+            paused_until: None,
+            durable: true,
+            dead_letters: None,
+            arguments: Vec::new(),
         }
     }
 
