@@ -200,6 +200,7 @@ fn engine_options(
         header_readers: options.header_readers.clone(),
         run_readers: options.run_readers.clone(),
         keyed_writer: options.keyed_writer,
+        report_key: options.report_key,
         seed,
         ..polybus_engine::Options::default()
     })

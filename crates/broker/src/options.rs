@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use polybus_engine::{HeaderReaders, RunReaders};
-use polybus_model::{KeyedWriter, Millis};
+use polybus_model::{KeyedWriter, Millis, ReportKey};
 
 use crate::clock::{SharedClock, SystemClock};
 
@@ -43,6 +43,8 @@ pub struct Options {
     pub run_readers: RunReaders,
     /// How to write on messages what a keyed log has to say of them.
     pub keyed_writer: KeyedWriter,
+    /// Under which keys readers report of records; none: they do not.
+    pub report_key: Option<ReportKey>,
     /// The clock.
     pub clock: SharedClock,
     /// Threads that write the journal; 2 to 4.
@@ -69,6 +71,7 @@ impl Options {
             header_readers: HeaderReaders::default(),
             run_readers: RunReaders::default(),
             keyed_writer: KeyedWriter::default(),
+            report_key: None,
             clock: Arc::new(SystemClock),
             committers: 2,
         }

@@ -1,6 +1,6 @@
 //! What bounds an engine.
 
-use polybus_model::{KeyedWriter, Millis};
+use polybus_model::{KeyedWriter, Millis, ReportKey};
 
 use crate::{GroupOptions, HeaderReaders, RunReaders};
 
@@ -60,6 +60,8 @@ pub struct Options {
     pub run_readers: RunReaders,
     /// How to write on messages what a keyed log has to say of them.
     pub keyed_writer: KeyedWriter,
+    /// Under which keys readers report of records; none: they do not.
+    pub report_key: Option<ReportKey>,
     /// Keys the hash tables of names that peers choose.
     pub seed: u64,
 }
@@ -94,6 +96,7 @@ impl Default for Options {
             header_readers: HeaderReaders::new(),
             run_readers: RunReaders::new(),
             keyed_writer: KeyedWriter::default(),
+            report_key: None,
             seed: 0,
         }
     }

@@ -24,6 +24,7 @@ mod quota;
 mod reader;
 mod records;
 mod renaming;
+mod report;
 mod request;
 mod schedule;
 mod settings;
@@ -74,6 +75,7 @@ pub use reader::{
 };
 pub use records::{HandedRecord, RecordBlock};
 pub use renaming::{NewWord, Renaming, Taking};
+pub use report::{ReaderReport, ReportKey, Reported};
 pub use request::{
     Batch, Credentials, Destination, Outcome, Publish, Request, Settle, Subscribe, Transaction,
 };

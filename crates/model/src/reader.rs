@@ -296,6 +296,8 @@ pub enum ReaderReply {
 pub enum LiveNote {
     /// A reader says something: the message is empty but for its key, and this is what there is to say.
     Notice(Box<Notice>),
+    /// A reader reports of a record: the message is empty but for its key.
+    Report(Box<crate::ReaderReport>),
     /// It is a copy of a record, under another key.
     Copy(Box<CopyNote>),
 }

@@ -191,6 +191,7 @@ fn options(config: &Config) -> Options {
         header_readers: protocols::header_readers(),
         run_readers: protocols::run_readers(),
         keyed_writer: polybus_nats::KEYED_WRITER,
+        report_key: Some(polybus_nats::report_key),
         ..Options::new(config.data.clone())
     }
 }

@@ -1,4 +1,4 @@
-//! Copies of records for those who listen to a key: told as what is published there, and led no further.
+//! What of records is told to those who listen to a key, copies and reports: as what is published there, and led no further.
 
 use polybus_model::{LiveNote, Message, Name};
 
@@ -6,7 +6,7 @@ use crate::turn::Turn;
 use crate::{Engine, Store};
 
 impl Engine {
-    /// Tells those who listen to a message's key of a copy.
+    /// Tells those who listen to a message's key of it.
     pub(crate) fn tell_copy(
         &mut self,
         namespace: u32,

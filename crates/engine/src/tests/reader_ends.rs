@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use polybus_model::{
-    Acknowledging, Declaring, Event, Keeps, KeyedSettings, LogReply, LogRequest, Message,
-    ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, Request,
+    Acknowledging, Declaring, Event, Keeps, KeyedSettings, LiveNote, LogReply, LogRequest, Message,
+    ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, Reported, Request,
 };
 
-use super::desk::{Desk, durable, name};
+use super::desk::{Desk, Told, durable, name};
 use super::live::{filter, listen, subscribe};
 use super::readers::{Got, desk, desk_with, got, offsets, pull, pushing, settings};
 use super::recovering::History;
@@ -135,6 +135,50 @@ fn a_listener_without_room_is_waited_for() {
     let drained = Request::Drained { bytes: 10_000_000 };
     let told = desk.batch(2, vec![drained]);
     assert!(offsets(&told).len() >= 3, "{told:?}");
+}
+
+#[test]
+fn what_becomes_of_records_is_reported_to_who_listens() {
+    let mut desk = desk();
+    for _ in 0..3 {
+        desk.store_in("a");
+    }
+    let twice = ReaderSettings {
+        attempts_max: Some(1),
+        ..settings()
+    };
+    desk.declare_reader(twice).0.unwrap();
+    desk.pull_from(pull(1));
+    let told = desk.settle_record(0, ReaderOutcome::Reject("unread".into()));
+    assert!(reports(&told).is_empty(), "nobody listens");
+    desk.batch(2, vec![subscribe(listen(5, "report.r"))]);
+    desk.pull_from(pull(2));
+    let told = desk.settle_record(1, ReaderOutcome::Reject("bad".into()));
+    assert_eq!(
+        reports(&told),
+        [(1, 1, 2, Reported::Rejected("bad".into()))]
+    );
+    let again = desk.settle_record(1, ReaderOutcome::Reject("bad".into()));
+    assert!(reports(&again).is_empty(), "it is settled");
+    let told = desk.settle_record(2, ReaderOutcome::Release(0));
+    let wanted = [
+        (2, 1, 3, Reported::Released),
+        (2, 1, 3, Reported::Exhausted),
+    ];
+    assert_eq!(reports(&told), wanted);
+}
+
+/// Offset, attempts, number of the delivery, and what became of it.
+fn reports(told: &Told) -> Vec<(u64, u32, u64, Reported)> {
+    let notes = told.iter().filter_map(|(_, event)| match event {
+        Event::LiveMessage {
+            note: Some(LiveNote::Report(report)),
+            ..
+        } => Some(report),
+        _ => None,
+    });
+    let each = notes.map(|one| (one.offset, one.attempts, one.sequence, one.what.clone()));
+    each.collect()
 }
 
 #[test]

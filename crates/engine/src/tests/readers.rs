@@ -169,6 +169,7 @@ impl Desk {
 pub(super) fn desk_with(keyed: KeyedSettings) -> Desk {
     let mut desk = Desk::with(Options {
         log_resident_bytes_max: 2_000,
+        report_key: Some(|report| format!("report.{}", report.reader).into()),
         ..Options::default()
     });
     let settings = LogSettings {

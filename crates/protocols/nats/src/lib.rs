@@ -23,7 +23,7 @@ use std::sync::atomic::AtomicU64;
 use polybus_model::{Millis, Origin};
 use polybus_session::{Claim, Peer, Protocol, Session};
 
-pub use mapping::jetstream::KEYED_WRITER;
+pub use mapping::jetstream::{KEYED_WRITER, report_key};
 pub use mapping::{copy_properties, read_headers, read_property};
 pub use nkey::PublicKey;
 pub use report::{ReportWants, jetstream_report};

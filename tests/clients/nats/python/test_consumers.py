@@ -1,6 +1,7 @@
 """Consumers, by nats-py: push, pull, ordered; what is acknowledged how, and what comes again."""
 
 import asyncio
+import json
 import time
 
 import nats
@@ -276,6 +277,20 @@ async def test_max_deliver_advisory(name):
         with pytest.raises(nats.errors.TimeoutError):
             await pull.fetch(1, timeout=1)
         assert b'"stream_seq":1' in (await sub.next_msg(5)).data.replace(b" ", b"")
+
+
+async def test_nak_and_term_advisories(name):
+    async with client() as nc:
+        js = await filled(nc, name, 2)
+        sub = await nc.subscribe(f"$JS.EVENT.ADVISORY.CONSUMER.*.{name}.d")
+        pull = await js.pull_subscribe(f"{name}.>", durable="d")
+        first, second = await pull.fetch(2, timeout=5)
+        await first.nak(delay=60)
+        await second.term()
+        told = [json.loads((await sub.next_msg(5)).data) for _ in range(2)]
+        types = ["io.nats.jetstream.advisory.v1.nak", "io.nats.jetstream.advisory.v1.terminated"]
+        assert [one["type"] for one in told] == types
+        assert [(one["stream"], one["consumer"], one["stream_seq"], one["deliveries"]) for one in told] == [(name, "d", 1, 1), (name, "d", 2, 1)]
 
 
 async def test_replay_original(name):

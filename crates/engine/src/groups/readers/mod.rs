@@ -10,6 +10,7 @@
 //!           to whom: the listeners of the pull's key, or of the reader's own             (outlet)
 //!           many like it: all of that at once                                            (run)
 //! settle -> the window; what its log keeps only until then goes                         (settle)
+//!           what comes of it but an acceptance is told to who listens for that           (report)
 //! snapshot + records -> the same readers                                                (record, recovery)
 //! ```
 //! What always holds: a reader has a window, and is known by that window's number; one with a deadline is in `due` once; one
@@ -23,6 +24,7 @@ mod pulls;
 mod reader;
 mod record;
 mod recovery;
+mod report;
 mod run;
 mod settle;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use polybus_model::{
-    Acknowledging, Death, DeathReason, Keeps, Message, Millis, Name, ReaderOutcome,
+    Acknowledging, Death, DeathReason, Keeps, Message, Millis, Name, ReaderOutcome, Reported,
 };
 
 use super::Reader;
@@ -35,6 +35,7 @@ impl Engine {
             return;
         }
         let through = reader.settings.acknowledging == Acknowledging::Through;
+        let attempts = window.attempts(offset);
         let only = offset..offset.saturating_add(1);
         match outcome {
             ReaderOutcome::Accept => {
@@ -47,19 +48,25 @@ impl Engine {
             ReaderOutcome::Release(delay) => {
                 let due = (delay > 0).then(|| turn.now.saturating_add(delay));
                 let release = Settlement::Release { counted: true, due };
-                self.windows
+                let released = self
+                    .windows
                     .act(number, |window| window.settle(only, None, release));
+                if released.unwrap_or(0) > 0 {
+                    self.report(number, (offset, attempts), Reported::Released, turn);
+                }
             }
             ReaderOutcome::Extend => {
-                let attempts = window.attempts(offset);
                 let until = turn.now.saturating_add(reader.lease_ms(attempts));
                 self.windows
                     .act(number, |window| window.extend(only, None, until));
             }
-            ReaderOutcome::Reject(_) => {
-                self.windows.act(number, |window| {
+            ReaderOutcome::Reject(why) => {
+                let rejected = self.windows.act(number, |window| {
                     window.settle(only, None, Settlement::Reject)
                 });
+                if rejected.unwrap_or(0) > 0 {
+                    self.report(number, (offset, attempts), Reported::Rejected(why), turn);
+                }
                 self.bury_failed(number, turn);
             }
         }
@@ -139,6 +146,9 @@ impl Engine {
                     let rest = offset..lent.end;
                     self.windows.act(number, |window| window.fail_again(rest));
                     return;
+                }
+                if failure == Failure::Exhausted {
+                    self.report(number, (offset, lent.attempts), Reported::Exhausted, turn);
                 }
                 let one = offset..offset + 1;
                 self.windows.act(number, |window| window.bury(one.clone()));

@@ -1,13 +1,15 @@
 //! Messages on their way to the client.
 
 use bytes::Bytes;
-use polybus_model::{LiveBlock, LiveItem, LiveNote, LiveProperties, Message, SubscriberId};
+use polybus_model::{
+    LiveBlock, LiveItem, LiveNote, LiveProperties, Message, ReaderReport, SubscriberId,
+};
 
 use super::Connection;
 use crate::ORIGIN;
 use crate::codec::{Outgoing, is_literal};
 use crate::mapping;
-use crate::mapping::jetstream::{copy_headers, reply_of, status_of};
+use crate::mapping::jetstream::{advisory, copy_headers, reply_of, status_of};
 
 /// The end of a payload, which stands behind it in a block as well.
 const LINE_END_BYTES: u32 = 2;
@@ -99,6 +101,9 @@ impl Connection {
         message: &Message,
         note: Option<&LiveNote>,
     ) {
+        if let Some(LiveNote::Report(report)) = note {
+            return self.deliver_report(subscriber, message.key(), report);
+        }
         let subject = message.key();
         let Some(found) = self.subscriptions.find(subscriber) else {
             return;
@@ -118,7 +123,7 @@ impl Connection {
             }
         };
         let (reply, told) = match note {
-            None => (String::new(), Vec::new()),
+            None | Some(LiveNote::Report(_)) => (String::new(), Vec::new()),
             Some(LiveNote::Notice(notice)) => (reply_of(notice), status_of(notice)),
             Some(LiveNote::Copy(note)) => {
                 let len = message.body().len();
@@ -157,6 +162,28 @@ impl Connection {
             headers,
             body,
             shared: shared.filter(|whole: &&Bytes| !whole.is_empty()),
+        }
+        .write(&mut self.out);
+    }
+
+    /// Writes what a reader reports.
+    #[cold]
+    fn deliver_report(&mut self, subscriber: SubscriberId, subject: &[u8], report: &ReaderReport) {
+        let Some(found) = self.subscriptions.find(subscriber) else {
+            return;
+        };
+        let id = format!("{:022x}", (self.settings.random)());
+        let body = advisory(report, id);
+        found.delivered += 1;
+        self.traffic.messages_out += 1;
+        self.traffic.bytes_out += body.len() as u64;
+        Outgoing {
+            subject,
+            sid: found.sid(),
+            reply: b"",
+            headers: b"",
+            body: &body,
+            shared: None,
         }
         .write(&mut self.out);
     }

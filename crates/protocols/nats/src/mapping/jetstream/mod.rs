@@ -1,5 +1,6 @@
 //! JetStream's words for logs: streams' settings and states, times, errors, what a publisher demands and is told.
 
+mod advisory;
 mod config;
 mod consumer;
 mod delivery;
@@ -13,6 +14,8 @@ mod terms;
 pub(crate) mod time;
 mod transform;
 
+pub(crate) use advisory::advisory;
+pub use advisory::report_key;
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
 pub(crate) use consumer::{ConsumerConfig, consumer_info};
 pub(crate) use delivery::{
