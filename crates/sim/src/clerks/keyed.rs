@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use polybus_model::{
-    Acknowledging, Declaring, Event, FilterWord, GroupReply, GroupRequest, KeyedSettings,
-    LiveFilter, LiveNote, LogReply, LogRequest, LogSettings, Pull, PullLimits, ReaderOutcome,
+    Acknowledging, Declaring, Event, FilterWord, GroupReply, GroupRequest, HandedRecord,
+    KeyedSettings, LiveFilter, LogReply, LogRequest, LogSettings, Pull, PullLimits, ReaderOutcome,
     ReaderReply, ReaderRequest, ReaderSettings, ReaderStart, Request, SubscribeLive, SubscriberId,
     Terms,
 };
@@ -173,6 +173,16 @@ impl Keyed {
         }
     }
 
+    /// A record was handed out.
+    fn handed(&mut self, one: &HandedRecord) -> Verdict {
+        let sure = number_of(&one.message).and_then(|number| self.sure.get(&number).copied());
+        reader_settled::check(one.offset, sure, &self.settled)?;
+        if !self.held.contains(&one.offset) {
+            self.held.push(one.offset);
+        }
+        Ok(())
+    }
+
     fn note_reader(&mut self, asked: Asked, reply: ReaderReply, may_refuse: bool) -> Verdict {
         match (asked, reply) {
             (Asked::Settle(offset), ReaderReply::Done(Ok(()))) => {
@@ -249,17 +259,21 @@ impl Clerk for Keyed {
                 }
                 _ => clerk_answers::unasked(self.name(), number),
             },
-            Event::LiveMessage { message, note, .. } => {
+            Event::LiveMessage { message, .. } => {
                 self.drained += message.memory_size();
-                let Some(LiveNote::Record(note)) = note else {
-                    return Ok(());
-                };
-                let sure = number_of(&message).and_then(|one| self.sure.get(&one).copied());
-                reader_settled::check(note.offset, sure, &self.settled)?;
-                if !self.held.contains(&note.offset) {
-                    self.held.push(note.offset);
-                }
                 Ok(())
+            }
+            Event::Records {
+                block,
+                targets,
+                bytes,
+            } => {
+                self.drained += bytes;
+                let mut records = targets.iter();
+                records.try_for_each(|(at, _)| match block.records.get(*at as usize) {
+                    Some(one) => self.handed(one),
+                    None => Ok(()),
+                })
             }
             _ => Ok(()),
         }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use polybus_model::{
     Append, Beat, Beginning, Event, GroupReply, GroupRequest, GroupSettings, LeasePart,
     LeaseRequest, Leased, LogReply, LogRequest, LogSettings, NewRun, Request, RunContent, Settling,
-    Standing, Verdict as How,
+    Sight, Standing, Verdict as How,
 };
 
 use super::{Clerk, declare, log, numbered, partition};
@@ -77,6 +77,7 @@ impl Leases {
                     time_max: None,
                     time_min: None,
                     keyed: false,
+                    crc: None,
                     writer: None,
                     content: RunContent::Message(numbered(LOG, "", self.next_record, random)),
                 },
@@ -139,6 +140,7 @@ impl Leases {
             rebalance_timeout_ms: None,
             reads: Some(vec![name(LOG)]),
             pattern: None,
+            sight: Sight::default(),
             assignor: None,
             owned: None,
         };

@@ -144,6 +144,7 @@ impl Transactions {
                     time_max: None,
                     time_min: None,
                     keyed: false,
+                    crc: None,
                     writer: Some(writer),
                     content: RunContent::Message(numbered(LOG, "", number, random)),
                 },
