@@ -6,8 +6,8 @@
 use bytes::Bytes;
 
 use crate::{
-    FollowState, Follows, LiveFilter, LogError, Millis, Name, Renaming, ScheduleError, Scheduling,
-    Tally,
+    FollowState, Follows, LiveFilter, LogError, Message, Millis, Name, Renaming, ScheduleError,
+    Scheduling, Tally,
 };
 
 /// The rules of a keyed log beyond those of [`crate::LogSettings`]. They hold for each partition.
@@ -398,6 +398,17 @@ pub struct Purge {
     pub before: Option<u64>,
     /// So many of the last ones stay.
     pub keep: u64,
+}
+
+/// A record that comes with its offset and the time of its append.
+#[derive(Clone, Debug)]
+pub struct RestoredRecord {
+    /// Its offset.
+    pub offset: u64,
+    /// When it was appended first.
+    pub time: Millis,
+    /// What it is.
+    pub message: Message,
 }
 
 /// What a partition of a keyed log holds.

@@ -50,8 +50,9 @@ pub use group::{
 pub use key_rules::{Answers, KeyPatterns, KeyRules};
 pub use keyed::{
     Addition, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError, KeyedSettings,
-    KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom, RollUp, Stored,
-    StoredMore, StoredRecord, Takes, TallyError, Terms, WhenFull, WhichRecord, WhichRecords,
+    KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom, RestoredRecord,
+    RollUp, Stored, StoredMore, StoredRecord, Takes, TallyError, Terms, WhenFull, WhichRecord,
+    WhichRecords,
 };
 pub use lease::{
     Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::{
     Error, KeyedError, KeyedSettings, KeyedState, LiveFilter, Message, Millis, Name, Origin, Pick,
-    PickedRecords, Purge, StoredRecord, Terms, WhichRecord,
+    PickedRecords, Purge, RestoredRecord, StoredRecord, Terms, WhichRecord,
 };
 
 /// The name of a log that is never given to another one, not even after it was deleted.
@@ -429,6 +429,16 @@ pub enum LogRequest {
         message: Message,
         /// On what terms.
         terms: Box<Terms>,
+    },
+    /// Put records back into a sealed keyed log, with their offsets, which rise; `next` says which one the next gets. Answers
+    /// [`LogReply::Done`] when they are durable.
+    Restore {
+        /// The partition.
+        partition: PartitionName,
+        /// The records.
+        records: Vec<RestoredRecord>,
+        /// The offset behind all of them.
+        next: Option<u64>,
     },
     /// Remove one record of a keyed log. Answers [`LogReply::Removed`] when durable.
     Remove {

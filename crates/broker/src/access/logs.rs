@@ -104,6 +104,9 @@ fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32
         LogRequest::Remove { partition, .. } | LogRequest::Purge(Purge { partition, .. }) => {
             refused(std::slice::from_ref(partition), on(Operation::Delete))
         }
+        LogRequest::Restore { partition, .. } => {
+            refused(std::slice::from_ref(partition), on(Operation::Create))
+        }
         LogRequest::Trim(wanted) => refused(wanted, |one| on(Operation::Delete)(&one.0)),
         LogRequest::List(WhichLogs::Named(names)) | LogRequest::Sizes(WhichLogs::Named(names)) => {
             refused(names, |name| may(Operation::Describe, name))

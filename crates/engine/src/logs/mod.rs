@@ -288,6 +288,7 @@ impl Engine {
             }
             LogRequest::Store { .. }
             | LogRequest::Remove { .. }
+            | LogRequest::Restore { .. }
             | LogRequest::Purge(_)
             | LogRequest::Pick(_)
             | LogRequest::State { .. } => {

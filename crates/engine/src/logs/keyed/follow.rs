@@ -14,24 +14,21 @@ use std::sync::Arc;
 
 use polybus_model::{
     CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedError, LogError, Message, Millis,
-    Name, Run, RunContent,
+    Name,
 };
 use rustc_hash::FxHashMap;
 
 use super::Keyed;
+use super::fetch::{Fetched, Fetching};
 use super::record::{FollowedRecord, put_followed};
-use crate::effects::LogLoad;
 use crate::logs::At;
-use crate::logs::partition::{Found, Partition};
+use crate::logs::partition::Partition;
 use crate::turn::Turn;
-use crate::{Engine, Place, Store};
+use crate::{Engine, Store};
 
 /// Records that one origin gives in one turn, and their bytes; the rest follows in the next.
 const RECORDS_PER_TURN: usize = 256;
 const BYTES_PER_TURN: u64 = 1 << 20;
-/// Records that are read back together, at most, and their bytes.
-const AHEAD_RECORDS: usize = 256;
-const AHEAD_BYTES: u64 = 1 << 20;
 /// With more than this on its way to the disk a follower waits.
 const UNDURABLE_BYTES_MAX: u64 = 8 << 20;
 /// A follower that is full is looked after again so much later.
@@ -45,8 +42,8 @@ pub(crate) struct Following {
     what: Arc<Followed>,
     /// The id of the log that it was, and up to where it was taken.
     position: Option<(u64, u64)>,
-    loaded: VecDeque<(u64, Message)>,
-    loading: Option<u64>,
+    pub(super) loaded: VecDeque<(u64, Message)>,
+    pub(super) loading: Option<u64>,
     /// The log is full: when it is tried again.
     full_until: Option<Millis>,
 }
@@ -63,22 +60,14 @@ impl Following {
     }
 }
 
-/// A load under way.
-#[derive(Debug)]
-struct Fetching {
-    at: At,
-    origin: usize,
-    offsets: Vec<u64>,
-}
-
 /// Who follows whom.
 #[derive(Debug, Default)]
 pub(crate) struct FollowWork {
     /// The followers of logs, by namespace and name.
     followers: BTreeMap<(u32, Name), Vec<u64>>,
-    touched: BTreeSet<u64>,
+    pub(super) touched: BTreeSet<u64>,
     due: Option<Millis>,
-    loads: FxHashMap<u64, Fetching>,
+    pub(super) loads: FxHashMap<u64, Fetching>,
 }
 
 impl FollowWork {
@@ -98,12 +87,6 @@ enum Looked {
     Done,
     /// There is more, at that time.
     More(Millis),
-}
-
-/// What is there of a record that is wanted.
-enum Fetched {
-    Here(Message, Millis),
-    Coming,
 }
 
 impl Engine {
@@ -285,7 +268,7 @@ impl Engine {
         keyed.following.get(origin)?.position
     }
 
-    fn following(&mut self, at: At, origin: usize) -> Option<&mut Following> {
+    pub(super) fn following(&mut self, at: At, origin: usize) -> Option<&mut Following> {
         let keyed = self.logs.partition_mut(at)?.keyed.as_mut()?;
         keyed.following.get_mut(origin)
     }
@@ -409,86 +392,6 @@ impl Engine {
         ))
     }
 
-    fn fetch_followed(
-        &mut self,
-        (at, origin): (At, usize),
-        source: At,
-        offset: u64,
-        what: &Followed,
-        turn: &mut Turn<'_, impl Store>,
-    ) -> Fetched {
-        let Some(partition) = self.logs.partition(source) else {
-            return Fetched::Coming;
-        };
-        let found = partition.from(partition.position(offset)).next();
-        let Some((run, found)) = found.filter(|(run, _)| run.offset == offset) else {
-            return Fetched::Coming;
-        };
-        if let Found::Recent(kept) = found
-            && let RunContent::Message(message) = &kept.content
-        {
-            return Fetched::Here(message.clone(), run.time);
-        }
-        let time = run.time;
-        let Some(following) = self.following(at, origin) else {
-            return Fetched::Coming;
-        };
-        // What stands before it was passed.
-        while following
-            .loaded
-            .pop_front_if(|(at, _)| *at < offset)
-            .is_some()
-        {}
-        if let Some((_, message)) = following.loaded.pop_front_if(|(at, _)| *at == offset) {
-            return Fetched::Here(message, time);
-        }
-        if following.loading.is_none() {
-            let number = self.logs.loadings.number();
-            let ahead = self.logs.partition(source);
-            let (offsets, items) = ahead
-                .map(|one| read_ahead(one, what, offset))
-                .unwrap_or_default();
-            if let Some(following) = self.following(at, origin) {
-                following.loading = Some(number);
-                following.loaded.clear();
-            }
-            turn.out.log_loads.push(LogLoad { number, items });
-            let fetching = Fetching {
-                at,
-                origin,
-                offsets,
-            };
-            self.logs.following.loads.insert(number, fetching);
-        }
-        Fetched::Coming
-    }
-
-    /// What a follower asked for has come; with nothing, if it was moved or is gone: then it is looked for anew. False if the
-    /// load is none of a follower.
-    pub(in crate::logs) fn followed_loaded(&mut self, number: u64, runs: &mut Vec<Run>) -> bool {
-        let Some(fetching) = self.logs.following.loads.remove(&number) else {
-            return false;
-        };
-        let Fetching {
-            at,
-            origin,
-            offsets,
-        } = fetching;
-        if let Some(following) = self.following(at, origin)
-            && following.loading == Some(number)
-        {
-            following.loading = None;
-            let loaded = offsets.into_iter().zip(runs.drain(..));
-            let loaded = loaded.filter_map(|(offset, run)| match run.content {
-                RunContent::Message(message) => Some((offset, message)),
-                RunContent::Packed { .. } => None,
-            });
-            following.loaded = loaded.collect();
-            self.logs.following.touched.insert(at.log);
-        }
-        true
-    }
-
     /// Appends a record of an origin.
     fn take_followed(
         &mut self,
@@ -584,30 +487,4 @@ impl Keyed {
 fn is_full(error: &LogError) -> bool {
     matches!(error, LogError::Keyed(error)
         if matches!(**error, KeyedError::RecordsMax | KeyedError::BytesMax | KeyedError::Sealed))
-}
-
-/// The records to read back: the one that is wanted and those that will be wanted next.
-fn read_ahead(
-    partition: &Partition,
-    what: &Followed,
-    offset: u64,
-) -> (Vec<u64>, Vec<(Place, u32)>) {
-    let (mut offsets, mut items, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for (run, found) in partition.from(partition.position(offset)) {
-        let is_away = matches!(found, Found::Away(_));
-        bytes += u64::from(run.len);
-        let is_enough = offsets.len() >= AHEAD_RECORDS || bytes > AHEAD_BYTES;
-        if !is_away || run.offset >= partition.end || (is_enough && !offsets.is_empty()) {
-            break;
-        }
-        let keys = partition.keyed.as_ref().map(|keyed| &keyed.keys);
-        let key = keys.and_then(|keys| keys.key_of(run.offset));
-        let is_wanted = what.renamings.is_empty()
-            || key.is_some_and(|key| what.renamings.iter().any(|rule| rule.keys.fits(key)));
-        if is_wanted {
-            offsets.push(run.offset);
-            items.push((run.place, run.len));
-        }
-    }
-    (offsets, items)
 }

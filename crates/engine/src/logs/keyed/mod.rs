@@ -4,7 +4,7 @@
 //! message, terms -> known by its id? -> terms hold? -> room? -> appended -> what its key, its roll-up has too many goes
 //!                                                                                                    (store)
 //!                -> the end of the turn: what the log has too many goes, the start moves             (limits)
-//! others grew    -> what they have is taken                                                    (follow, placing)
+//! others grew    -> what they have is taken                                                    (follow, fetch, placing)
 //! part of a batch-> held -> its last part: all are checked, then all appended in the one turn      (batches)
 //! what adds      -> the number that its key has come to becomes its body                           (tallies)
 //! on a schedule  -> when it is due: a copy under another key                                     (schedules)
@@ -19,6 +19,7 @@
 mod batches;
 mod copies;
 mod duplicates;
+mod fetch;
 mod find;
 pub(in crate::logs) mod follow;
 mod keys;

@@ -1,13 +1,15 @@
 //! Records that come with their offsets: those of a log that is the copy of another, and the first of a log that does not
 //! begin at 0. Offsets between that have no record here are a hole, as if their records had been removed.
 
-use polybus_model::{LogError, Message, Millis, NewRun, RunContent};
+use polybus_model::{
+    Follows, LogError, Message, Millis, NewRun, PartitionName, RestoredRecord, RunContent,
+};
 
 use super::Expiry;
 use super::store::room;
-use crate::logs::At;
 use crate::logs::append::check;
 use crate::logs::record::{RunHead, put_trimmed};
+use crate::logs::{At, Caller};
 use crate::record::Range;
 use crate::turn::Turn;
 use crate::{Engine, Store};
@@ -16,6 +18,31 @@ use crate::{Engine, Store};
 const HOLE_LEN_MAX: u64 = 1 << 40;
 
 impl Engine {
+    /// Puts records back into a log that takes nothing else.
+    pub(in crate::logs) fn restore_records(
+        &mut self,
+        caller: Caller,
+        name: &PartitionName,
+        records: &[RestoredRecord],
+        next: Option<u64>,
+        turn: &mut Turn<'_, impl Store>,
+    ) -> Result<(), LogError> {
+        let at = self.partition_at(caller.namespace, name)?;
+        let rules = self.rules(at)?;
+        if !rules.sealed || rules.follows != Follows::Nobody {
+            let text = "records are put back into a sealed log only, that follows nobody";
+            return Err(LogError::Unsupported(text.to_owned()));
+        }
+        for one in records {
+            self.store_copy(at, (one.offset, one.time), &one.message, turn)?;
+        }
+        self.logs.bound_recent(self.options.log_resident_bytes_max);
+        match next {
+            Some(next) => self.leave_hole(at, next, turn),
+            None => Ok(()),
+        }
+    }
+
     /// Appends a message with an offset and the time of its append elsewhere.
     pub(super) fn store_copy(
         &mut self,
@@ -104,6 +131,9 @@ impl Engine {
             return Err(LogError::Unsupported(text));
         }
         partition.next = offset;
+        if !std::mem::replace(&mut partition.touched, true) {
+            self.logs.marks.touch(at);
+        }
         let mut first = next;
         while first < offset {
             let len = u32::try_from(offset - first).unwrap_or(u32::MAX);

@@ -40,6 +40,17 @@ impl Engine {
                 };
                 (LogReply::Removed(result), true)
             }
+            LogRequest::Restore {
+                partition,
+                records,
+                next,
+            } => {
+                let result = match forbidden {
+                    true => Err(LogError::Forbidden),
+                    false => self.restore_records(caller, &partition, &records, next, turn),
+                };
+                (LogReply::Done(result), true)
+            }
             LogRequest::Purge(purge) => {
                 let result = match forbidden {
                     true => Err(LogError::Forbidden),

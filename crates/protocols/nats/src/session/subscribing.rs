@@ -42,6 +42,7 @@ impl Connection {
                 echo: self.connect.echo,
             };
             self.ask(Request::SubscribeLive(Box::new(request)));
+            self.backups_heard(subject);
         }
         self.confirm();
     }

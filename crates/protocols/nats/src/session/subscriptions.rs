@@ -74,6 +74,11 @@ pub(super) struct Subscriptions {
 }
 
 impl Subscriptions {
+    /// Whether one of them is for this subject alone, and shares with nobody.
+    pub(super) fn names(&self, subject: &[u8]) -> bool {
+        self.literal.contains_key(subject)
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.sids.len()

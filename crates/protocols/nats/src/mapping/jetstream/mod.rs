@@ -1,6 +1,7 @@
 //! JetStream's words for logs: streams' settings and states, times, errors, what a publisher demands and is told.
 
 mod advisory;
+mod archive;
 mod config;
 mod consumer;
 mod delivery;
@@ -16,6 +17,7 @@ mod transform;
 
 pub(crate) use advisory::advisory;
 pub use advisory::report_key;
+pub(crate) use archive::{ArchiveReader, ArchiveWriter};
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
 pub(crate) use consumer::{ConsumerConfig, consumer_info};
 pub(crate) use delivery::{
@@ -24,7 +26,9 @@ pub(crate) use delivery::{
 pub(crate) use error::ApiError;
 pub use marking::KEYED_WRITER;
 pub use schedule::copy_properties;
-pub(crate) use state::{created_of, direct_headers, stored_message, stream_info, stream_name_of};
+pub(crate) use state::{
+    created_of, direct_headers, headers_of, stored_message, stream_info, stream_name_of,
+};
 pub(crate) use terms::{pub_ack, terms};
 pub(crate) use time::{NO_TIME, parse as parse_time, write as write_time};
 

@@ -98,7 +98,7 @@ fn message_of(run: &Run) -> Option<&Message> {
 }
 
 /// A message's headers as NATS has them.
-fn headers_of(message: &Message, others: &Readers) -> Vec<u8> {
+pub(crate) fn headers_of(message: &Message, others: &Readers) -> Vec<u8> {
     if message.origin() == ORIGIN {
         return LiveProperties::decoded(message.properties())
             .headers

@@ -94,19 +94,10 @@ fn wrong(what: &str, word: &str) -> String {
 
 /// A word of a destination.
 fn new_word(word: &str, wildcards: &[u32]) -> Result<NewWord, String> {
-    let place = |number: &str| -> Result<u32, String> {
-        let number: usize = number.parse().map_err(|_| wrong(BAD_ARGUMENT, word))?;
-        let found = match number.checked_sub(1) {
-            Some(at) => wildcards.get(at).copied(),
-            // The peer takes it for the first word.
-            None => Some(0),
-        };
-        found.ok_or_else(|| wrong(OUT_OF_RANGE, word))
-    };
     if let Some(number) = word.strip_prefix('$')
         && number.parse::<i32>().is_ok()
     {
-        return place(number).map(NewWord::Word);
+        return place(number, wildcards, word).map(NewWord::Word);
     }
     let function = word
         .strip_prefix("{{")
@@ -123,57 +114,51 @@ fn new_word(word: &str, wildcards: &[u32]) -> Result<NewWord, String> {
         .and_then(|function| function.split_once('('))
         .ok_or_else(|| wrong(UNKNOWN, word))?;
     let arguments: Vec<&str> = arguments.split(',').map(str::trim).collect();
-    let count = |text: &str| -> Result<u32, String> {
-        let count = text.parse::<i32>();
-        let count = count.ok().and_then(|count| u32::try_from(count).ok());
-        count.ok_or_else(|| wrong(BAD_ARGUMENT, word))
+    let name = name.trim().to_ascii_lowercase();
+    let how: fn(u32) -> Taking = match name.as_str() {
+        "splitfromleft" => Taking::SplitAfter,
+        "splitfromright" => Taking::SplitBefore,
+        "slicefromleft" => Taking::SlicesFromStart,
+        "slicefromright" => Taking::SlicesFromEnd,
+        "left" => Taking::First,
+        "right" => Taking::Last,
+        _ => return whole_word(&name, &arguments, wildcards, word),
     };
-    let two = || match arguments[..] {
-        [] | [_] => Err(wrong(TOO_FEW, word)),
-        [first, second] => Ok((first, second)),
-        _ => Err(wrong(TOO_MANY, word)),
-    };
-    let part = |how: fn(u32) -> Taking| -> Result<NewWord, String> {
-        let (first, second) = two()?;
-        Ok(NewWord::Part {
-            word: place(first)?,
-            how: how(count(second)?),
-        })
-    };
-    match name.trim().to_ascii_lowercase().as_str() {
-        "wildcard" => match arguments[..] {
-            [""] | [] => Err(wrong(TOO_FEW, word)),
-            [number] => place(number).map(NewWord::Word),
-            _ => Err(wrong(TOO_MANY, word)),
-        },
-        "partition" => {
-            let (below, places) = arguments
-                .split_first()
-                .ok_or_else(|| wrong(TOO_FEW, word))?;
+    let (first, second) = two(&arguments, word)?;
+    Ok(NewWord::Part {
+        word: place(first, wildcards, word)?,
+        how: how(count(second, word)?),
+    })
+}
+
+/// What a function that takes no length makes.
+fn whole_word(
+    name: &str,
+    arguments: &[&str],
+    wildcards: &[u32],
+    word: &str,
+) -> Result<NewWord, String> {
+    match (name, arguments) {
+        ("wildcard", [] | [""]) => Err(wrong(TOO_FEW, word)),
+        ("wildcard", [number]) => place(number, wildcards, word).map(NewWord::Word),
+        ("wildcard", _) => Err(wrong(TOO_MANY, word)),
+        ("partition", [below, places @ ..]) => {
             let words = match wildcards.is_empty() {
                 // Of a source without wildcards the whole subject counts.
                 true => Vec::new(),
                 false => places
                     .iter()
-                    .map(|one| place(one))
+                    .map(|one| place(one, wildcards, word))
                     .collect::<Result<_, _>>()?,
             };
-            let below = count(below)?;
+            let below = count(below, word)?;
             Ok(NewWord::Hash { words, below })
         }
-        "random" => match arguments[..] {
-            [below] => count(below).map(|below| NewWord::Scatter { below }),
-            _ => Err(wrong(TOO_FEW, word)),
-        },
-        "splitfromleft" => part(Taking::SplitAfter),
-        "splitfromright" => part(Taking::SplitBefore),
-        "slicefromleft" => part(Taking::SlicesFromStart),
-        "slicefromright" => part(Taking::SlicesFromEnd),
-        "left" => part(Taking::First),
-        "right" => part(Taking::Last),
-        "split" => {
-            let (first, by) = two()?;
-            let at = place(first)?;
+        ("random", [below]) => count(below, word).map(|below| NewWord::Scatter { below }),
+        ("random" | "partition", _) => Err(wrong(TOO_FEW, word)),
+        ("split", _) => {
+            let (first, by) = two(arguments, word)?;
+            let at = place(first, wildcards, word)?;
             if by.contains(' ') {
                 return Err(wrong(BAD_ARGUMENT, word));
             }
@@ -183,6 +168,31 @@ fn new_word(word: &str, wildcards: &[u32]) -> Result<NewWord, String> {
             })
         }
         _ => Err(wrong(UNKNOWN, word)),
+    }
+}
+
+/// The place of the wildcard with that number.
+fn place(number: &str, wildcards: &[u32], word: &str) -> Result<u32, String> {
+    let number: usize = number.parse().map_err(|_| wrong(BAD_ARGUMENT, word))?;
+    let found = match number.checked_sub(1) {
+        Some(at) => wildcards.get(at).copied(),
+        // The peer takes it for the first word.
+        None => Some(0),
+    };
+    found.ok_or_else(|| wrong(OUT_OF_RANGE, word))
+}
+
+fn count(text: &str, word: &str) -> Result<u32, String> {
+    let count = text.parse::<i32>();
+    let count = count.ok().and_then(|count| u32::try_from(count).ok());
+    count.ok_or_else(|| wrong(BAD_ARGUMENT, word))
+}
+
+fn two<'a>(arguments: &[&'a str], word: &str) -> Result<(&'a str, &'a str), String> {
+    match arguments {
+        [] | [_] => Err(wrong(TOO_FEW, word)),
+        [first, second] => Ok((first, second)),
+        _ => Err(wrong(TOO_MANY, word)),
     }
 }
 

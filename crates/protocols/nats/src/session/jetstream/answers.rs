@@ -19,6 +19,11 @@ pub(super) struct Answers {
 impl Answers {
     /// Adds an answer; one to nowhere is none.
     pub(super) fn add(&mut self, to: &[u8], headers: &[u8], body: &[u8]) {
+        self.add_with_reply(to, b"", headers, body);
+    }
+
+    /// Adds one that is to be answered itself.
+    pub(super) fn add_with_reply(&mut self, to: &[u8], reply: &[u8], headers: &[u8], body: &[u8]) {
         if to.is_empty() {
             return;
         }
@@ -28,6 +33,10 @@ impl Answers {
         let key = self.put(to);
         self.put(b" ");
         let rest = self.bytes.len();
+        let reply = self.put(reply);
+        if !reply.is_empty() {
+            self.put(b" ");
+        }
         let mut sizes = String::new();
         let all = headers.len() + body.len();
         // Writing to a text cannot fail.
@@ -40,6 +49,7 @@ impl Answers {
         let body = self.put(body);
         self.put(b"\r\n");
         let item = LiveItem::new(key, body)
+            .with_reply(reply)
             .with_headers(u32::try_from(headers.len()).unwrap_or_default())
             .with_rest(u32::try_from(rest).unwrap_or(u32::MAX))
             .wanting(LiveItem::OF_BROKER);

@@ -9,9 +9,11 @@
 //! whoever listens there hears them, this connection's own subscriptions among them.
 
 mod answers;
+mod backup;
 mod batch_get;
 mod consumers;
 mod messages;
+mod restore;
 mod streams;
 
 use std::collections::HashMap;
@@ -19,7 +21,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use polybus_model::{
-    Declaring, Lane, LiveBlock, LogReply, LogRequest, Millis, Name, PartitionName, Request, Stored,
+    Declaring, Lane, LiveBlock, LogReply, LogRequest, LogSettings, Millis, Name, PartitionName,
+    Request, Stored,
 };
 use serde_json::{Value, json};
 
@@ -68,6 +71,16 @@ enum Step {
     BatchPick(Box<batch_get::BatchGet>),
     /// The messages of a batch of gets.
     BatchFill(Box<batch_get::BatchGet>),
+    /// What the stream holds of which an archive is wanted.
+    Snapshot(backup::SnapshotRequest),
+    /// A slice for an archive.
+    BackupRead(u64),
+    /// The log that an archive is restored to is declared.
+    RestoreBegin(Name, Box<LogSettings>),
+    /// Messages of an archive are there; the last ones?
+    RestoreOn(u64, bool),
+    /// What was restored is a stream.
+    RestoreEnd(Name),
     /// The stream of a consumer that is to be made.
     ConsumerStream(Box<consumers::Making>),
     ConsumerCreate(Declaring),
@@ -86,6 +99,8 @@ pub(super) struct JetStream {
     next: u64,
     pending: HashMap<u64, Pending>,
     answers: Answers,
+    backups: Vec<backup::Backup>,
+    restores: Vec<restore::Restore>,
     api: Arc<ApiCounts>,
 }
 
@@ -102,7 +117,11 @@ impl Connection {
     /// Whether what is published to a subject is for the broker itself.
     pub(super) fn is_for_broker(&self, subject: &[u8]) -> bool {
         let is_own = |prefix: &str| subject.starts_with(prefix.as_bytes());
-        is_own(ACK) || is_own(FLOW) || subject.strip_prefix(API).is_some_and(is_known)
+        is_own(ACK)
+            || is_own(FLOW)
+            || is_own(backup::ACK)
+            || is_own(restore::CHUNKS)
+            || subject.strip_prefix(API).is_some_and(is_known)
     }
 
     /// Takes a publish that is for the broker itself.
@@ -140,6 +159,14 @@ impl Connection {
         }
         if let Some(asked) = after(FLOW) {
             self.handle_flow(asked);
+            return true;
+        }
+        if let Some(asked) = after(backup::ACK) {
+            self.handle_backup_ack(asked);
+            return true;
+        }
+        if let Some(asked) = after(restore::CHUNKS) {
+            self.handle_restore_chunk(asked, reply, body);
             return true;
         }
         let Some(asked) = subject.strip_prefix(API) else {
@@ -200,6 +227,8 @@ impl Connection {
                     "INFO" => self.stream_info(&log, reply, body),
                     "DELETE" => self.stream_delete(log, reply),
                     "PURGE" => self.stream_purge(log, reply, body),
+                    "SNAPSHOT" => self.stream_snapshot(&log, reply, body),
+                    "RESTORE" => self.stream_restore(&log, reply, body, now),
                     "MSG.GET" => self.message_get(&log, reply, body),
                     "MSG.DELETE" => self.message_delete(log, reply, body),
                     _ => return false,
@@ -244,6 +273,13 @@ impl Connection {
             Step::DirectGet(stream) => self.direct_found(&to, &stream, reply),
             Step::BatchPick(batch) => self.batch_picked(&to, batch, reply),
             Step::BatchFill(batch) => self.batch_filled(&to, batch, reply),
+            Step::Snapshot(asked) => self.snapshot_begun(&to, &asked, reply, now),
+            Step::BackupRead(number) => self.backup_read(number, reply),
+            Step::RestoreBegin(stream, settings) => {
+                self.restore_begun(&to, stream, *settings, reply);
+            }
+            Step::RestoreOn(number, is_last) => self.restored_on(&to, number, is_last, reply),
+            Step::RestoreEnd(stream) => self.restore_ended(&to, stream, reply),
             Step::ConsumerStream(making) => self.consumer_looked_at(&to, *making, reply),
             Step::ConsumerCreate(_)
             | Step::ConsumerInfo
@@ -289,7 +325,7 @@ impl Connection {
 
 /// Whether a request of the API is one that streams answer; others are publishes like any.
 fn is_known(asked: &[u8]) -> bool {
-    const VERBS: [&[u8]; 16] = [
+    const VERBS: [&[u8]; 18] = [
         b"CONSUMER.CREATE.",
         b"CONSUMER.DURABLE.CREATE.",
         b"CONSUMER.INFO.",
@@ -303,6 +339,8 @@ fn is_known(asked: &[u8]) -> bool {
         b"STREAM.INFO.",
         b"STREAM.DELETE.",
         b"STREAM.PURGE.",
+        b"STREAM.SNAPSHOT.",
+        b"STREAM.RESTORE.",
         b"STREAM.MSG.GET.",
         b"STREAM.MSG.DELETE.",
         b"DIRECT.GET.",
@@ -326,6 +364,8 @@ fn kind_of(verb: &str) -> &'static str {
         "UPDATE" => "stream_update",
         "DELETE" => "stream_delete",
         "PURGE" => "stream_purge",
+        "SNAPSHOT" => "stream_snapshot",
+        "RESTORE" => "stream_restore",
         "MSG.GET" => "stream_msg_get",
         "MSG.DELETE" => "stream_msg_delete",
         _ => "stream_info",
