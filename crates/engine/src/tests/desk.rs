@@ -12,6 +12,9 @@ use polybus_model::{
 
 use crate::{Effects, Engine, Options, Place, Shared, Store, Stored, record};
 
+/// An engine that is due so often while its time stands still will always be: a broker would spin.
+const AT_ONCE_MAX: usize = 10_000;
+
 /// Keeps all records and counts the references to them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
@@ -331,9 +334,12 @@ impl Desk {
     pub(crate) fn wait(&mut self, ms: Millis) -> Told {
         let until = self.now + ms;
         let mut told = Vec::new();
+        let mut at_once = 0;
         while let Some(due) = self.engine.poll_timeout()
             && due <= until
         {
+            at_once = if due > self.now { 0 } else { at_once + 1 };
+            assert!(at_once < AT_ONCE_MAX, "it is due again and again at {due}");
             self.now = self.now.max(due);
             let mut out = Effects::default();
             self.engine

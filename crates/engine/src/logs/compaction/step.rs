@@ -68,12 +68,18 @@ impl Engine {
             let Some(partition) = self.logs.partition(at) else {
                 continue;
             };
+            let cursor = partition.cleaned_to.max(partition.start);
+            let until = cleanable_until(partition, settings, self.logs.owed.first(at), now);
+            if cursor >= until {
+                // A round puts it on the list again when there is more.
+                continue;
+            }
             self.logs.compaction.job = Some(Job {
                 at,
                 phase: Phase::Map(Keys::default()),
-                cursor: partition.cleaned_to.max(partition.start),
+                cursor,
                 began: 0,
-                until: cleanable_until(partition, settings, self.logs.owed.first(at), now),
+                until,
                 under_way: None,
             });
             return;
@@ -96,7 +102,7 @@ impl Engine {
         let (until, is_full) = match &job.phase {
             Phase::Map(keys) => (
                 job.until,
-                keys.len() >= self.options.log_compaction_keys_max,
+                keys.len() >= self.options.log_compaction_keys_max.max(1),
             ),
             Phase::Clean { to, .. } => (*to, false),
         };
@@ -119,6 +125,10 @@ impl Engine {
             });
         }
         if runs.is_empty() {
+            if !is_full {
+                // What is left has no runs any more: if that were not done too, it would be taken up for ever.
+                job.cursor = job.cursor.max(until);
+            }
             return Next::Done;
         }
         let task = match &job.phase {
@@ -161,8 +171,8 @@ impl Engine {
             Phase::Clean { to, .. } => {
                 let partition = self.logs.partition_mut(job.at)?;
                 partition.cleaned_to = partition.cleaned_to.max(to);
-                if to < job.until && to > start {
-                    // The keys were too many for one round.
+                if to < job.until {
+                    // The keys were too many for one round; what the next one begins with is behind those of this one.
                     self.logs.compaction.due.insert(job.at);
                 }
                 None
