@@ -10,7 +10,7 @@
 //! Nothing on disk changes before the caller has replayed what it needs and accepted it: damage in
 //! a sealed segment is found only there. Then the manifest of the next epoch seals every segment at
 //! the end that was found, so a cut is made once and stays made, and new frames go to a new segment
-//! with a new nonce.
+//! with a new nonce. Since it stays made, the place is read twice before.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -172,10 +172,22 @@ impl FrameScan {
         Ok(Some(FrameAt { header, offset }))
     }
 
-    /// Goes on to the first frame that is not sound.
+    /// Goes on to the first frame that is not sound in two reads: what begins there may be cut off, and once a read was
+    /// wrong of what the disk has right, acknowledged frames would go with it.
     pub(crate) fn run(&mut self) -> Result<()> {
-        while self.next_frame()?.is_some() {}
-        Ok(())
+        loop {
+            while self.next_frame()?.is_some() {}
+            self.forget();
+            if self.next_frame()?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Drops what was read: the next frame is read anew.
+    fn forget(&mut self) {
+        self.chunk.keep_from(usize::MAX, 0);
+        self.at_end = false;
     }
 
     /// What the frame headers in the rest of the file claim: the highest watermark, or `None` when
@@ -327,6 +339,9 @@ impl Scan {
 
 #[cfg(test)]
 mod tests {
+    use std::io::IoSlice;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::format::segment_nonce;
     use crate::frame::FrameBuffer;
@@ -385,6 +400,60 @@ mod tests {
         assert_eq!(run(&segment), (3, None));
         write_frame(&segment, 3, link ^ 1);
         assert_eq!(run(&segment), (2, Some(7)));
+    }
+
+    /// A file of which one read has one byte wrong, and the disk none.
+    struct Misread {
+        file: Arc<dyn IoFile>,
+        wrong_at: u64,
+        /// Reads until the wrong one.
+        left: AtomicUsize,
+    }
+
+    impl IoFile for Misread {
+        fn write_at(
+            &self,
+            parts: &mut [IoSlice<'_>],
+            offset: u64,
+            durable: bool,
+        ) -> std::io::Result<()> {
+            self.file.write_at(parts, offset, durable)
+        }
+
+        fn sync(&self) -> std::io::Result<()> {
+            self.file.sync()
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+            let read = self.file.read_at(buffer, offset)?;
+            if self.left.fetch_sub(1, Ordering::Relaxed) == 0 {
+                buffer[(self.wrong_at - offset) as usize] ^= 1;
+            }
+            Ok(read)
+        }
+
+        fn len(&self) -> std::io::Result<u64> {
+            self.file.len()
+        }
+    }
+
+    #[test]
+    fn a_frame_that_one_read_has_wrong_is_not_cut_off() {
+        let segment = segment(5);
+        let link = write_frame(&segment, 1, 0);
+        let link = write_frame(&segment, 2, link);
+        write_frame(&segment, 3, link);
+        for frame in 1..=3 {
+            let misread = Misread {
+                file: Arc::clone(&segment.file),
+                wrong_at: u64::from(BLOCK) * frame + 20,
+                left: AtomicUsize::new(0),
+            };
+            let mut scan = FrameScan::new(&segment, Arc::new(misread)).unwrap();
+            scan.run().unwrap();
+            assert_eq!(scan.tail().last_frame, 3, "{frame}");
+            assert_eq!(scan.evidence().unwrap(), None, "{frame}");
+        }
     }
 
     #[test]
