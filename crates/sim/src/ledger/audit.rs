@@ -130,6 +130,7 @@ impl Ledger {
         }
         copy.dead = dead;
         copy.unsure = false;
+        copy.unfounded = false;
         copy.since = self.turn;
         self.set_state(at, State::Ready);
     }
@@ -150,13 +151,15 @@ impl Ledger {
         let died = !copy.durable_dead && (copy.dead || self.may_be_gone(copy));
         let letters = self.queue_shape(home).has_letters();
         let dropped = died || (self.may_be_gone(copy) && !letters);
-        let never = copy.published > reached || !copy.durable_home;
+        // What was not durable in an earlier crash is not made so by what was written since.
+        let never = copy.published > reached || !copy.durable_home || copy.unfounded;
         let retries = self.queue_shape(home).settings.delayed_retry.is_some();
         let may_wait = retries && copy.durable_home && slack[home] > 0;
         if may_wait {
             slack[home] -= u64::from(!never && !dropped && !ended);
             let copy = &mut self.copies[at];
             copy.unsure = true;
+            copy.unfounded = never || ended;
             copy.dead = false;
             self.set_state(at, State::Waiting(0));
         } else if ended {
@@ -171,5 +174,112 @@ impl Ledger {
             return whole_turns::missing(self, at, reached);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use polybus_model::{DeadLetter, DelayedRetry, QueueKind, QueueSettings, Returns};
+
+    use super::*;
+    use crate::ledger::{MessageInfo, body_of};
+    use crate::random::Random;
+    use crate::shape::{QueueShape, Shape, name};
+
+    const HOME: usize = 1;
+    const BODY_BYTES: usize = 20;
+
+    /// Of a run whose only queue lets what comes back wait, where nobody can look.
+    fn ledger() -> Ledger {
+        let mut shape = Shape::new(&mut Random::new(1));
+        shape.queues.truncate(1);
+        shape.queues.push(QueueShape {
+            name: name("q1"),
+            settings: QueueSettings {
+                kind: QueueKind::Quorum,
+                durable: true,
+                dead_letter: Some(DeadLetter {
+                    topic: name("letters"),
+                    key: None,
+                }),
+                delayed_retry: Some(DelayedRetry {
+                    of: Returns::All,
+                    min: 20,
+                    max: 30,
+                }),
+                ..QueueSettings::default()
+            },
+        });
+        Ledger::new(Arc::new(shape), 1 << 20, 0)
+    }
+
+    /// In a turn of its own.
+    fn publish(ledger: &mut Ledger) -> usize {
+        ledger.begin_turn(0);
+        let message = ledger.add_message(MessageInfo {
+            body_len: BODY_BYTES,
+            durable: true,
+            priority: None,
+            ttl: None,
+        });
+        ledger.add_copy(message, HOME)
+    }
+
+    /// A crash, and what is there then.
+    fn crash(ledger: &mut Ledger, ready: &[usize], waiting: u64) -> Verdict {
+        ledger.restarted(false);
+        ledger.begin_turn(0);
+        let found = |at: &usize| Found {
+            body: body_of(ledger.copies[*at].message, BODY_BYTES),
+            body_len: BODY_BYTES,
+            redelivered: true,
+            from: None,
+        };
+        let ready = ready.iter().map(found).collect();
+        ledger.audit(&[Contents::default(), Contents { ready, waiting }])
+    }
+
+    /// Of three messages the second surely waits, and of the two others one: the first, whose end may be undone, or the
+    /// last, whose publish was not durable.
+    fn after_a_crash() -> (Ledger, [usize; 3]) {
+        let mut ledger = ledger();
+        let ended = publish(&mut ledger);
+        let surely = publish(&mut ledger);
+        ledger.give_back(surely, false);
+        ledger.note_durable(ledger.turn);
+        let late = publish(&mut ledger);
+        ledger.end(ended);
+        crash(&mut ledger, &[], 2).unwrap();
+        ledger.note_durable(ledger.turn);
+        (ledger, [ended, surely, late])
+    }
+
+    #[test]
+    fn what_was_not_durable_in_one_crash_is_not_expected_after_the_next() {
+        for perhaps in [0, 2] {
+            let (mut ledger, all) = after_a_crash();
+            crash(&mut ledger, &[], 2).unwrap();
+            let mut found = [all[1], all[perhaps]];
+            found.sort_unstable();
+            crash(&mut ledger, &found, 0).unwrap();
+            assert!(!ledger.copies[all[2 - perhaps]].is_alive(), "{perhaps}");
+        }
+    }
+
+    #[test]
+    fn what_was_seen_since_is_expected_again() {
+        for perhaps in [0, 2] {
+            let (mut ledger, all) = after_a_crash();
+            let mut found = [all[1], all[perhaps]];
+            found.sort_unstable();
+            crash(&mut ledger, &found, 0).unwrap();
+            let gone = crash(&mut ledger, &[all[1]], 0).unwrap_err();
+            assert_eq!(gone.invariant, confirmed_kept::NAME, "{perhaps}");
+            let (mut ledger, all) = after_a_crash();
+            let gone = crash(&mut ledger, &[all[perhaps]], 0).unwrap_err();
+            assert_eq!(gone.invariant, confirmed_kept::NAME, "{perhaps}");
+        }
     }
 }

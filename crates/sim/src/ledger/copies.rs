@@ -64,6 +64,8 @@ pub(crate) struct Copy {
     pub(crate) failures: u64,
     /// After a restart it was not found where one can look: it waits for a retry, or it is gone.
     pub(crate) unsure: bool,
+    /// A crash may have left nothing of it, or undone nothing of its end; since then nobody has seen it.
+    pub(crate) unfounded: bool,
 }
 
 impl Copy {
@@ -156,6 +158,7 @@ impl Ledger {
             crashed: false,
             failures: 0,
             unsure: false,
+            unfounded: false,
         };
         let at = self.copies.len();
         self.ready[home].insert(copy.key(), at);

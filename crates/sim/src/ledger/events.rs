@@ -228,6 +228,7 @@ impl Ledger {
         let was_ready = one.state == State::Ready && one.since < turn;
         one.delivered = true;
         one.unsure = false;
+        one.unfounded = false;
         self.seen.push(Seen {
             copy,
             queue: handed.queue,
