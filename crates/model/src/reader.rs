@@ -185,6 +185,8 @@ pub enum ReaderRequest {
         log: Name,
         /// The reader's name.
         name: String,
+        /// The topic of whose keys the pull's is one.
+        topic: Name,
         /// What.
         pull: Pull,
     },
@@ -354,6 +356,8 @@ pub enum Notice {
     Pushes,
     /// The reader was deleted.
     Deleted,
+    /// There is no reader of that name.
+    NoReader,
     /// It is still there, and has come so far.
     Heartbeat {
         /// What was handed out: the last number

@@ -137,6 +137,7 @@ impl Desk {
 
     pub(super) fn pull_from(&mut self, pull: Pull) -> Told {
         let (reply, told) = self.reader(ReaderRequest::Pull {
+            topic: name("amq.topic"),
             log: name("l"),
             name: "r".into(),
             pull,

@@ -119,6 +119,7 @@ impl Keyed {
             heartbeat_ms: None,
         };
         let request = ReaderRequest::Pull {
+            topic: name("amq.topic"),
             log: name(LOG),
             name: READER.to_owned(),
             pull,

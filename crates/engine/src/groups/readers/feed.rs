@@ -1,7 +1,7 @@
 //! Handing out: which record is next, whether it may go now, and to whom it goes.
 
 use bytes::Bytes;
-use polybus_model::{HandedRecord, Message, Millis, Name, Notice, Pull};
+use polybus_model::{HandedRecord, Message, Millis, Notice, Pull};
 
 use super::fetch::Fetched;
 use super::outlet::Audience;
@@ -333,17 +333,7 @@ impl Engine {
     }
 
     /// A session asks for records.
-    pub(super) fn pull(
-        &mut self,
-        asker: crate::turn::Asker,
-        log: &Name,
-        name: &str,
-        pull: &Pull,
-        turn: &mut Turn<'_, impl Store>,
-    ) {
-        let Ok(number) = self.reader_named(asker.namespace, log, name) else {
-            return;
-        };
+    pub(super) fn pull(&mut self, number: u64, pull: &Pull, turn: &mut Turn<'_, impl Store>) {
         // Only who does not wait has to know what there is.
         let available = match pull.no_wait {
             true => self.available(number),

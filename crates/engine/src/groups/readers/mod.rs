@@ -285,8 +285,19 @@ impl Engine {
                 let result = self.pause_reader(asker, &log, &name, until, turn);
                 (ReaderReply::Reader(result.map(Box::new)), true)
             }
-            ReaderRequest::Pull { log, name, pull } => {
-                self.pull(asker, &log, &name, &pull, turn);
+            ReaderRequest::Pull {
+                log,
+                name,
+                topic,
+                pull,
+            } => {
+                match self.reader_named(asker.namespace, &log, &name) {
+                    Ok(number) => self.pull(number, &pull, turn),
+                    Err(_) => {
+                        let notice = Notice::NoReader;
+                        self.notify(asker.namespace, &topic, &pull.key, notice, turn);
+                    }
+                }
                 return;
             }
             ReaderRequest::Settle {

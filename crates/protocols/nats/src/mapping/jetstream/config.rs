@@ -369,6 +369,8 @@ impl StreamConfig {
         // What is transformed, or comes from elsewhere, may have any subject.
         let is_open =
             self.subject_transform.is_some() || self.mirror.is_some() || !self.sources.is_empty();
+        // As nats-server: several are not looked at.
+        let is_open = is_open || consumer.subjects().count() > 1;
         for subject in consumer.subjects() {
             let wanted = filter(subject.as_bytes());
             if !is_open && !streams.iter().any(|one| one.overlaps(&wanted)) {

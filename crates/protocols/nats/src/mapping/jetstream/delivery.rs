@@ -93,6 +93,8 @@ pub(crate) fn status_of(notice: &Notice) -> Vec<u8> {
         Notice::BadPull(text) => format!("400 Bad Request - {}", one_line(text)),
         Notice::Pushes => "409 Consumer is push based".to_owned(),
         Notice::Deleted => "409 Consumer Deleted".to_owned(),
+        // Nobody listens to such a request, says nats-server.
+        Notice::NoReader => "503".to_owned(),
         Notice::Heartbeat {
             sequence, offset, ..
         } => format!(

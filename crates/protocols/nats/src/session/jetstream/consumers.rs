@@ -209,7 +209,13 @@ impl Connection {
         match pull(reply, body) {
             Ok(pull) => {
                 let name = name.to_owned();
-                self.tell_reader(ReaderRequest::Pull { log, name, pull });
+                let topic = self.topic.clone();
+                self.tell_reader(ReaderRequest::Pull {
+                    log,
+                    name,
+                    topic,
+                    pull,
+                });
             }
             Err(text) => {
                 let status = status_of(&Notice::BadPull(text));
@@ -257,7 +263,13 @@ impl Connection {
             if let Ok(pull) = pull(reply, rest.trim_ascii())
                 && !reply.is_empty()
             {
-                self.tell_reader(ReaderRequest::Pull { log, name, pull });
+                let topic = self.topic.clone();
+                self.tell_reader(ReaderRequest::Pull {
+                    log,
+                    name,
+                    topic,
+                    pull,
+                });
             }
         } else if is_awaited {
             self.ask_reader(reply, Step::Acked, settle);

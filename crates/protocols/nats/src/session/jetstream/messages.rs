@@ -171,7 +171,8 @@ impl Connection {
 
     pub(super) fn direct_found(&mut self, to: &[u8], stream: &Name, reply: LogReply) {
         let Ok(run) = found_run(reply) else {
-            return self.tell_status(to, "404 Message Not Found");
+            // Nobody listens to such a request, says nats-server.
+            return self.tell_status(to, "503");
         };
         let found = run.as_ref();
         let found =

@@ -18,6 +18,8 @@ use crate::session::filter;
 /// Names on one page, and streams.
 const NAMES_PER_PAGE: usize = 1_024;
 const STREAMS_PER_PAGE: usize = 256;
+/// Subjects on one page of a stream's.
+const SUBJECTS_MAX: usize = 100_000;
 
 /// Which part of a list is wanted.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
@@ -168,7 +170,7 @@ impl Connection {
             subjects => Some(filter(subjects)),
         };
         let more = match &keys {
-            Some(_) => json!({ "offset": asked.offset, "limit": 100_000 }),
+            Some(_) => json!({ "offset": asked.offset, "limit": SUBJECTS_MAX }),
             None => Value::Null,
         };
         let state = LogRequest::State {
@@ -199,9 +201,11 @@ impl Connection {
             return self.answer_error(to, kind, &ApiError::stream_not_found());
         };
         if let Value::Object(more) = more {
-            if more.contains_key("offset") {
-                let listed = told.get("state").and_then(|state| state.get("subjects"));
-                let total = listed.and_then(Value::as_object).map_or(0, Map::len);
+            if let Some(offset) = more.get("offset").and_then(Value::as_u64) {
+                let state = told.get_mut("state");
+                let listed = state.and_then(|state| state.get_mut("subjects"));
+                let listed = listed.and_then(Value::as_object_mut);
+                let total = listed.map_or(0, |listed| keep_page(listed, offset));
                 told.insert("total".into(), total.into());
             }
             told.extend(more);
@@ -365,13 +369,23 @@ impl Connection {
             },
             "api": {
                 "level": 0,
-                "total": self.jetstream.api.all.load(Ordering::Relaxed),
+                // Without the one that asks.
+                "total": self.jetstream.api.all.load(Ordering::Relaxed).saturating_sub(1),
                 "errors": self.jetstream.api.failed.load(Ordering::Relaxed),
             },
         });
         let told = response("account_info", says);
         self.jetstream.answers.add(to, b"", &told);
     }
+}
+
+/// Leaves one page of the subjects that are listed, from an offset on; how many there are in all.
+fn keep_page(listed: &mut Map<String, Value>, offset: u64) -> usize {
+    let total = listed.len();
+    let all = std::mem::take(listed).into_iter();
+    let from = usize::try_from(offset).unwrap_or(usize::MAX);
+    listed.extend(all.skip(from).take(SUBJECTS_MAX));
+    total
 }
 
 /// What a stream holds, without lists.
