@@ -180,6 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
     fn turn(&mut self, context: &mut Context<'_>) -> io::Result<Turn> {
         let now = self.clock.now();
         self.hear(now);
+        let was_waiting = self.session.is_waiting();
         let has_read = self.read(context, now)?;
         let has_parsed = self.converse(now);
         self.leave();
@@ -187,8 +188,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
         if let Some(end) = self.end(now) {
             return Ok(Turn::Over(end));
         }
-        // What was parsed without a read is a move too: until the socket is asked in vain, it wakes nobody.
-        let has_moved = has_read || has_parsed || has_written || self.tick(context, now);
+        // What was parsed without a read is a move too, and so is the end of a wait (a login that was answered at once): until
+        // the socket is asked in vain, it wakes nobody.
+        let may_go_on = was_waiting && !self.session.is_waiting();
+        let has_moved =
+            has_read || has_parsed || has_written || may_go_on || self.tick(context, now);
         Ok(if has_moved { Turn::Moved } else { Turn::Still })
     }
 
