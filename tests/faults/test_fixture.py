@@ -7,11 +7,11 @@ import pathlib
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 import pika
-from broker import BIN, Broker, eventually
+from broker import BIN, eventually
+from fixture import write_folder
 
 FIXTURE = pathlib.Path(__file__).parent.parent / "fixtures" / "data-v1"
 QUEUES = {
@@ -189,13 +189,4 @@ def check(one):
 
 
 if __name__ == "__main__":
-    out = pathlib.Path(sys.argv[1])
-    with tempfile.TemporaryDirectory() as folder:
-        # So small that no files are made for later segments.
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "fixture", folder], check=True)
-        try:
-            one = Broker(f"{folder}/data", f"{folder}/log", limits_disk_free_min="3 MiB")
-            write(one)
-            shutil.copytree(one.data, out, ignore=shutil.ignore_patterns("*.sock", "LOCK"))
-        finally:
-            subprocess.run(["umount", "-l", folder], check=True)
+    write_folder(write, sys.argv[1])

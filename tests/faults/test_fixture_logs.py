@@ -7,13 +7,11 @@ own beside this one, which stays as it is."""
 import pathlib
 import shutil
 import struct
-import subprocess
 import sys
-import tempfile
 import time
 
 import pika
-from broker import Broker
+from fixture import write_folder
 from kafka_wire import INIT_PRODUCER_ID, PRODUCE, Kafka, array, batch, produce_body, string
 
 FIXTURE = pathlib.Path(__file__).parent.parent / "fixtures" / "data-v2"
@@ -162,13 +160,4 @@ def test_logs_that_are_written_now(broker):
 
 
 if __name__ == "__main__":
-    out = pathlib.Path(sys.argv[1])
-    with tempfile.TemporaryDirectory() as folder:
-        # So small that no files are made for later segments.
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "fixture", folder], check=True)
-        try:
-            one = Broker(f"{folder}/data", f"{folder}/log", limits_disk_free_min="3 MiB", kafka_listen="127.0.0.1:0")
-            write(one)
-            shutil.copytree(one.data, out, ignore=shutil.ignore_patterns("*.sock", "LOCK"))
-        finally:
-            subprocess.run(["umount", "-l", folder], check=True)
+    write_folder(write, sys.argv[1], kafka_listen="127.0.0.1:0")

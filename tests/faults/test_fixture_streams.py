@@ -7,13 +7,11 @@ own beside this one, which stays as it is."""
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
-import tempfile
 import time
 
 import pika
-from broker import Broker
+from fixture import write_folder
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "clients" / "nats" / "python"))
 from nats_wire import Wire
@@ -173,13 +171,4 @@ def test_streams_that_are_written_now(broker):
 
 
 if __name__ == "__main__":
-    out = pathlib.Path(sys.argv[1])
-    with tempfile.TemporaryDirectory() as folder:
-        # So small that no files are made for later segments.
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "fixture", folder], check=True)
-        try:
-            one = Broker(f"{folder}/data", f"{folder}/log", limits_disk_free_min="3 MiB", nats_listen="127.0.0.1:0")
-            write(one)
-            shutil.copytree(one.data, out, ignore=shutil.ignore_patterns("*.sock", "LOCK"))
-        finally:
-            subprocess.run(["umount", "-l", folder], check=True)
+    write_folder(write, sys.argv[1], nats_listen="127.0.0.1:0")

@@ -1,7 +1,9 @@
 //! The driver against a session that speaks lines and a broker that is a list.
 
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Waker;
+use std::task::{Wake, Waker};
 
 use bytes::Bytes;
 use polybus_model::{Body, Delivery, Message, MessageParts, Origin, Reply, SubscriberId};
@@ -21,6 +23,8 @@ struct Lines {
     is_done: bool,
     is_greeted: bool,
     heard: Option<Millis>,
+    /// Replies that it waits for in silence.
+    knocks: u8,
 }
 
 impl Lines {
@@ -45,6 +49,10 @@ impl Session for Lines {
                 .split_once(' ')
             {
                 Some(("say", text)) => self.say(text),
+                _ if line.starts_with(b"knock") => {
+                    self.is_waiting = true;
+                    self.knocks = 2;
+                }
                 _ if line.starts_with(b"beat") => self.heard = Some(now),
                 _ if line.starts_with(b"ask") => {
                     self.is_waiting = true;
@@ -61,6 +69,15 @@ impl Session for Lines {
 
     fn handle_event(&mut self, event: Event, _: Millis) {
         match event {
+            // As a login: the first reply is followed by a request, the second ends the wait.
+            Event::Reply { .. } if self.knocks > 0 => {
+                self.knocks -= 1;
+                self.is_waiting = self.knocks > 0;
+                if self.is_waiting {
+                    self.requests
+                        .push((Lane(1), Request::Flow { active: true }));
+                }
+            }
             Event::Reply { .. } => {
                 self.is_waiting = false;
                 self.say("answer");
@@ -199,13 +216,14 @@ fn start(buffer: usize) -> Running {
     start_with(buffer, b"")
 }
 
-/// One whose first bytes were read before.
-fn start_with(buffer: usize, first: &[u8]) -> Running {
-    let (near, peer) = tokio::io::duplex(buffer);
-    let link = FakeLink::default();
-    let all = Connections::default();
+fn driver(
+    near: DuplexStream,
+    link: &FakeLink,
+    all: &Connections,
+    first: &[u8],
+) -> Driver<DuplexStream, Held> {
     let clock = Clock::start();
-    let driver = Driver::new(
+    Driver::new(
         near,
         Box::new(Lines::default()),
         Held(link.clone()),
@@ -213,7 +231,15 @@ fn start_with(buffer: usize, first: &[u8]) -> Running {
         clock,
         BytesMut::from(first),
         clock.now() + 10_000,
-    );
+    )
+}
+
+/// One whose first bytes were read before.
+fn start_with(buffer: usize, first: &[u8]) -> Running {
+    let (near, peer) = tokio::io::duplex(buffer);
+    let link = FakeLink::default();
+    let all = Connections::default();
+    let driver = driver(near, &link, &all, first);
     Running {
         peer,
         link,
@@ -248,6 +274,44 @@ fn delivery(bytes: usize) -> Event {
         redelivered: false,
         attempts: None,
     })
+}
+
+/// Notes that it was woken.
+#[derive(Default)]
+struct Woken(AtomicBool);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn whoever_stops_waiting_without_a_word_is_woken_by_what_comes() {
+    let (near, mut peer) = tokio::io::duplex(1 << 16);
+    let (link, all) = (FakeLink::default(), Connections::default());
+    let mut run = std::pin::pin!(driver(near, &link, &all, b"").run());
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut poll = || {
+        woken.0.store(false, Ordering::Relaxed);
+        let polled = run.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    };
+    poll();
+    peer.write_all(b"knock\n").await.unwrap();
+    poll();
+    // The second reply comes with the request for it, and leaves nothing to write.
+    link.tell(|inner| {
+        inner.events.push(Event::Reply {
+            lane: Lane(1),
+            result: Ok(Reply::Done),
+        });
+    });
+    poll();
+    assert_eq!(link.0.lock().unwrap().batches, 1);
+    peer.write_all(b"say hello\n").await.unwrap();
+    assert!(woken.0.load(Ordering::Relaxed), "a timer has to come first");
 }
 
 #[tokio::test]
