@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::cost::costing;
 use crate::error::BenchError;
 use crate::histogram::Latency;
 use crate::link::Link;
-use crate::machine::{Machine, busy_cpu_s, load};
+use crate::machine::{Machine, load};
 use crate::process::Tree;
+use crate::rounds::Rounds;
 use crate::run::{Figures, Progress, RunOptions, run};
 use crate::server::{Broker, Server};
 use crate::topology::{queue_name, set_up};
@@ -159,6 +161,35 @@ impl Comparison {
             recovery: Vec::new(),
         }
     }
+
+    /// Measures each broker empty.
+    ///
+    /// # Errors
+    /// [`BenchError`] if one cannot be started.
+    pub(crate) fn start_all(
+        &mut self,
+        brokers: &[Broker],
+        folder: &Path,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), BenchError> {
+        for broker in brokers {
+            tell(&format!("{}: startup", broker.name()), None);
+            self.startup.push(startup(broker, folder, self.rounds)?);
+        }
+        Ok(())
+    }
+
+    /// Half of what the slowest side managed at a workload that was measured before: a rate that every side can keep up with.
+    pub(crate) fn half_of_slowest(&self, workload: &str, rate: fn(&Figures) -> f64) -> Option<u64> {
+        let row = self.rows.iter().find(|row| row.workload == workload)?;
+        let rates = row.medians.iter().map(rate);
+        let slowest = rates
+            .filter(|rate| *rate > 0.0)
+            .fold(f64::INFINITY, f64::min);
+        slowest
+            .is_finite()
+            .then_some(((slowest / 2.0) as u64).max(1))
+    }
 }
 
 /// Tells what is being done, and how far a run is.
@@ -174,12 +205,7 @@ pub fn compare(
     keep: &mut dyn FnMut(&Comparison),
 ) -> Result<Comparison, BenchError> {
     let polybus = Broker::Polybus(std::path::absolute(&plan.polybus).unwrap_or_default());
-    if !polybus.is_installed() {
-        return Err(BenchError::Usage(format!(
-            "{} is not there; build it with `cargo build --release -p polybus-server`",
-            plan.polybus.display()
-        )));
-    }
+    polybus.expect_installed(&plan.polybus)?;
     let mut brokers = vec![polybus];
     if !plan.alone && Broker::RabbitMq.is_installed() {
         brokers.push(Broker::RabbitMq);
@@ -188,17 +214,13 @@ pub fn compare(
     }
     let mut comparison = Comparison::begin(&brokers, &plan.folder, plan.rounds, plan.duration);
     if plan.startup {
-        for broker in &brokers {
-            tell(&format!("{}: startup", broker.name()), None);
-            comparison
-                .startup
-                .push(startup(broker, &plan.folder, plan.rounds)?);
-        }
+        comparison.start_all(&brokers, &plan.folder, tell)?;
     }
     for workload in &plan.workloads {
         let mut workload = workload.clone();
         if workload.name == "latency" {
-            suit_rate(&mut workload, &comparison.rows);
+            let rate = comparison.half_of_slowest("ack-16b", |figures| figures.consumed_per_s);
+            suit_rate(&mut workload, rate);
         }
         let row = compare_one(plan, &brokers, &workload, tell)?;
         comparison.rows.push(row);
@@ -215,18 +237,10 @@ pub fn compare(
     Ok(comparison)
 }
 
-/// Half of what the slowest side managed at the same work without a schedule, if that was measured before.
-fn suit_rate(workload: &mut Workload, rows: &[Row]) {
-    let Some(row) = rows.iter().find(|row| row.workload == "ack-16b") else {
-        return;
-    };
-    let rates = row.medians.iter().map(|figures| figures.consumed_per_s);
-    let slowest = rates
-        .filter(|rate| *rate > 0.0)
-        .fold(f64::INFINITY, f64::min);
-    if slowest.is_finite() {
-        let rate = (slowest / 2.0) as u64;
-        workload.rate_per_s = Some(rate.max(1));
+/// On a schedule, if the same work was measured without one before.
+fn suit_rate(workload: &mut Workload, rate: Option<u64>) {
+    if let Some(rate) = rate {
+        workload.rate_per_s = Some(rate);
         workload.about = format!("durable 16 B at a fixed {rate} messages/s, acknowledged");
     }
 }
@@ -241,89 +255,36 @@ fn compare_one(
         .iter()
         .map(|broker| Server::start(broker, &plan.folder))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); brokers.len()];
-    let mut failures: Vec<Option<String>> = vec![None; brokers.len()];
-    let mut others = Vec::new();
-    for round in 0..plan.rounds {
-        for ((server, rounds), failure) in servers.iter().zip(&mut rounds).zip(&mut failures) {
-            if failure.is_some() {
-                continue;
-            }
-            let name = format!(
-                "{} {} {}/{}",
-                workload.name,
-                server.broker().name(),
-                round + 1,
-                plan.rounds
+    let mut rounds = Rounds::new(&workload.name, &workload.about, brokers.len(), plan.rounds);
+    for number in 0..plan.rounds {
+        for (side, server) in servers.iter().enumerate() {
+            rounds.one(
+                (side, server.broker().name()),
+                number,
+                tell,
+                |what, tell| {
+                    let options = RunOptions {
+                        duration: plan.duration,
+                        server_pid: Some(server.pid()),
+                        ..RunOptions::default()
+                    };
+                    let (figures, cost) = costing(server.pid(), || {
+                        run(&server.target(), workload, &options, &mut |progress| {
+                            tell(what, Some(progress));
+                        })
+                    })?;
+                    Ok((figures, cost.others))
+                },
             );
-            let options = RunOptions {
-                duration: plan.duration,
-                server_pid: Some(server.pid()),
-                ..RunOptions::default()
-            };
-            let busy = Busy::begin(server);
-            let figures = run(&server.target(), workload, &options, &mut |progress| {
-                tell(&name, Some(progress));
-            });
-            others.push(busy.others());
-            match figures {
-                Ok(figures) => {
-                    let rate = figures.consumed_per_s;
-                    tell(&format!("{name}: {rate:.0} consumed/s"), None);
-                    rounds.push(figures);
-                }
-                Err(error) => {
-                    tell(&format!("{name}: FAILED: {error}"), None);
-                    *failure = Some(error.to_string());
-                }
-            }
         }
     }
-    let medians = rounds
-        .iter()
-        .map(|rounds| median_of(&workload.name, rounds));
     Ok(Row {
-        workload: workload.name.clone(),
-        about: workload.about.clone(),
         target_ratio: workload.target_ratio,
-        medians: medians.collect(),
-        rounds,
-        failures,
-        other_load: median(others.into_iter()).unwrap_or(0.0),
+        ..rounds.row()
     })
 }
 
-/// How busy others keep the machine.
-struct Busy {
-    at: std::time::Instant,
-    all_s: f64,
-    ours: [Tree; 2],
-    ours_s: f64,
-}
-
-impl Busy {
-    fn begin(server: &Server) -> Self {
-        let ours = [Tree::of(server.pid()), Tree::alone(std::process::id())];
-        Self {
-            at: std::time::Instant::now(),
-            all_s: busy_cpu_s(),
-            ours_s: ours.iter().map(|tree| tree.cpu().as_secs_f64()).sum(),
-            ours,
-        }
-    }
-
-    fn others(self) -> f64 {
-        let ours_s: f64 = self.ours.iter().map(|tree| tree.cpu().as_secs_f64()).sum();
-        let others_s = (busy_cpu_s() - self.all_s) - (ours_s - self.ours_s);
-        (others_s / self.at.elapsed().as_secs_f64()).max(0.0)
-    }
-}
-
-pub(crate) fn startup(
-    broker: &Broker,
-    folder: &Path,
-    rounds: usize,
-) -> Result<Startup, BenchError> {
+fn startup(broker: &Broker, folder: &Path, rounds: usize) -> Result<Startup, BenchError> {
     let mut all = Vec::new();
     for _ in 0..rounds.min(3) {
         let server = Server::start(broker, folder)?;

@@ -200,7 +200,7 @@ impl Frame<'_> {
     }
 }
 
-pub(crate) fn render_machine(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
+fn render_machine(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
     let machine = &comparison.machine;
     writeln!(
         out,

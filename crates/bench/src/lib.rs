@@ -36,6 +36,7 @@ mod ring;
 mod rounds;
 mod run;
 pub mod server;
+mod socket;
 pub mod table;
 mod topology;
 mod walker;

@@ -4,12 +4,12 @@ use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
-use crate::charts::{self, charts, file_name};
+use crate::charts;
 use crate::compare::{Comparison, Row};
 use crate::error::BenchError;
-use crate::frame::{head, per_side, render_machine, render_startup};
+use crate::frame::{Frame, head, per_side, render_startup};
 use crate::run::Figures;
-use crate::table::{latency, maybe, number};
+use crate::table::{maybe, number};
 
 /// Writes the page, and its charts beside it.
 ///
@@ -31,48 +31,26 @@ pub fn render(comparison: &Comparison, stem: Option<&str>) -> String {
 }
 
 fn render_to(out: &mut String, comparison: &Comparison, stem: Option<&str>) -> std::fmt::Result {
-    writeln!(out, "# Performance")?;
-    writeln!(
-        out,
-        "<!-- Made by `make bench` (crates/bench); do not edit. -->\n"
-    )?;
-    render_machine(out, comparison)?;
-    render_sides(out, comparison)?;
-    if let Some(stem) = stem {
-        for chart in charts(comparison) {
-            let file = file_name(stem, chart.name);
-            writeln!(out, "![{}]({file})\n", chart.title)?;
-        }
-    }
+    let frame = Frame {
+        base: comparison,
+        pairs: (1..comparison.sides.len())
+            .map(|theirs| (0, theirs))
+            .collect(),
+        unit: "messages",
+        latencies: ["publish to confirm", "publish to delivery"],
+    };
+    frame.begin(out, "Performance")?;
+    let absent =
+        (comparison.sides.len() < 2).then_some("it is not installed, or was not asked for");
+    frame.sides(out, "RabbitMQ", absent)?;
+    frame.charts(out, stem)?;
     render_rates(out, comparison)?;
-    render_costs(out, comparison)?;
-    render_latencies(out, comparison)?;
+    frame.costs(out)?;
+    frame.latencies(out)?;
     render_waiting(out, comparison)?;
     render_startup(out, comparison)?;
     render_recovery(out, comparison)?;
     render_method(out)
-}
-
-fn render_sides(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
-    writeln!(
-        out,
-        "| broker | version | what a confirm of a persistent message means |"
-    )?;
-    writeln!(out, "|---|---|---|")?;
-    for side in &comparison.sides {
-        writeln!(
-            out,
-            "| {} | {} | {} |",
-            side.name, side.version, side.durability
-        )?;
-    }
-    if comparison.sides.len() < 2 {
-        writeln!(
-            out,
-            "\nRabbitMQ was not measured beside it: these are polybus' figures alone."
-        )?;
-    }
-    writeln!(out)
 }
 
 /// The first side's figure over the second's.
@@ -119,63 +97,6 @@ fn render_rates(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
             write!(out, " {} | {} |", times(reached), times(row.target_ratio))?;
         }
         writeln!(out, " {:.2} |", row.other_load)?;
-    }
-    writeln!(out)
-}
-
-fn render_costs(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
-    if comparison.rows.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "## What it costs\n")?;
-    writeln!(
-        out,
-        "Processor time of the broker (all its processes, user and system) for each message (published or delivered, whichever \
-         are more), and its greatest resident memory.\n"
-    )?;
-    let mut columns = per_side(comparison, &["us/message", "% of a core", "MiB"]);
-    if comparison.sides.len() == 2 {
-        columns.push("us/message, ratio".into());
-    }
-    columns.push("client us/message".into());
-    head(out, "workload", &columns)?;
-    for row in &comparison.rows {
-        write!(out, "| {} |", row.workload)?;
-        for figures in &row.medians {
-            write!(
-                out,
-                " {} | {} | {} |",
-                maybe(figures.server_cpu_us),
-                maybe(figures.server_cpu_percent),
-                maybe(figures.resident_mib)
-            )?;
-        }
-        if comparison.sides.len() == 2 {
-            let ratio = ratio(row, |figures| figures.server_cpu_us);
-            let text = ratio.map_or_else(|| "-".into(), |ratio| format!("{ratio:.2}"));
-            write!(out, " {text} |")?;
-        }
-        let client = row.medians.first().map(|figures| figures.client_cpu_us);
-        writeln!(out, " {} |", maybe(client))?;
-    }
-    writeln!(out)
-}
-
-fn render_latencies(out: &mut String, comparison: &Comparison) -> std::fmt::Result {
-    let has = |row: &&Row| row.medians.iter().any(|figures| figures.confirm.is_some());
-    if !comparison.rows.iter().any(|row| has(&row)) {
-        return Ok(());
-    }
-    writeln!(out, "## Latency (p50 / p99 / p99.9)\n")?;
-    let columns = per_side(comparison, &["publish to confirm", "publish to delivery"]);
-    head(out, "workload", &columns)?;
-    for row in comparison.rows.iter().filter(has) {
-        write!(out, "| {}: {} |", row.workload, row.about)?;
-        for figures in &row.medians {
-            let (confirm, delivery) = (latency(figures.confirm), latency(figures.delivery));
-            write!(out, " {confirm} | {delivery} |")?;
-        }
-        writeln!(out)?;
     }
     writeln!(out)
 }

@@ -17,7 +17,7 @@ pub(crate) struct Rounds<'a> {
     of: usize,
     found: Vec<Vec<Figures>>,
     /// Why a side has no more of them.
-    pub(crate) failures: Vec<Option<String>>,
+    failures: Vec<Option<String>>,
     others: Vec<f64>,
 }
 
@@ -34,13 +34,26 @@ impl<'a> Rounds<'a> {
         }
     }
 
+    /// A side that could not even begin has no rounds.
+    pub(crate) fn fail(
+        &mut self,
+        (side, name): (usize, &str),
+        error: &BenchError,
+        tell: &mut Tell<'_>,
+    ) {
+        tell(&format!("{} {name}: FAILED: {error}", self.name), None);
+        if let Some(failure) = self.failures.get_mut(side) {
+            *failure = Some(error.to_string());
+        }
+    }
+
     /// Does one, if that side has not failed already; it tells its figures and how many processors others kept busy.
     pub(crate) fn one(
         &mut self,
         (side, name): (usize, &str),
         number: usize,
         tell: &mut Tell<'_>,
-        round: impl FnOnce() -> Result<(Figures, f64), BenchError>,
+        round: impl FnOnce(&str, &mut Tell<'_>) -> Result<(Figures, f64), BenchError>,
     ) {
         let (Some(found), Some(failure)) = (self.found.get_mut(side), self.failures.get_mut(side))
         else {
@@ -50,7 +63,7 @@ impl<'a> Rounds<'a> {
             return;
         }
         let what = format!("{} {name} {}/{}", self.name, number + 1, self.of);
-        match round() {
+        match round(&what, tell) {
             Ok((figures, others)) => {
                 let rate = figures.published_per_s.max(figures.consumed_per_s);
                 tell(&format!("{what}: {rate:.0}/s"), None);

@@ -82,6 +82,20 @@ impl Broker {
         }
     }
 
+    /// Polybus' own sides have to be there: they are what is measured.
+    ///
+    /// # Errors
+    /// [`BenchError::Usage`] says how to build what is not.
+    pub(crate) fn expect_installed(&self, binary: &Path) -> Result<(), BenchError> {
+        if self.is_installed() {
+            return Ok(());
+        }
+        Err(BenchError::Usage(format!(
+            "{} is not there; build it with `cargo build --release -p polybus-server`",
+            binary.display()
+        )))
+    }
+
     /// Its version.
     #[must_use]
     pub fn version(&self) -> String {

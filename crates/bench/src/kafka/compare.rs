@@ -18,7 +18,7 @@ use super::round::{Filled, fill, read, round};
 use super::topic;
 use super::wire::Wire;
 use super::work::{Kind, RATE_FROM, Work};
-use crate::compare::{Comparison, Row, Tell, startup};
+use crate::compare::{Comparison, Row, Tell};
 use crate::cost::resident_mib;
 use crate::error::BenchError;
 use crate::machine::load;
@@ -114,11 +114,8 @@ pub fn compare(
         is_unsynced,
     };
     let mut brokers = vec![polybus(false), polybus(true)];
-    if !brokers.iter().all(Broker::is_installed) {
-        return Err(BenchError::Usage(format!(
-            "{} is not there; build it with `cargo build --release -p polybus-server`",
-            plan.polybus.display()
-        )));
+    for broker in &brokers {
+        broker.expect_installed(&plan.polybus)?;
     }
     let absent = if plan.alone {
         Some("only polybus was asked for".to_owned())
@@ -136,16 +133,12 @@ pub fn compare(
     }
     let mut found = empty(plan, &brokers, absent);
     if plan.startup {
-        for broker in &brokers {
-            tell(&format!("{}: startup", broker.name()), None);
-            let measured = startup(broker, &plan.folder, plan.rounds)?;
-            found.base.startup.push(measured);
-        }
+        found.base.start_all(&brokers, &plan.folder, tell)?;
         keep(&found);
     }
     let ends_at = begin + plan.within;
     for work in &plan.works {
-        let work = suited(work, &found.base.rows);
+        let work = suited(work, &found.base);
         let row = match work.kind {
             Kind::Consume | Kind::ConsumeCold => reading(plan, &brokers, &work, ends_at, tell)?,
             Kind::Produce | Kind::EndToEnd => producing(plan, &brokers, &work, ends_at, tell)?,
@@ -179,21 +172,12 @@ fn empty(plan: &KafkaPlan, brokers: &[Broker], absent: Option<String>) -> KafkaC
     }
 }
 
-/// On a schedule: half of what the slowest side managed without one, if that was measured before.
-fn suited(work: &Work, rows: &[Row]) -> Work {
+/// On a schedule, if that was measured without one before.
+fn suited(work: &Work, before: &Comparison) -> Work {
     let work = work.clone();
-    let Some(row) = rows.iter().find(|row| row.workload == RATE_FROM) else {
-        return work;
-    };
-    let rates = row.medians.iter().map(|figures| figures.published_per_s);
-    let slowest = rates
-        .filter(|rate| *rate > 0.0)
-        .fold(f64::INFINITY, f64::min);
-    if work.kind == Kind::EndToEnd && slowest.is_finite() {
-        let rate = (slowest / 2.0) as u64;
-        work.at(rate.max(1))
-    } else {
-        work
+    match before.half_of_slowest(RATE_FROM, |figures| figures.published_per_s) {
+        Some(rate) if work.kind == Kind::EndToEnd => work.at(rate),
+        _ => work,
     }
 }
 
@@ -206,14 +190,10 @@ fn producing(
 ) -> Result<Row, BenchError> {
     let mut rounds = Rounds::new(work.name, &work.about, brokers.len(), plan.rounds);
     let mut servers = Vec::new();
-    for (broker, failure) in brokers.iter().zip(&mut rounds.failures) {
+    for (side, broker) in brokers.iter().enumerate() {
         let server = Server::start(broker, &plan.folder)?;
         if let Err(error) = round(&server, work, "warm-up", WARM_UP) {
-            tell(
-                &format!("{} {}: FAILED: {error}", work.name, broker.name()),
-                None,
-            );
-            *failure = Some(error.to_string());
+            rounds.fail((side, broker.name()), &error, tell);
         }
         servers.push(server);
     }
@@ -223,7 +203,7 @@ fn producing(
         }
         for (side, server) in servers.iter().enumerate() {
             settle(&plan.folder)?;
-            rounds.one((side, server.broker().name()), number, tell, || {
+            rounds.one((side, server.broker().name()), number, tell, |_, _| {
                 round(server, work, &format!("bench-{number}"), plan.duration)
             });
         }
@@ -243,18 +223,14 @@ fn reading(
     let count = plan.rounds.min(most);
     let mut rounds = Rounds::new(work.name, &work.about, brokers.len(), count);
     let mut servers: Vec<Option<(Server, Filled)>> = Vec::new();
-    for (broker, failure) in brokers.iter().zip(&mut rounds.failures) {
+    for (side, broker) in brokers.iter().enumerate() {
         let server = Server::start(broker, &plan.folder)?;
         let filled = fill(&server, work).and_then(|filled| {
             // Read once to warm up.
             read(&server, work, &filled).map(|_| filled)
         });
         if let Err(error) = &filled {
-            tell(
-                &format!("{} {}: FAILED: {error}", work.name, broker.name()),
-                None,
-            );
-            *failure = Some(error.to_string());
+            rounds.fail((side, broker.name()), error, tell);
         }
         servers.push(filled.ok().map(|filled| (server, filled)));
     }
@@ -270,7 +246,7 @@ fn reading(
             if is_cold {
                 server = server.stop_and_restart(forget)?;
             }
-            rounds.one((side, broker.name()), number, tell, || {
+            rounds.one((side, broker.name()), number, tell, |_, _| {
                 read(&server, work, &filled)
             });
             *place = Some((server, filled));

@@ -1,19 +1,17 @@
 //! A connection: requests out, answers in, all with a time limit.
 
 use std::io::{self, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use polybus_kafka::codec::{Message, Reader, read_response_header, write_request};
 
 use crate::error::BenchError;
+use crate::socket::{connect, shared};
 
 /// How long a broker may be silent when something is due from it, or take nothing.
 const SILENT_MAX: Duration = Duration::from_secs(60);
-
-/// How long connecting may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Greater answers are taken for nonsense.
 const FRAME_BYTES_MAX: usize = 256 << 20;
@@ -33,19 +31,8 @@ pub(crate) struct Wire {
 impl Wire {
     /// Connects; Kafka has no handshake.
     pub(crate) fn open(address: &str) -> Result<Self, BenchError> {
-        let place: SocketAddr = address
-            .parse()
-            .map_err(|_| BenchError::Usage(format!("{address} is not IP:PORT")))?;
-        let socket = TcpStream::connect_timeout(&place, CONNECT_WITHIN)
-            .map_err(|error| BenchError::Unreachable(address.to_owned(), error))?;
-        let set = |socket: &TcpStream| {
-            socket.set_nodelay(true)?;
-            socket.set_read_timeout(Some(SILENT_MAX))?;
-            socket.set_write_timeout(Some(SILENT_MAX))
-        };
-        set(&socket).map_err(BenchError::io("setting up a socket"))?;
         Ok(Self {
-            input: BufReader::with_capacity(64 << 10, socket),
+            input: BufReader::with_capacity(64 << 10, connect(address, SILENT_MAX)?),
             frame: BytesMut::new(),
             out: BytesMut::new(),
             correlation_id: 0,
@@ -54,8 +41,7 @@ impl Wire {
 
     /// A second handle, for a thread that only writes.
     pub(crate) fn writer(&self) -> Result<TcpStream, BenchError> {
-        let socket = self.input.get_ref().try_clone();
-        socket.map_err(BenchError::io("sharing a socket"))
+        shared(self.input.get_ref())
     }
 
     /// Ends it, also for a thread that writes.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::peer;
 use super::round::{prepare, round};
 use super::work::Work;
-use crate::compare::{Comparison, Row, Tell, startup};
+use crate::compare::{Comparison, Row, Tell};
 use crate::error::BenchError;
 use crate::machine::load;
 use crate::rounds::{Rounds, settle};
@@ -74,11 +74,8 @@ pub fn compare(
     let begin = Instant::now();
     let polybus = std::path::absolute(&plan.polybus).unwrap_or_default();
     let mut brokers = vec![Broker::PolybusNats(polybus)];
-    if !brokers.iter().all(Broker::is_installed) {
-        return Err(BenchError::Usage(format!(
-            "{} is not there; build it with `cargo build --release -p polybus-server`",
-            plan.polybus.display()
-        )));
+    for broker in &brokers {
+        broker.expect_installed(&plan.polybus)?;
     }
     let absent = if plan.alone {
         Some("only polybus was asked for".to_owned())
@@ -100,11 +97,7 @@ pub fn compare(
         absent,
     };
     if plan.startup {
-        for broker in &brokers {
-            tell(&format!("{}: startup", broker.name()), None);
-            let measured = startup(broker, &plan.folder, plan.rounds)?;
-            found.base.startup.push(measured);
-        }
+        found.base.start_all(&brokers, &plan.folder, tell)?;
         keep(&found);
     }
     let ends_at = begin + plan.within;
@@ -126,13 +119,11 @@ fn compare_one(
 ) -> Result<Row, BenchError> {
     let mut rounds = Rounds::new(work.name, &work.about, brokers.len(), plan.rounds);
     let mut servers = Vec::new();
-    for (broker, failure) in brokers.iter().zip(&mut rounds.failures) {
+    for (side, broker) in brokers.iter().enumerate() {
         let server = Server::start(broker, &plan.folder)?;
         let warm = prepare(&server, work).and_then(|()| round(&server, work, WARM_UP));
         if let Err(error) = warm {
-            let what = format!("{} {}: FAILED: {error}", work.name, broker.name());
-            tell(&what, None);
-            *failure = Some(error.to_string());
+            rounds.fail((side, broker.name()), &error, tell);
         }
         servers.push(server);
     }
@@ -142,7 +133,7 @@ fn compare_one(
         }
         for (side, server) in servers.iter().enumerate() {
             settle(&plan.folder)?;
-            rounds.one((side, server.broker().name()), number, tell, || {
+            rounds.one((side, server.broker().name()), number, tell, |_, _| {
                 round(server, work, plan.duration)
             });
         }

@@ -1,19 +1,17 @@
 //! A connection: the greeting, a buffer that what arrives is read from in place, and the requests that are made by hand.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::line::{Said, next};
 use crate::error::BenchError;
+use crate::socket::{connect, shared};
 
 /// How long a broker may be silent when something is due from it, or take nothing.
 const SILENT_MAX: Duration = Duration::from_secs(20);
-
-/// How long connecting may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
 /// Room for one read, and for a message of which the rest is yet to come.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -37,19 +35,8 @@ pub(crate) struct Wire {
 impl Wire {
     /// Connects and logs in.
     pub(crate) fn open(address: &str) -> Result<Self, BenchError> {
-        let place: SocketAddr = address
-            .parse()
-            .map_err(|_| BenchError::Usage(format!("{address} is not IP:PORT")))?;
-        let socket = TcpStream::connect_timeout(&place, CONNECT_WITHIN)
-            .map_err(|error| BenchError::Unreachable(address.to_owned(), error))?;
-        let set = |socket: &TcpStream| {
-            socket.set_nodelay(true)?;
-            socket.set_read_timeout(Some(SILENT_MAX))?;
-            socket.set_write_timeout(Some(SILENT_MAX))
-        };
-        set(&socket).map_err(BenchError::io("setting up a socket"))?;
         let mut wire = Self {
-            socket,
+            socket: connect(address, SILENT_MAX)?,
             buffer: vec![0; BUFFER_BYTES],
             begin: 0,
             end: 0,
@@ -70,8 +57,7 @@ impl Wire {
 
     /// A second handle, for a thread that only writes or that ends it.
     pub(crate) fn hand(&self) -> Result<TcpStream, BenchError> {
-        let socket = self.socket.try_clone();
-        socket.map_err(BenchError::io("sharing a socket"))
+        shared(&self.socket)
     }
 
     /// Writes all of it.
