@@ -6,8 +6,8 @@ use super::{
     acls, cluster, config_changes, config_resources, configs, fetch, group_offsets, groups,
     log_dirs, metadata, offsets,
 };
+use super::{consumer_groups, topics, transactions};
 use super::{produce, producers, quotas, records, replicas, scram, share_fetch, share_groups};
-use super::{shared_groups, topics, transactions};
 use crate::codec::messages::api_versions::{
     ApiVersion, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
 };
@@ -84,8 +84,8 @@ const SPOKEN: &[Spoken] = spoken! {
     DescribeUserScramCredentials 0..=0 scram::describe;
     AlterUserScramCredentials 0..=0 scram::alter;
     DescribeCluster 0..=2 cluster::describe;
-    ConsumerGroupHeartbeat 0..=1 shared_groups::heartbeat;
-    ConsumerGroupDescribe 0..=1 shared_groups::describe;
+    ConsumerGroupHeartbeat 0..=1 consumer_groups::heartbeat;
+    ConsumerGroupDescribe 0..=1 consumer_groups::describe;
     DescribeProducers 0..=0 producers::describe;
     DescribeTransactions 0..=0 transactions::describe;
     ListTransactions 0..=1 transactions::list;

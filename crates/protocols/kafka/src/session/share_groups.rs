@@ -1,15 +1,15 @@
 //! Share groups: their members' signs of life, what tools ask about them, and where they stand in their partitions.
 
 use polybus_model::{
-    Beat, GroupError, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Name,
-    PartitionName, SharedMemberSummary, SharedSummary, Sight, Standing, WhichLogs, WindowSummary,
+    Beat, GroupError, GroupReply, GroupRequest, LogError, Name, PartitionName, SharedMemberSummary,
+    SharedSummary, Sight, Standing, WindowSummary,
 };
 
+use super::consumer_groups::standing;
 use super::core::{Core, keep_first, partition, wire_index, wire_offset};
 use super::groups::state_name;
 use super::pending::{Answer, Ask, Step};
-use super::shared_descriptions::{Ids, by_log, look_up, with_ids};
-use super::shared_groups::standing;
+use super::shared_descriptions::{Ids, by_log, if_readable, look_up, names_of, with_ids};
 use crate::codec::messages::alter_share_group_offsets::{
     AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ResponsePartition as Altered,
     ResponseTopic as AlteredTopic,
@@ -49,10 +49,7 @@ pub(super) fn heartbeat(
             )));
         }
     };
-    let reads: Option<Vec<Name>> = request.subscribed_topic_names.map(|names| {
-        let names = names.iter().map(|name| Name::new(name));
-        names.filter_map(Result::ok).collect()
-    });
+    let reads = request.subscribed_topic_names.as_deref().map(names_of);
     let beat = Beat {
         group: request.group_id,
         member: request.member_id,
@@ -67,21 +64,13 @@ pub(super) fn heartbeat(
         assignor: None,
         owned: None,
     };
-    let Some(named) = reads.filter(|named| !named.is_empty()) else {
-        return attend(beat, epoch);
-    };
-    let request = LogRequest::List(WhichLogs::Named(named));
-    Step::log(request, move |_, reply| {
-        let LogReply::Logs(logs) = reply else {
-            return Step::misunderstood();
-        };
-        if logs.contains(&Err(LogError::Forbidden)) {
-            return Step::answer(ShareGroupHeartbeatResponse {
-                error_code: of_log(&LogError::Forbidden).0,
-                ..ShareGroupHeartbeatResponse::default()
-            });
-        }
-        attend(beat, epoch)
+    if_readable(reads, unreadable, move || attend(beat, epoch))
+}
+
+fn unreadable(error: &LogError) -> Step {
+    Step::answer(ShareGroupHeartbeatResponse {
+        error_code: of_log(error).0,
+        ..ShareGroupHeartbeatResponse::default()
     })
 }
 

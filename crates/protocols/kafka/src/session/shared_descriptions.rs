@@ -1,9 +1,9 @@
-//! Describing groups whose work the broker shares out, whether by partitions or record by record: what both have in common.
+//! Groups whose work the broker shares out, whether by partitions or record by record: what both have in common.
 
 use std::collections::BTreeMap;
 
 use polybus_model::{
-    GroupError, GroupReply, GroupRequest, Guarded, LogId, LogReply, LogRequest, Name,
+    GroupError, GroupReply, GroupRequest, Guarded, LogError, LogId, LogReply, LogRequest, Name,
     PartitionName, SharedSummary, WhichLogs,
 };
 
@@ -19,6 +19,31 @@ pub(super) struct Found {
     pub(super) name: String,
     pub(super) group: Result<SharedSummary, GroupError>,
     pub(super) bits: i32,
+}
+
+/// The names of what a member reads; what cannot be a topic's name is none that it could ever get.
+pub(super) fn names_of(texts: &[String]) -> Vec<Name> {
+    let names = texts.iter().map(|text| Name::new(text));
+    names.filter_map(Result::ok).collect()
+}
+
+/// Goes on unless one of the logs must not be read.
+pub(super) fn if_readable(
+    logs: Option<Vec<Name>>,
+    refused: fn(&LogError) -> Step,
+    then: impl FnOnce() -> Step + Send + 'static,
+) -> Step {
+    let Some(logs) = logs.filter(|logs| !logs.is_empty()) else {
+        return then();
+    };
+    let request = LogRequest::List(WhichLogs::Named(logs));
+    Step::log(request, move |_, reply| match reply {
+        LogReply::Logs(logs) if logs.contains(&Err(LogError::Forbidden)) => {
+            refused(&LogError::Forbidden)
+        }
+        LogReply::Logs(_) => then(),
+        _ => Step::misunderstood(),
+    })
 }
 
 /// Looks groups up, each once, and goes on with what was found and the ids of their logs.

@@ -6,15 +6,15 @@
 //! ```
 
 use polybus_model::{
-    Beat, BeatAnswer, GroupError, GroupReply, GroupRequest, LogError, LogReply, LogRequest, Millis,
-    Name, PartitionName, SharedMemberSummary, Sight, Standing, WhichLogs,
+    Beat, BeatAnswer, GroupError, GroupReply, GroupRequest, LogError, Millis, Name, PartitionName,
+    SharedMemberSummary, Sight, Standing,
 };
 
 use super::core::{Core, wire_index};
 use super::groups::state_name;
 use super::known::with_names;
 use super::pending::Step;
-use super::shared_descriptions::{Found, Ids, by_log, look_up, with_ids};
+use super::shared_descriptions::{Found, Ids, by_log, if_readable, look_up, names_of, with_ids};
 use crate::codec::Uuid;
 use crate::codec::messages::consumer_group_describe::{
     Assignment as DescribedAssignment, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
@@ -45,30 +45,19 @@ pub(super) fn heartbeat(
     let ids: Vec<Uuid> = owned.map(|topic| topic.topic_id).collect();
     with_names(core, ids.into_iter(), move |core| {
         let epoch = request.member_epoch;
-        let named: Option<Vec<Name>> = request.subscribed_topic_names.as_ref().map(|names| {
-            let names = names.iter().map(|name| Name::new(name));
-            names.filter_map(Result::ok).collect()
-        });
-        let beat = match beat(core, request, named.clone(), version) {
+        let reads = request.subscribed_topic_names.as_deref().map(names_of);
+        let beat = match beat(core, request, reads.clone(), version) {
             Ok(beat) => beat,
             Err(error) => return refused(&error),
         };
-        let Some(named) = named.filter(|named| !named.is_empty()) else {
-            return ask(beat, epoch);
-        };
-        let request = LogRequest::List(WhichLogs::Named(named));
-        Step::log(request, move |_, reply| {
-            let LogReply::Logs(logs) = reply else {
-                return Step::misunderstood();
-            };
-            if logs.contains(&Err(LogError::Forbidden)) {
-                return Step::answer(ConsumerGroupHeartbeatResponse {
-                    error_code: of_log(&LogError::Forbidden).0,
-                    ..ConsumerGroupHeartbeatResponse::default()
-                });
-            }
-            ask(beat, epoch)
-        })
+        if_readable(reads, unreadable, move || ask(beat, epoch))
+    })
+}
+
+fn unreadable(error: &LogError) -> Step {
+    Step::answer(ConsumerGroupHeartbeatResponse {
+        error_code: of_log(error).0,
+        ..ConsumerGroupHeartbeatResponse::default()
     })
 }
 
