@@ -97,6 +97,8 @@ pub(crate) struct Work {
     pub(crate) wants_stored: bool,
     /// Who publishes it.
     pub(crate) publisher: SessionId,
+    /// How many copies of copies it is.
+    pub(crate) copy_depth: u8,
     /// The logs that the message being published reached.
     pub(crate) logs: Vec<u64>,
     pub(crate) plan: Vec<Planned>,

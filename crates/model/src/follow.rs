@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{LiveFilter, Message, Millis, Name, Renaming};
+use crate::{CopyNote, LiveFilter, Message, Millis, Name, Renaming, Terms};
 
 /// Whom a keyed log follows.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -108,6 +108,10 @@ pub type WriteCopied = fn(&Message, &CopiedFrom<'_>) -> Message;
 /// What stands for a key, in a topic, whose last record went for its age; it stays for so long.
 pub type WriteEnded = fn(&Name, &[u8], Millis) -> Message;
 
+/// A copy of what was appended ([`crate::Copies`]) as it goes to queues and other logs, with what it says of itself, and on what
+/// terms it goes to keyed ones.
+pub type WriteTold = fn(&Message, &CopyNote) -> (Message, Option<Terms>);
+
 /// How a protocol writes on messages what a keyed log has to say of them. Plain functions: the same message gives the same.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct KeyedWriter {
@@ -115,4 +119,6 @@ pub struct KeyedWriter {
     pub copied: Option<WriteCopied>,
     /// That a key has ended.
     pub ended: Option<WriteEnded>,
+    /// What a copy on a topic says of itself.
+    pub told: Option<WriteTold>,
 }

@@ -41,6 +41,7 @@ pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use follow::{
     CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedWriter, WriteCopied, WriteEnded,
+    WriteTold,
 };
 pub use group::{
     Assignor, Beat, BeatAnswer, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,

@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 
-use crate::LiveFilter;
+use crate::{FilterWord, LiveFilter};
 
 /// A rule that gives keys other names.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -117,6 +117,31 @@ impl Renaming {
     }
 }
 
+impl Renaming {
+    /// Whether it may give a key that a filter lets through, as far as can be said without one.
+    #[must_use]
+    pub fn may_give(&self, wanted: &LiveFilter) -> bool {
+        let Some(to) = &self.to else {
+            return self.keys.overlaps(wanted);
+        };
+        let mut words = Vec::new();
+        for word in to {
+            match word {
+                NewWord::Text(text) => words.push(FilterWord::Exact(text)),
+                NewWord::Word(_) | NewWord::Hash { .. } | NewWord::Scatter { .. } => {
+                    words.push(FilterWord::AnyOne);
+                }
+                // As many words as there turn out to be.
+                NewWord::Part { .. } | NewWord::Rest(_) => {
+                    words.push(FilterWord::Rest);
+                    break;
+                }
+            }
+        }
+        LiveFilter::new(words).overlaps(wanted)
+    }
+}
+
 impl Taking {
     /// How many bytes it counts.
     const fn len(&self) -> u32 {
@@ -187,7 +212,6 @@ fn put_number(name: &mut Vec<u8>, number: u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::FilterWord;
 
     fn renamed(to: Vec<NewWord>, key: &str) -> String {
         let all = LiveFilter::new([FilterWord::Rest]);
@@ -210,6 +234,25 @@ mod tests {
             Some(&b"a.b"[..])
         );
         assert_eq!(Renaming::keeping(keys).apply(b"b.b", 0), None);
+    }
+
+    #[test]
+    fn where_it_leads_is_known_roughly() {
+        let text = |text| NewWord::Text(Bytes::from_static(text));
+        let gives = |to| {
+            let keys = LiveFilter::new([FilterWord::Exact(b"a"), FilterWord::AnyOne]);
+            let wanted = LiveFilter::new([FilterWord::Exact(b"b"), FilterWord::AnyOne]);
+            Renaming { keys, to }.may_give(&wanted)
+        };
+        let part = NewWord::Part {
+            word: 1,
+            how: Taking::Between(Bytes::from_static(b"-")),
+        };
+        assert!(gives(Some(vec![text(b"b"), NewWord::Word(1)])));
+        assert!(gives(Some(vec![part])));
+        assert!(!gives(Some(vec![text(b"c"), NewWord::Word(1)])));
+        assert!(!gives(Some(vec![text(b"b"), NewWord::Word(1), text(b"x")])));
+        assert!(!gives(None));
     }
 
     #[test]

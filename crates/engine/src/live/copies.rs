@@ -1,4 +1,4 @@
-//! What of records is told to those who listen to a key, copies and reports: as what is published there, and led no further.
+//! What of records is told to those who listen to a key, copies and reports: as what is published there. Reports are led no further.
 
 use polybus_model::{LiveNote, Message, Name};
 
@@ -6,7 +6,7 @@ use crate::turn::Turn;
 use crate::{Engine, Store};
 
 impl Engine {
-    /// Tells those who listen to a message's key of it.
+    /// Tells those who listen to a message's key of it; true if it would lead on, beside that.
     pub(crate) fn tell_copy(
         &mut self,
         namespace: u32,
@@ -14,7 +14,7 @@ impl Engine {
         message: &Message,
         note: &LiveNote,
         turn: &mut Turn<'_, impl Store>,
-    ) {
+    ) -> bool {
         let Self {
             namespaces,
             sessions,
@@ -23,12 +23,12 @@ impl Engine {
             ..
         } = self;
         let Some(found) = namespaces.get_mut(namespace) else {
-            return;
+            return false;
         };
         let Ok(topic) = found.router.live_topic(topic.as_str()) else {
-            return;
+            return false;
         };
-        let (listeners, _) = found.router.hear(topic, message.key());
+        let (listeners, leads_on) = found.router.hear(topic, message.key());
         found.router.live.offer(listeners, |number, listener| {
             live.hand_single(
                 (number, listener),
@@ -39,5 +39,6 @@ impl Engine {
             )
         });
         self.end_told(namespace, turn);
+        leads_on
     }
 }

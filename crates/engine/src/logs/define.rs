@@ -220,7 +220,7 @@ impl Engine {
             let text = "a first offset is less than 2^62".to_owned();
             return Err(LogError::Unsupported(text));
         }
-        self.check_follows(namespace, name, &rules.follows)
+        self.check_circles(namespace, name, rules)
     }
 
     fn bad_setting(&self, asker: Asker, name: &Name, text: String) -> LogError {

@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Copies, Event, FilterWord, KeyedSettings, LiveFilter, LiveNote, LogReply, LogRequest,
-    LogSettings, NewWord, RecordTtl, Renaming, Request, SubscribeLive, SubscriberId, Terms,
+    Copies, Destination, Event, FilterWord, FollowFrom, Followed, Follows, KeyedError,
+    KeyedSettings, LiveFilter, LiveNote, LogError, LogReply, LogRequest, LogSettings, NewWord,
+    RecordTtl, Renaming, Request, SubscribeLive, SubscriberId, Takes, Terms,
 };
 
-use super::desk::{Desk, Told, message, name};
+use super::desk::{Desk, Told, bodies, durable, message, name, subscribe};
 
 fn starting(word: &str) -> LiveFilter {
     LiveFilter::new([FilterWord::Exact(word.as_bytes()), FilterWord::Rest])
@@ -122,4 +123,94 @@ fn copies_are_told_when_their_records_are_durable() {
     let key = || "told.x".to_owned();
     assert_eq!(told, [(key(), 0, None), (key(), 2, Some(0))]);
     assert!(copies(desk.tell_durable()).is_empty());
+}
+
+fn copying(from: &str, to: &str, takes: &str) -> LogSettings {
+    settings(KeyedSettings {
+        takes: Some(Takes {
+            topic: name("amq.topic"),
+            keys: vec![starting(takes)],
+        }),
+        copies: Some(Copies {
+            topic: name("amq.topic"),
+            renaming: rule(from, to),
+            headers_only: false,
+        }),
+        ..KeyedSettings::default()
+    })
+}
+
+fn records(desk: &mut Desk, log: &str) -> Vec<(String, u64)> {
+    let state = desk.log(LogRequest::State {
+        partition: super::logs::at(log, 0),
+        keys: Some(LiveFilter::new([FilterWord::Rest])),
+        removed: false,
+    });
+    let LogReply::State(Ok(state)) = state else {
+        panic!("{state:?}");
+    };
+    let keys = state.1.key_records.iter();
+    keys.map(|(key, count)| (String::from_utf8_lossy(key).into_owned(), *count))
+        .collect()
+}
+
+#[test]
+fn copies_go_to_logs_and_queues_as_what_is_published_there() {
+    let mut desk = Desk::new();
+    desk.declare_log("l", copying("a", "b", "a")).unwrap();
+    desk.declare_log("m", copying("b", "c", "b")).unwrap();
+    desk.declare_log("n", copying("x", "y", "c")).unwrap();
+    desk.declare("q", durable());
+    desk.bind("amq.topic", "c.#", Destination::Queue(name("q")));
+    desk.durable = false;
+    store(&mut desk, "a.x", Terms::default());
+    assert!(records(&mut desk, "m").is_empty());
+    while desk.mark.is_some() {
+        desk.tell_durable();
+    }
+    assert_eq!(records(&mut desk, "m"), [("b.x".to_owned(), 1)]);
+    assert_eq!(records(&mut desk, "n"), [("c.x".to_owned(), 1)]);
+    let told = desk.subscribe(2, subscribe("q", 1));
+    assert_eq!(bodies(told), ["a.x"]);
+}
+
+#[test]
+fn what_would_come_back_to_its_log_is_refused() {
+    let mut desk = Desk::new();
+    let circle = Err(LogError::from(KeyedError::Circle));
+    desk.declare_log("l", copying("a", "b", "a")).unwrap();
+    desk.declare_log("m", copying("b", "c", "b")).unwrap();
+    let declared = desk.declare_log("n", copying("c", "a", "c"));
+    assert_eq!(declared.map(|_| ()), circle);
+    // What comes back is not copied on.
+    desk.declare_log("o", copying("x", "y", "o")).unwrap();
+    desk.declare_log("y", copying("y", "o", "y")).unwrap();
+    // The copy of a log gives its records back to it.
+    let mut mirror = copying("a", "e", "f");
+    if let Some(keyed) = &mut mirror.keyed {
+        keyed.takes = None;
+        keyed.follows = Follows::One(Followed {
+            log: name("p"),
+            from: FollowFrom::Start,
+            renamings: Vec::new(),
+            label: Bytes::new(),
+        });
+    }
+    desk.declare_log("mirror", mirror).unwrap();
+    let declared = desk.declare_log("p", copying("x", "y", "e"));
+    assert_eq!(declared.map(|_| ()), circle);
+}
+
+#[test]
+fn copies_of_copies_come_to_an_end() {
+    let mut desk = Desk::new();
+    // Bound by hand: what it takes is not in its settings.
+    let mut open = copying("a", "a", "a");
+    if let Some(keyed) = &mut open.keyed {
+        keyed.takes = None;
+    }
+    desk.declare_log("l", open).unwrap();
+    desk.bind("amq.topic", "a.#", Destination::Log(name("l")));
+    store(&mut desk, "a.x", Terms::default());
+    assert_eq!(records(&mut desk, "l"), [("a.x".to_owned(), 17)]);
 }

@@ -263,8 +263,8 @@ fn ended(log: &polybus_model::Name, key: &[u8], _stays: u64) -> polybus_model::M
 fn a_key_that_went_for_its_age_is_marked_for_a_while() {
     let options = Options {
         keyed_writer: KeyedWriter {
-            copied: None,
             ended: Some(ended),
+            ..KeyedWriter::default()
         },
         ..Options::default()
     };

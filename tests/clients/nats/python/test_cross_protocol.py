@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from conftest import IS_PEER, client, until
+from nats.js.api import RePublish
 
 AMQP, KAFKA = os.environ.get("POLYBUS_AMQP_PORT"), os.environ.get("POLYBUS_KAFKA_PORT")
 pytestmark = pytest.mark.skipif(IS_PEER or not AMQP, reason="one broker for all protocols is wanted")
@@ -42,6 +43,18 @@ async def test_nats_to_a_queue(name, channel):
         (key, headers, body), second = got(channel, name, 2)
         assert (key, headers.get("Colour"), body) == (f"{name}.order.created", "red", b"1")
         assert second[2] == b"2"
+    channel.queue_delete(name)
+
+
+async def test_what_a_stream_republishes_reaches_a_queue(name, channel):
+    channel.queue_declare(name, durable=True)
+    channel.queue_bind(name, "amq.topic", f"{name}re.#")
+    async with client() as nc:
+        js = nc.jetstream()
+        await js.add_stream(name=name, subjects=[f"{name}.>"], republish=RePublish(src=f"{name}.>", dest=f"{name}re.>"))
+        await js.publish(f"{name}.a", b"1")
+        ((key, headers, body),) = got(channel, name, 1)
+        assert (key, headers["Nats-Sequence"], headers["Nats-Stream"], body) == (f"{name}re.a", "1", name, b"1")
     channel.queue_delete(name)
 
 

@@ -171,6 +171,23 @@ async def test_republish_of_headers_and_circles(name):
         assert error.value.err_code == 10052
 
 
+async def test_republished_messages_are_in_other_streams(name):
+    async with client() as nc:
+        js = await made(nc, name, subjects=[f"{name}.>"], republish=api.RePublish(src=f"{name}.>", dest=f"{name}re.>"))
+        await made(nc, name + "re", subjects=[f"{name}re.>"])
+        for body in [b"one", b"two"]:
+            await js.publish(f"{name}.a", body, headers={"Nats-Msg-Id": "same" if body == b"one" else "other"})
+        await js.publish(f"{name}.b", b"three", headers={"own": "h"})
+        await has(js, name + "re", 3)
+        assert await all_of(js, name + "re") == [(1, f"{name}re.a", b"one"), (2, f"{name}re.a", b"two"), (3, f"{name}re.b", b"three")]
+        last = await js.get_last_msg(name + "re", f"{name}re.b")
+        assert last.headers["own"] == "h"
+        assert [last.headers[what] for what in ("Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Last-Sequence")] == [name, f"{name}.b", "3", "0"]
+        # What it says of itself counts there, too: the stream knows the id.
+        again = await js.publish(f"{name}re.a", b"again", headers={"Nats-Msg-Id": "other"})
+        assert again.duplicate and again.seq == 2
+
+
 async def test_a_subject_that_went_is_marked(name):
     async with client() as nc:
         made = await asked(nc, f"CREATE.{name}", name=name, subjects=[f"{name}.>"], subject_delete_marker_ttl=2_000_000_000)

@@ -1,16 +1,23 @@
-//! What is appended to a keyed log gets other keys first; copies of it go to those who listen when it is durable.
+//! What is appended to a keyed log gets other keys first; copies of it are published when it is durable: to those who listen, to
+//! queues and to other logs.
 //!
-//! What always holds: a copy is sent for a record that a restart would find again; once, and not again after a restart.
+//! What always holds: a copy is sent for a record that a restart would find again; once, and not again after a restart. Copies of
+//! copies come to an end, whatever leads where.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use polybus_model::{CopyNote, KeyedSettings, LiveNote, LogError, Message};
 
 use crate::logs::At;
+use crate::routing::RouteMode;
 use crate::turn::Turn;
 use crate::{Engine, Store};
 
 /// The longest key that a message can have.
 const KEY_BYTES_MAX: usize = 65_535;
+/// Copies of copies, at most: settings that would lead in circles are refused, but for those that bindings close.
+const DEPTH_MAX: u8 = 16;
 
 /// A record of which a copy is to be sent.
 #[derive(Debug)]
@@ -20,6 +27,8 @@ pub(super) struct Owed {
     time: polybus_model::Millis,
     /// The offset of its key's record before it.
     before: Option<u64>,
+    /// How many copies of copies it is.
+    depth: u8,
 }
 
 /// The message under the key that a log gives it; none if that is its own.
@@ -39,7 +48,7 @@ pub(super) fn renamed(
 }
 
 impl Engine {
-    /// A message was appended, behind another of its key or none: listeners get a copy if the log says so.
+    /// A message was appended, behind another of its key or none: a copy is published if the log says so.
     pub(super) fn owe_copy(
         &mut self,
         at: At,
@@ -47,7 +56,9 @@ impl Engine {
         message: &Message,
         time: polybus_model::Millis,
     ) {
-        let Some(log) = self.logs.all.get_mut(&at.log) else {
+        let depth = self.work.copy_depth;
+        let log = self.logs.all.get_mut(&at.log);
+        let Some(log) = log.filter(|_| depth < DEPTH_MAX) else {
             return;
         };
         let rules = log.settings.keyed.as_deref();
@@ -63,6 +74,7 @@ impl Engine {
                 message: message.clone(),
                 time,
                 before,
+                depth,
             });
         }
     }
@@ -92,16 +104,55 @@ impl Engine {
             if key.len() > KEY_BYTES_MAX {
                 continue;
             }
-            let note = LiveNote::Copy(Box::new(CopyNote {
+            let note = CopyNote {
                 log: name,
                 key: Bytes::copy_from_slice(owed.message.key()),
                 offset: owed.offset,
                 time: owed.time,
                 before: owed.before,
                 headers_only: copies.headers_only,
-            }));
+            };
             let message = owed.message.with_key(&key);
-            self.tell_copy(namespace, &copies.topic, &message, &note, turn);
+            let told = LiveNote::Copy(Box::new(note.clone()));
+            if self.tell_copy(namespace, &copies.topic, &message, &told, turn) {
+                let (copy, terms) = match self.options.keyed_writer.told {
+                    Some(write) => write(&message, &note),
+                    None => (message, None),
+                };
+                let copy = copy.readdressed(&copies.topic);
+                self.work.copy_depth = owed.depth + 1;
+                self.work.terms = terms.map(Arc::new);
+                self.lead_copy_on(namespace, &copy, turn);
+                self.work.terms = None;
+                self.work.copy_depth = 0;
+            }
         }
+    }
+
+    /// Sends a copy to where its key leads beside those who listen.
+    fn lead_copy_on(&mut self, namespace: u32, message: &Message, turn: &mut Turn<'_, impl Store>) {
+        // That something is durable comes without a time; what is appended has one.
+        turn.now = self.time(turn);
+        let mode = RouteMode {
+            live: false,
+            ..RouteMode::BROKER
+        };
+        let mut slots = std::mem::take(&mut self.work.slots);
+        let readers = &self.options.header_readers;
+        let routed = self.namespaces.get_mut(namespace).map(|one| {
+            let topic = message.topic();
+            one.router
+                .route(topic, message, &[], mode, readers, &mut slots)
+        });
+        if let Some(Ok(routed)) = routed {
+            self.tell_listeners(namespace, message, turn);
+            if routed.logged {
+                self.append_routed(namespace, message, turn);
+            }
+            if !slots.is_empty() {
+                self.enqueue(message, &slots, turn);
+            }
+        }
+        self.work.slots = slots;
     }
 }

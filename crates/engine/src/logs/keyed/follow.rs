@@ -7,7 +7,7 @@
 //!      -> the new position, journaled with what was appended
 //! ```
 //! What always holds: a record is taken once, also over a crash, for the position is in the same turn as the record (a copy's
-//! position is its own end); a turn takes a slice, the next goes on; nobody follows itself, by whatever way.
+//! position is its own end); a turn takes a slice, the next goes on; nobody follows itself, by whatever way (circles).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -33,8 +33,6 @@ const BYTES_PER_TURN: u64 = 1 << 20;
 const UNDURABLE_BYTES_MAX: u64 = 8 << 20;
 /// A follower that is full is looked after again so much later.
 const FULL_RETRY_MS: Millis = 1_000;
-/// Logs that are looked at for circles.
-const CIRCLE_LOGS_MAX: usize = 10_000;
 
 /// An origin of a log.
 #[derive(Debug)]
@@ -181,31 +179,6 @@ impl Engine {
         if rules.is_some_and(|rules| rules.follows != Follows::Nobody) {
             work.touched.insert(at.log);
         }
-    }
-
-    /// Whether a log may follow whom its settings name.
-    pub(in crate::logs) fn check_follows(
-        &self,
-        namespace: u32,
-        name: &Name,
-        follows: &Follows,
-    ) -> Result<(), LogError> {
-        let mut left: Vec<Name> = follows.all().iter().map(|one| one.log.clone()).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(next) = left.pop() {
-            if next == *name || seen.len() >= CIRCLE_LOGS_MAX {
-                return Err(KeyedError::Circle.into());
-            }
-            if !seen.insert(next.clone()) {
-                continue;
-            }
-            let log = self.log_id(namespace, &next);
-            let log = log.and_then(|id| self.logs.all.get(&id));
-            let rules = log.and_then(|log| log.settings.keyed.as_deref());
-            let followed = rules.into_iter().flat_map(|rules| rules.follows.all());
-            left.extend(followed.map(|one| one.log.clone()));
-        }
-        Ok(())
     }
 
     /// The end of a turn: followers take a slice of what there is for them.

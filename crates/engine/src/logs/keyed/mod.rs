@@ -8,7 +8,7 @@
 //! part of a batch-> held -> its last part: all are checked, then all appended in the one turn      (batches)
 //! what adds      -> the number that its key has come to becomes its body                           (tallies)
 //! on a schedule  -> when it is due: a copy under another key                                     (schedules)
-//! durable        -> copies to those who listen                                                        (copies)
+//! durable        -> copies are published: to those who listen, queues, other logs            (copies, circles)
 //! time           -> what is too old goes, each record for its own time to live                       (limits)
 //! look-ups       -> by key, pattern and offset, in memory: which record; its bytes as any log's     (find, keys)
 //! removal, purge -> single records go                                                             (purge)
@@ -17,6 +17,7 @@
 //! run in it holds one message. What a keyed log knows beside its runs (ids) has records of its own.
 
 mod batches;
+mod circles;
 mod copies;
 mod duplicates;
 mod fetch;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ApiError;
 use super::config::is_false;
-use super::transform::{leads_into, renaming};
+use super::transform::renaming;
 use crate::TOPIC;
 use crate::codec::is_valid;
 use crate::session::filter;
@@ -74,7 +74,7 @@ pub(super) fn check(derived: Derived<'_>, subjects: &[String]) -> Result<(), Api
     })?;
     if subjects
         .iter()
-        .any(|one| leads_into(&renaming, &filter(one.as_bytes())))
+        .any(|one| renaming.may_give(&filter(one.as_bytes())))
     {
         let text = "stream configuration for republish destination forms a cycle";
         return Err(ApiError::invalid_config(text));

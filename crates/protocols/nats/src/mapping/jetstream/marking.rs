@@ -1,9 +1,14 @@
-//! What the broker itself writes on messages of streams: where a sourced one came from, and that a subject has ended.
+//! What the broker itself writes on messages of streams: where a sourced one came from, what a republished one is a copy of, and
+//! that a subject has ended.
 
+use bytes::Bytes;
 use polybus_model::{
-    Body, CopiedFrom, KeyedWriter, LiveProperties, Message, MessageParts, Millis, Name,
+    Body, CopiedFrom, CopyNote, KeyedWriter, LiveProperties, Message, MessageParts, Millis, Name,
+    Terms,
 };
 
+use super::delivery::copy_headers;
+use super::terms;
 use crate::ORIGIN;
 use crate::codec::Headers;
 
@@ -11,6 +16,7 @@ use crate::codec::Headers;
 pub const KEYED_WRITER: KeyedWriter = KeyedWriter {
     copied: Some(copied),
     ended: Some(ended),
+    told: Some(told),
 };
 
 /// The header that says where a sourced message was.
@@ -48,6 +54,33 @@ fn copied(message: &Message, from: &CopiedFrom<'_>) -> Message {
         ..properties
     };
     message.with_properties(&properties.encoded())
+}
+
+/// A republished message as another stream or a queue gets it, and what its headers demand of a stream: but for what its
+/// publisher expected of the one that it was published to. Only messages of this protocol have a place for what it says.
+fn told(message: &Message, note: &CopyNote) -> (Message, Option<Terms>) {
+    let copy = match note.headers_only {
+        true => message.with_body(Bytes::new()),
+        false => message.clone(),
+    };
+    if message.origin() != ORIGIN {
+        return (copy, None);
+    }
+    let own = LiveProperties::decoded(message.properties()).headers;
+    let headers = copy_headers(own, note, message.body().len());
+    let properties = LiveProperties {
+        reply: b"",
+        headers: &headers,
+    };
+    let terms = terms(own).map(|terms| Terms {
+        log: None,
+        offset: None,
+        last_of_key: None,
+        last_id: None,
+        batch: None,
+        ..terms
+    });
+    (copy.with_properties(&properties.encoded()), terms)
 }
 
 /// What stands for a subject whose last message went for its age.
@@ -111,6 +144,42 @@ mod tests {
         let text = String::from_utf8(headers).unwrap();
         let wanted = "Nats-Rollup: sub\r\nNats-Stream-Source: S 5 a.> > a.b\r\n\r\n";
         assert!(text.ends_with(wanted), "{text}");
+    }
+
+    #[test]
+    fn a_republished_message_says_of_what_it_is_a_copy() {
+        let properties = LiveProperties {
+            reply: b"r",
+            headers: b"NATS/1.0\r\nNats-Msg-Id: i\r\nNats-Expected-Stream: S\r\n\r\n",
+        };
+        let message = Message::new(MessageParts {
+            origin: ORIGIN,
+            topic: b"amq.topic",
+            key: b"b.x",
+            properties: &properties.encoded(),
+            body: Body::Copied(b"1234"),
+            durable: true,
+            priority: None,
+            ttl: None,
+            deaths: None,
+        });
+        let note = CopyNote {
+            log: Name::new("S").unwrap(),
+            key: Bytes::from_static(b"a.x"),
+            offset: 4,
+            time: 0,
+            before: None,
+            headers_only: true,
+        };
+        let (copy, terms) = told(&message, &note);
+        let terms = terms.unwrap();
+        assert_eq!((terms.id.as_deref(), terms.log), (Some(&b"i"[..]), None));
+        assert!(copy.body().is_empty());
+        let properties = LiveProperties::decoded(copy.properties());
+        let text = std::str::from_utf8(properties.headers).unwrap();
+        assert!(properties.reply.is_empty());
+        assert!(text.contains("Nats-Stream: S\r\nNats-Subject: a.x\r\nNats-Sequence: 5\r\n"));
+        assert!(text.contains("Nats-Msg-Size: 4\r\n"), "{text}");
     }
 
     #[test]

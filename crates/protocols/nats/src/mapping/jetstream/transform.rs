@@ -8,7 +8,7 @@
 //! `n` counts the `*` of the source from 1. A function is a whole word of the destination.
 
 use bytes::Bytes;
-use polybus_model::{LiveFilter, NewWord, Renaming, Taking};
+use polybus_model::{NewWord, Renaming, Taking};
 
 use crate::codec::is_valid;
 use crate::session::filter;
@@ -60,29 +60,6 @@ pub(super) fn renaming(source: &str, destination: &str) -> Result<Renaming, Stri
         });
     }
     Ok(Renaming { keys, to: Some(to) })
-}
-
-/// What can be said of where a transform leads: whether it may lead to one of a filter's subjects.
-pub(super) fn leads_into(renaming: &Renaming, wanted: &LiveFilter) -> bool {
-    use polybus_model::FilterWord;
-    let Some(to) = &renaming.to else {
-        return renaming.keys.overlaps(wanted);
-    };
-    let mut words = Vec::new();
-    for word in to {
-        match word {
-            NewWord::Text(text) => words.push(FilterWord::Exact(text)),
-            NewWord::Word(_) | NewWord::Hash { .. } | NewWord::Scatter { .. } => {
-                words.push(FilterWord::AnyOne);
-            }
-            // As many words as there turn out to be.
-            NewWord::Part { .. } | NewWord::Rest(_) => {
-                words.push(FilterWord::Rest);
-                break;
-            }
-        }
-    }
-    LiveFilter::new(words).overlaps(wanted)
 }
 
 fn wrong(what: &str, word: &str) -> String {
@@ -277,15 +254,5 @@ mod tests {
             let error = renaming(source, destination).unwrap_err();
             assert!(error.contains(text), "{source} -> {destination}: {error}");
         }
-    }
-
-    #[test]
-    fn where_it_leads_is_known_roughly() {
-        let to = |destination| renaming("a.*", destination).unwrap();
-        let wanted = filter(b"b.*");
-        assert!(leads_into(&to("b.$1"), &wanted));
-        assert!(leads_into(&to("{{split(1,-)}}"), &wanted));
-        assert!(!leads_into(&to("c.$1"), &wanted));
-        assert!(!leads_into(&to("b.$1.x"), &wanted));
     }
 }
