@@ -8,8 +8,8 @@ import threading
 import time
 
 from wire import Client, Closed
+from worker import Worker
 
-LOST = (Closed, TimeoutError, ConnectionError)
 MARKERS = "markers"
 
 
@@ -39,43 +39,21 @@ class Ledger:
             return self.confirmed - self.seen.keys()
 
 
-class Worker(threading.Thread):
-    """Does its work on connections to `port()`, again and again, until told to stop."""
+class Witness(Worker):
+    """Works on connections to `port()` and writes into the ledger."""
+
+    LOST = (Closed, TimeoutError, ConnectionError)
 
     def __init__(self, port, ledger):
-        super().__init__(daemon=True)
-        self.port, self.ledger = port, ledger
-        self.stopping = threading.Event()
-        self.failure = None
-
-    def run(self):
-        try:
-            while not self.stopping.is_set():
-                try:
-                    client = Client(self.port(), timeout=10)
-                except LOST:
-                    time.sleep(0.02)
-                    continue
-                try:
-                    self.work(client)
-                except LOST as error:
-                    self.lost(error)
-                client.drop()
-        except Exception as error:  # A bug of the tests must not look like silence.
-            self.failure = error
-            raise
+        super().__init__(lambda: Client(port(), timeout=10))
+        self.ledger = ledger
 
     def lost(self, error):
         if isinstance(error, Closed) and error.code not in (0, 320):
             self.ledger.broken.append(f"the broker closed a connection: {error}")
 
-    def stop(self, timeout=15):
-        self.stopping.set()
-        self.join(timeout)
-        assert not self.is_alive() and self.failure is None, self.failure
 
-
-class Publisher(Worker):
+class Publisher(Witness):
     """Publishes `name:number` with `window` unconfirmed at a time, and never the same number twice."""
 
     def __init__(self, port, ledger, name, topic="", key="", window=100, size=lambda number: number % 700, pause=0.0):
@@ -109,7 +87,7 @@ class Publisher(Worker):
                         self.ledger.refused += len(names)
 
 
-class Consumer(Worker):
+class Consumer(Witness):
     """Consumes, checks and acknowledges. One that `marks` publishes too, and is not listened to while publishers are blocked."""
 
     def __init__(self, port, ledger, queue, prefetch=100, pause=0.0, marks=True):

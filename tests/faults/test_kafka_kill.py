@@ -1,49 +1,15 @@
 """kill -9 again and again while Kafka producers write: nothing acknowledged is lost, nothing is there twice, the order stays."""
 
 import random
-import threading
 import time
 from collections import deque
 
 from broker import eventually
 from kafka_wire import Kafka, batch, values_of
+from worker import Worker
 
 TOPIC = "kills"
 PARTITIONS = 3
-LOST = (ConnectionError, TimeoutError, OSError)
-
-
-class Worker(threading.Thread):
-    """Works on connections to `port()`, again and again, until told to stop."""
-
-    def __init__(self, port):
-        super().__init__(daemon=True)
-        self.port, self.stopping, self.failure = port, threading.Event(), None
-
-    def run(self):
-        try:
-            while not self.is_done():
-                try:
-                    client = Kafka(self.port())
-                except LOST:
-                    time.sleep(0.02)
-                    continue
-                try:
-                    self.work(client)
-                except LOST:
-                    pass
-                client.drop()
-        except Exception as error:  # A bug of the tests must not look like silence.
-            self.failure = error
-            raise
-
-    def is_done(self):
-        return self.stopping.is_set()
-
-    def stop(self):
-        self.stopping.set()
-        self.join(20)
-        assert not self.is_alive() and self.failure is None, self.failure
 
 
 class Producer(Worker):
@@ -51,7 +17,7 @@ class Producer(Worker):
     same order with the same numbers, as clients do: the broker has to know which of it is there."""
 
     def __init__(self, port, name, partition):
-        super().__init__(port)
+        super().__init__(lambda: Kafka(port()))
         self.name, self.partition = name, partition
         self.identity, self.next, self.acknowledged = None, 0, {}
         self.waiting = deque()
@@ -83,7 +49,7 @@ class Reader(Worker):
     """Reads a partition through all crashes: what it has seen must be there at the end as it saw it."""
 
     def __init__(self, port, partition):
-        super().__init__(port)
+        super().__init__(lambda: Kafka(port()))
         self.partition, self.seen = partition, []
 
     def work(self, client):

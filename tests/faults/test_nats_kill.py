@@ -2,14 +2,13 @@
 
 import json
 import random
-import threading
 import time
 from base64 import b64encode
 
 from broker import eventually
 from nats_wire import Wire
+from worker import Worker
 
-LOST = (ConnectionError, TimeoutError, OSError, EOFError)
 WINDOW = 64
 BATCH = 500
 
@@ -21,6 +20,9 @@ class Client(Wire):
         super().__init__(("127.0.0.1", port), {}, 5)
         self.inbox = b"_INBOX.%d" % random.getrandbits(64)
         self.send(b"SUB %s.> 1\r\n" % self.inbox)
+
+    def drop(self):
+        self.socket.close()
 
     def line(self):
         while (line := super().line()) == b"PING":
@@ -38,39 +40,11 @@ class Client(Wire):
                 return json.loads(message[4]) if message[4] else {"none": message[3]}
 
 
-class Worker(threading.Thread):
-    """Works on connections, again and again, until told to stop."""
-
-    def __init__(self, one):
-        super().__init__(daemon=True)
-        self.one, self.stopping, self.failure = one, threading.Event(), None
-
-    def run(self):
-        try:
-            while not self.is_done():
-                try:
-                    with Client(self.one.nats_port) as client:
-                        self.work(client)
-                except LOST:
-                    time.sleep(0.02)
-        except Exception as error:  # A bug of the tests must not look like silence.
-            self.failure = error
-            raise
-
-    def is_done(self):
-        return self.stopping.is_set()
-
-    def stop(self):
-        self.stopping.set()
-        self.join(20)
-        assert not self.is_alive() and self.failure is None, self.failure
-
-
 class Publisher(Worker):
     """Publishes numbers with their own ids, many at a time; what a crash leaves unanswered it publishes again."""
 
     def __init__(self, one):
-        super().__init__(one)
+        super().__init__(lambda: Client(one.nats_port))
         self.next, self.acknowledged, self.waiting = 0, {}, []
 
     def is_done(self):
@@ -101,7 +75,7 @@ class Reader(Worker):
     """Pulls with a durable consumer and acknowledges, each confirmed."""
 
     def __init__(self, one):
-        super().__init__(one)
+        super().__init__(lambda: Client(one.nats_port))
         # Of those in doubt an acknowledgement was sent, and the crash came before its answer.
         self.done, self.in_doubt, self.again = set(), set(), []
 

@@ -7,7 +7,8 @@ import time
 
 from broker import eventually
 from kafka_wire import Kafka, array, batch, string, values_of
-from test_kafka_kill import Producer, Worker
+from test_kafka_kill import Producer
+from worker import Worker
 import test_kafka_kill
 
 ALTER, BEAT, TAKE, SETTLE = 44, 76, 78, 79
@@ -61,7 +62,7 @@ class Ledger:
 
 class Member(Worker):
     def __init__(self, one, name, ledger):
-        super().__init__(lambda: one.kafka_port)
+        super().__init__(lambda: Kafka(one.kafka_port))
         self.name, self.ledger, self.chance = name, ledger, random.Random(name)
 
     def beat(self, client):
