@@ -23,7 +23,7 @@ use bytes::BytesMut;
 use polybus_model::{Batch, Event, Lane, Millis, Request};
 use polybus_session::Session;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::clock::Clock;
 use crate::link::Link;
@@ -90,6 +90,8 @@ pub(crate) struct Driver<S, L> {
     handshake_until: Option<Millis>,
     closing_until: Option<Millis>,
     summary_next: Millis,
+    /// Since when the session has not been told what time its turns take; none if it does not want to know, or between turns.
+    untold_since: Option<Instant>,
     flags: Flags,
 }
 
@@ -138,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             handshake_until: Some(handshake_until),
             closing_until: None,
             summary_next: 0,
+            untold_since: None,
         }
     }
 
@@ -179,12 +182,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
 
     fn turn(&mut self, context: &mut Context<'_>) -> io::Result<Turn> {
         let now = self.clock.now();
+        self.untold_since = self.session.wants_time_spent().then(Instant::now);
         self.hear(now);
         let was_waiting = self.session.is_waiting();
         let has_read = self.read(context, now)?;
         let has_parsed = self.converse(now);
         self.leave();
         let has_written = self.write(context)?;
+        self.tell_time_spent(now);
         if let Some(end) = self.end(now) {
             return Ok(Turn::Over(end));
         }
@@ -294,7 +299,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
                 Some(link) => link.submit(&mut self.batch),
                 None => self.batch.requests.clear(),
             }
+            // Before the answers, so that they can say what comes of it.
+            self.tell_time_spent(now);
             self.hear(now);
+        }
+    }
+
+    /// Tells the session what time its turn has taken since it was told last, if it wants to know.
+    fn tell_time_spent(&mut self, now: Millis) {
+        if let Some(since) = &mut self.untold_since {
+            let spent = since.elapsed();
+            *since += spent;
+            self.session.handle_time_spent(spent, now);
         }
     }
 

@@ -22,6 +22,8 @@ pub use peer::{Peer, PeerSummary, Traffic};
 pub use quotas::{Quotas, Spender};
 pub use readers::Readers;
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use polybus_model::{Batch, Event, Millis};
 
@@ -74,6 +76,14 @@ pub trait Session: Send {
 
     /// The time that [`Session::poll_timeout`] named has come (or later).
     fn handle_timeout(&mut self, now: Millis);
+
+    /// Whether it is to be told what time its turns take ([`Session::handle_time_spent`]).
+    fn wants_time_spent(&self) -> bool {
+        false
+    }
+
+    /// Its turns have taken so much time since it was told last: reading, what the broker did with its requests, writing.
+    fn handle_time_spent(&mut self, _spent: Duration, _now: Millis) {}
 
     /// The peer's side is closed: no further input comes.
     fn handle_eof(&mut self, now: Millis);

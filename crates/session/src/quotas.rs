@@ -5,7 +5,7 @@
 //! has to be: whoever did it is silent until the bucket is no longer in debt. So a burst is let through, and the mean is the quota.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polybus_model::{Metered, Millis, Quota, QuotaOwner, Whose};
@@ -32,8 +32,8 @@ pub struct Quotas(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Whether there are any: nothing else is looked at where there are none.
-    is_any: AtomicBool,
+    /// What there are any about, a bit for each: nothing else is looked at where there are none.
+    about: AtomicU8,
     state: Mutex<State>,
 }
 
@@ -68,12 +68,18 @@ impl Quotas {
         if state.rates.is_empty() {
             state.buckets.clear();
         }
-        self.0
-            .is_any
-            .store(!state.rates.is_empty(), Ordering::Relaxed);
+        let about = state.rates.keys().fold(0, |all, (one, _)| all | bit(*one));
+        self.0.about.store(about, Ordering::Relaxed);
     }
 
-    /// Takes so much out of a client's bucket; gives how long it has to be silent, in milliseconds.
+    /// Whether there is any quota about this.
+    #[must_use]
+    pub fn are_about(&self, metered: Metered) -> bool {
+        self.0.about.load(Ordering::Relaxed) & bit(metered) != 0
+    }
+
+    /// Takes so much out of a client's bucket, or puts it back if it is less than nothing; gives how long it has to be silent,
+    /// in milliseconds.
     #[must_use]
     pub fn spend(
         &self,
@@ -82,7 +88,7 @@ impl Quotas {
         amount: f64,
         now: Millis,
     ) -> Millis {
-        if !self.0.is_any.load(Ordering::Relaxed) {
+        if !self.are_about(metered) {
             return 0;
         }
         let mut state = self.lock();
@@ -95,7 +101,7 @@ impl Quotas {
     /// What a client may do in a second.
     #[must_use]
     pub fn rate(&self, metered: Metered, spender: Spender<'_>) -> Option<f64> {
-        if !self.0.is_any.load(Ordering::Relaxed) {
+        if !self.are_about(metered) {
             return None;
         }
         let found = self.lock().find(metered, spender);
@@ -111,6 +117,17 @@ impl Quotas {
     fn lock(&self) -> MutexGuard<'_, State> {
         // What is in there is whole between any two statements.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The bit that stands for it.
+fn bit(metered: Metered) -> u8 {
+    match metered {
+        Metered::BytesIn => 1,
+        Metered::BytesOut => 2,
+        Metered::Time => 4,
+        Metered::Connections => 8,
+        Metered::Changes => 16,
     }
 }
 
@@ -178,7 +195,7 @@ impl Bucket {
     }
 
     fn spend(&mut self, amount: f64) -> Millis {
-        self.level -= amount;
+        self.level = (self.level - amount).min(self.rate * BURST_S);
         if self.level >= 0.0 {
             return 0;
         }
@@ -262,6 +279,11 @@ mod tests {
         // Each has a bucket of its own, and it holds ten seconds.
         assert_eq!(spend("eve", 1000.0, 1500), 0);
         assert_eq!(spend("ada", 1001.0, 1_000_000), 10);
+        // What is put back fills it, and no more than fills it.
+        assert_eq!(spend("ada", -5000.0, 1_000_000), 0);
+        assert_eq!(spend("ada", 1001.0, 1_000_000), 10);
+        // Where there is one about one thing there is none about another.
+        assert!(quotas.are_about(Metered::BytesIn) && !quotas.are_about(Metered::Time));
         quotas.replace([]);
         assert_eq!(spend("ada", 1e9, 0), 0);
     }

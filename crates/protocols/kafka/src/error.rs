@@ -57,6 +57,7 @@ impl Code {
     pub(crate) const FENCED_INSTANCE_ID: Self = Self(82);
     pub(crate) const GROUP_SUBSCRIBED_TO_TOPIC: Self = Self(86);
     pub(crate) const INVALID_RECORD: Self = Self(87);
+    pub(crate) const THROTTLING_QUOTA_EXCEEDED: Self = Self(89);
     pub(crate) const UNSTABLE_OFFSET_COMMIT: Self = Self(88);
     pub(crate) const ELECTION_NOT_NEEDED: Self = Self(84);
     pub(crate) const NO_REASSIGNMENT_IN_PROGRESS: Self = Self(85);

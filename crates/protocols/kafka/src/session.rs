@@ -8,6 +8,7 @@
 //! words for ends the connection with a line in the log, as Kafka does it.
 
 mod acls;
+mod changes;
 mod cluster;
 mod config_changes;
 mod config_resources;
@@ -43,9 +44,10 @@ mod topics;
 mod transactions;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use polybus_model::{Batch, Error, Event, Millis, Reply};
+use polybus_model::{Batch, Error, Event, Metered, Millis, Reply};
 use polybus_session::scram::Scram;
 use polybus_session::{Outbound, Peer, PeerSummary, Session};
 
@@ -271,6 +273,10 @@ impl pending::Body for InOldest {
     fn write(&self, out: &mut Outbound, _version: i16, correlation: i32) {
         self.0.write(out, 0, correlation);
     }
+
+    fn hold_back(&mut self, throttle_ms: i32) {
+        Message::hold_back(&mut self.0, throttle_ms);
+    }
 }
 
 /// True if the frame at the front is of an API that only those let in can use.
@@ -333,6 +339,15 @@ impl Session for Connection {
             | Event::LiveNotSubscribed { .. }
             | Event::TooSlow { .. } => {}
         }
+    }
+
+    fn wants_time_spent(&self) -> bool {
+        matches!(self.phase, Phase::Running) && self.core.settings.quotas.are_about(Metered::Time)
+    }
+
+    fn handle_time_spent(&mut self, spent: Duration, now: Millis) {
+        self.core.now = now;
+        self.core.meter_time(spent);
     }
 
     fn handle_timeout(&mut self, now: Millis) {

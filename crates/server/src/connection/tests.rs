@@ -344,7 +344,7 @@ async fn input_before_the_end_counts() {
 #[tokio::test(start_paused = true)]
 async fn after_what_was_read_before_the_socket_is_read() {
     let mut running = start_with(1 << 16, b"say ");
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     // It sleeps before more comes, and no timer is to wake it.
     tokio::time::sleep(Duration::from_secs(1)).await;
     running.peer.write_all(b"1\n").await.unwrap();

@@ -111,4 +111,8 @@ impl Body for Fetched {
         }
         writer.finish(out);
     }
+
+    fn hold_back(&mut self, throttle_ms: i32) {
+        self.throttle_ms = self.throttle_ms.max(throttle_ms);
+    }
 }

@@ -142,11 +142,18 @@ impl Step {
 pub(super) trait Body: Send {
     /// Appends the whole frame.
     fn write(&self, out: &mut Outbound, version: i16, correlation: i32);
+
+    /// Says that the client is not read for so long, if it does not say longer.
+    fn hold_back(&mut self, throttle_ms: i32);
 }
 
 impl<M: Message + Send> Body for M {
     fn write(&self, out: &mut Outbound, version: i16, correlation: i32) {
         write_response(out.staged(), version, correlation, self);
+    }
+
+    fn hold_back(&mut self, throttle_ms: i32) {
+        Message::hold_back(self, throttle_ms);
     }
 }
 
@@ -202,13 +209,14 @@ impl Pending {
 
     /// Takes a request and what it came to so far.
     pub(super) fn push(&mut self, core: &mut Core, tag: Tag, step: Step) -> Result<(), String> {
-        if self.entries.is_empty()
-            && let Step::Done(body) = &step
-        {
+        let step = match step {
             // First in line: no need to stand in it.
-            body.write(&mut core.out, tag.version, tag.correlation);
-            return Ok(());
-        }
+            Step::Done(body) if self.entries.is_empty() => {
+                write(core, body, tag.version, tag.correlation);
+                return Ok(());
+            }
+            step => step,
+        };
         let state = state_of(core, step)?;
         self.bytes += tag.bytes;
         self.entries.push_back(Entry {
@@ -275,10 +283,19 @@ impl Pending {
         {
             self.bytes -= entry.bytes;
             if let State::Ready(body) = entry.state {
-                body.write(&mut core.out, entry.version, entry.correlation);
+                write(core, body, entry.version, entry.correlation);
             }
         }
     }
+}
+
+/// Writes an answer. Whatever it answers, it says how long the client is not read for the time that it has taken.
+fn write(core: &mut Core, mut body: Box<dyn Body>, version: i16, correlation: i32) {
+    let throttle_ms = core.throttle.time_ms(core.now);
+    if throttle_ms > 0 {
+        body.hold_back(throttle_ms);
+    }
+    body.write(&mut core.out, version, correlation);
 }
 
 fn state_of(core: &mut Core, step: Step) -> Result<State, String> {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use bytes::{Bytes, BytesMut};
 use polybus_model::{
     GroupError, GroupReply, GroupRequest, LeasePart, LeaseRequest, Leased, LeasedPart, LogError,
-    PartitionName, Run, RunContent, Settling, Verdict,
+    Metered, PartitionName, Run, RunContent, Settling, Verdict,
 };
 
 use super::core::{Core, wire_offset};
@@ -48,7 +48,7 @@ type Asked = Vec<(Key, Result<(), Code>)>;
 /// Takes records.
 pub(super) fn fetch(core: &mut Core, request: ShareFetchRequest, _version: i16) -> Step {
     let unsigned = |number: i32| u32::try_from(number).unwrap_or(0);
-    let bytes_max = unsigned(request.max_bytes).min(core.settings.fetch_bytes_max);
+    let bytes_max = unsigned(request.max_bytes).min(core.answer_bytes_max());
     core.cost += bytes_max as usize;
     let who = who(request.group_id.clone(), request.member_id.clone());
     let named = request.topics.iter().map(|topic| topic.topic_id);
@@ -203,7 +203,11 @@ fn taken(
             }),
         }
     }
+    let parts = responses.iter().flat_map(|topic| &topic.partitions);
+    let records = parts.filter_map(|part| part.records.as_ref());
+    let bytes = records.map(Bytes::len).sum();
     ShareFetchResponse {
+        throttle_time_ms: core.meter(Metered::BytesOut, bytes),
         acquisition_lock_timeout_ms: i32::try_from(leased.lease_ms).unwrap_or(i32::MAX),
         responses,
         ..ShareFetchResponse::default()

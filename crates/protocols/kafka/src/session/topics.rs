@@ -2,8 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use polybus_model::{LogError, LogReply, LogRequest, LogSettings, LogSummary, Name, WhichLogs};
+use polybus_model::{
+    LogError, LogReply, LogRequest, LogSettings, LogSummary, Metered, Name, WhichLogs,
+};
 
+use super::changes::Changes;
 use super::configs;
 use super::core::{Core, wire_index};
 use super::known::{NO_ID, with_names};
@@ -23,11 +26,18 @@ use crate::codec::messages::delete_topics::{
 use crate::error::{Code, of_log, text_of_log};
 use crate::mapping::{apply, is_topic_name, new_settings};
 
+/// From these versions on clients know that they can be refused for their quota.
+const CREATE_REFUSED_FROM: i16 = 6;
+const DELETE_REFUSED_FROM: i16 = 5;
+const GROW_REFUSED_FROM: i16 = 3;
+
 /// A refusal and what there is to say about it.
 type Refusal = (Code, String);
 
 /// Makes topics.
-pub(super) fn create(core: &mut Core, request: CreateTopicsRequest, _version: i16) -> Step {
+pub(super) fn create(core: &mut Core, request: CreateTopicsRequest, version: i16) -> Step {
+    let mut changes = Changes::of(version >= CREATE_REFUSED_FROM);
+    let dry_run = request.validate_only;
     let mut seen = HashSet::new();
     let mut doubled = HashSet::new();
     for topic in &request.topics {
@@ -47,27 +57,35 @@ pub(super) fn create(core: &mut Core, request: CreateTopicsRequest, _version: i1
         } else {
             declaration(core, &topic)
         };
-        match wanted {
+        let taken = wanted.and_then(|(name, settings)| {
+            let partitions = if dry_run { 0 } else { settings.partitions };
+            changes.take(core, partitions)?;
+            Ok((name, settings, partitions))
+        });
+        match taken {
             Err((code, text)) => results.push(refused(topic.name, code, Some(text))),
-            Ok((name, settings)) => {
-                asked.push(results.len());
+            Ok((name, settings, partitions)) => {
+                asked.push((results.len(), partitions));
                 results.push(refused(topic.name, Code::UNKNOWN, None));
                 requests.push(LogRequest::Declare {
                     name,
                     settings,
-                    dry_run: request.validate_only,
+                    dry_run,
                 });
             }
         }
     }
-    let dry_run = request.validate_only;
     Step::logs(core, requests, move |core, replies| {
-        for (at, reply) in asked.into_iter().zip(replies) {
+        for ((at, partitions), reply) in asked.into_iter().zip(replies) {
             let (Some(slot), LogReply::Logs(logs)) = (results.get_mut(at), reply) else {
                 continue;
             };
             let name = std::mem::take(&mut slot.name);
-            *slot = match logs.into_iter().next() {
+            let made = logs.into_iter().next();
+            if !matches!(made, Some(Ok(_))) {
+                changes.give_back(core, partitions);
+            }
+            *slot = match made {
                 Some(Ok(log)) => created(core, name, &log, dry_run),
                 Some(Err(LogError::Exists)) => {
                     let text = format!("Topic '{name}' already exists.");
@@ -78,8 +96,8 @@ pub(super) fn create(core: &mut Core, request: CreateTopicsRequest, _version: i1
             };
         }
         Step::answer(CreateTopicsResponse {
+            throttle_time_ms: changes.end(core),
             topics: results,
-            ..CreateTopicsResponse::default()
         })
     })
 }
@@ -211,9 +229,11 @@ fn assigned(core: &Core, topic: &CreatableTopic) -> Result<u32, Refusal> {
 
 /// Deletes topics, by name or id.
 pub(super) fn delete(core: &mut Core, request: DeleteTopicsRequest, version: i16) -> Step {
+    let changes = Changes::of(version >= DELETE_REFUSED_FROM);
     if version < 6 {
         let topics = request.topic_names.into_iter();
-        return delete_all(core, topics.map(|name| (Some(name), NO_ID)).collect());
+        let topics = topics.map(|name| (Some(name), NO_ID)).collect();
+        return delete_all(core, topics, changes);
     }
     let topics: Vec<_> = request
         .topics
@@ -226,13 +246,12 @@ pub(super) fn delete(core: &mut Core, request: DeleteTopicsRequest, version: i16
         .map(|(_, id)| *id)
         .collect();
     with_names(core, nameless.into_iter(), move |core| {
-        delete_all(core, topics)
+        delete_all(core, topics, changes)
     })
 }
 
-fn delete_all(core: &mut Core, topics: Vec<(Option<String>, Uuid)>) -> Step {
+fn delete_all(core: &mut Core, topics: Vec<(Option<String>, Uuid)>, changes: Changes) -> Step {
     let mut results = Vec::with_capacity(topics.len());
-    let mut requests = Vec::new();
     let mut asked = Vec::new();
     let mut times = HashMap::new();
     for topic in &topics {
@@ -258,16 +277,65 @@ fn delete_all(core: &mut Core, topics: Vec<(Option<String>, Uuid)>) -> Step {
         match result.name.as_deref().map(Name::new) {
             Some(Ok(name)) => {
                 core.known.forget(name.as_str());
-                asked.push(results.len());
-                requests.push(LogRequest::Delete { name });
+                asked.push((results.len(), name));
             }
             Some(Err(_)) => {}
             None => result.error_code = Code::UNKNOWN_TOPIC_ID.0,
         }
         results.push(result);
     }
+    if !core.settings.quotas.are_about(Metered::Changes) || asked.is_empty() {
+        let asked = asked.into_iter().map(|(at, name)| (at, name, 0)).collect();
+        return delete_asked(core, results, asked, changes);
+    }
+    let names = asked.iter().map(|(_, name)| name.clone()).collect();
+    Step::log(
+        LogRequest::List(WhichLogs::Named(names)),
+        move |core, reply| {
+            let LogReply::Logs(logs) = reply else {
+                return Step::misunderstood();
+            };
+            delete_counted(core, results, asked, &logs, changes)
+        },
+    )
+}
+
+/// Deletes what the client's quota lets it.
+fn delete_counted(
+    core: &mut Core,
+    mut results: Vec<DeletableTopicResult>,
+    asked: Vec<(usize, Name)>,
+    logs: &[Result<LogSummary, LogError>],
+    mut changes: Changes,
+) -> Step {
+    let mut let_through = Vec::with_capacity(asked.len());
+    for ((at, name), log) in asked.into_iter().zip(logs) {
+        // What is not there is told so when it is to be deleted.
+        let partitions = log.as_ref().map_or(0, |log| log.settings.partitions);
+        match changes.take(core, partitions) {
+            Ok(()) => let_through.push((at, name, partitions)),
+            Err((code, text)) => {
+                if let Some(slot) = results.get_mut(at) {
+                    slot.error_code = code.0;
+                    slot.error_message = Some(text);
+                }
+            }
+        }
+    }
+    delete_asked(core, results, let_through, changes)
+}
+
+/// Deletes topics, each with its place in the answer and the partitions that were taken for it.
+fn delete_asked(
+    core: &mut Core,
+    mut results: Vec<DeletableTopicResult>,
+    asked: Vec<(usize, Name, u32)>,
+    mut changes: Changes,
+) -> Step {
+    let deletion = |(_, name, _): &(usize, Name, u32)| LogRequest::Delete { name: name.clone() };
+    let requests = asked.iter().map(deletion).collect();
     Step::logs(core, requests, move |core, replies| {
-        for (at, reply) in asked.into_iter().zip(replies) {
+        for ((at, _, partitions), reply) in asked.into_iter().zip(replies) {
             let (Some(slot), LogReply::Logs(logs)) = (results.get_mut(at), reply) else {
                 continue;
             };
@@ -277,6 +345,7 @@ fn delete_all(core: &mut Core, topics: Vec<(Option<String>, Uuid)>) -> Step {
                     slot.topic_id = core.known.topic_id(log.id);
                 }
                 Some(Err(error)) => {
+                    changes.give_back(core, partitions);
                     slot.error_code = of_log(&error).0;
                     slot.error_message = text_of_log(&error);
                 }
@@ -284,8 +353,8 @@ fn delete_all(core: &mut Core, topics: Vec<(Option<String>, Uuid)>) -> Step {
             }
         }
         Step::answer(DeleteTopicsResponse {
+            throttle_time_ms: changes.end(core),
             responses: results,
-            ..DeleteTopicsResponse::default()
         })
     })
 }
@@ -305,8 +374,9 @@ fn doubled(name: Option<String>, topic_id: Uuid) -> DeletableTopicResult {
 pub(super) fn create_partitions(
     core: &mut Core,
     request: CreatePartitionsRequest,
-    _version: i16,
+    version: i16,
 ) -> Step {
+    let mut changes = Changes::of(version >= GROW_REFUSED_FROM);
     let dry_run = request.validate_only;
     let lists = request.topics.iter().map(|topic| {
         LogRequest::List(WhichLogs::Named(
@@ -323,16 +393,18 @@ pub(super) fn create_partitions(
                 name: topic.name.clone(),
                 ..CreatePartitionsTopicResult::default()
             };
-            match more(core, &topic, reply) {
-                Ok(request) => {
-                    asked.push(results.len());
-                    requests.push(match request {
-                        LogRequest::Alter { name, settings, .. } => LogRequest::Alter {
-                            name,
-                            settings,
-                            dry_run,
-                        },
-                        other => other,
+            let taken = more(core, &topic, reply).and_then(|more| {
+                let partitions = if dry_run { 0 } else { more.added };
+                changes.take(core, partitions)?;
+                Ok((more, partitions))
+            });
+            match taken {
+                Ok((more, partitions)) => {
+                    asked.push((results.len(), partitions));
+                    requests.push(LogRequest::Alter {
+                        name: more.name,
+                        settings: more.settings,
+                        dry_run,
                     });
                 }
                 Err((code, text)) => {
@@ -342,29 +414,33 @@ pub(super) fn create_partitions(
             }
             results.push(result);
         }
-        Step::logs(core, requests, move |_, replies| {
-            for (at, reply) in asked.into_iter().zip(replies) {
+        Step::logs(core, requests, move |core, replies| {
+            for ((at, partitions), reply) in asked.into_iter().zip(replies) {
                 let (Some(slot), LogReply::Logs(logs)) = (results.get_mut(at), reply) else {
                     continue;
                 };
                 if let Some(Err(error)) = logs.into_iter().next() {
+                    changes.give_back(core, partitions);
                     slot.error_code = of_log(&error).0;
                     slot.error_message = text_of_log(&error);
                 }
             }
             Step::answer(CreatePartitionsResponse {
+                throttle_time_ms: changes.end(core),
                 results,
-                ..CreatePartitionsResponse::default()
             })
         })
     })
 }
 
-fn more(
-    core: &Core,
-    topic: &CreatePartitionsTopic,
-    reply: LogReply,
-) -> Result<LogRequest, Refusal> {
+/// A topic that is to have more partitions.
+struct More {
+    name: Name,
+    settings: LogSettings,
+    added: u32,
+}
+
+fn more(core: &Core, topic: &CreatePartitionsTopic, reply: LogReply) -> Result<More, Refusal> {
     let LogReply::Logs(logs) = reply else {
         return Err((Code::UNKNOWN, String::new()));
     };
@@ -400,9 +476,9 @@ fn more(
     }
     let mut settings = log.settings;
     settings.partitions = wanted;
-    Ok(LogRequest::Alter {
+    Ok(More {
         name: log.name,
         settings,
-        dry_run: false,
+        added: wanted - now,
     })
 }

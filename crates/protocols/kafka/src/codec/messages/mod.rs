@@ -147,7 +147,7 @@ use super::primitives::{Reader, Uuid, Writer};
 #[cfg(test)]
 use super::tests::sample::{Sample, Source};
 pub(super) use table::Shape;
-use table::{Nullable, Value, default_of, is_null_in, message, tag_of};
+use table::{Nullable, Value, default_of, hold_back, is_null_in, message, tag_of};
 
 /// The body of a request or of a response.
 pub trait Message: Sized {
@@ -159,4 +159,7 @@ pub trait Message: Sized {
 
     /// Writes it; in the nearest version there is, if the API does not have this one.
     fn encode(&self, writer: &mut Writer<'_>, version: i16);
+
+    /// A response says that its client is not read for so long, if it can and does not say longer.
+    fn hold_back(&mut self, throttle_ms: i32);
 }

@@ -46,6 +46,8 @@ pub(super) trait Value: Sized {
     fn bytes_min(shape: Shape) -> usize;
     fn read(reader: &mut Reader<'_>, shape: Shape) -> Result<Self, CodecError>;
     fn write(&self, writer: &mut Writer<'_>, shape: Shape);
+    /// Says that the client is not read for so long, if it is a response that can and does not say longer.
+    fn hold_back(&mut self, _throttle_ms: i32) {}
 }
 
 /// A value that has a way to say null.
@@ -282,6 +284,14 @@ macro_rules! default_of {
     };
 }
 
+/// Raises a response's field that says how long its client is not read, and no other.
+macro_rules! hold_back {
+    (throttle_time_ms $place:expr, $least:ident) => {
+        $place = $place.max($least)
+    };
+    ($other:ident $place:expr, $least:ident) => {};
+}
+
 /// Makes structs of tables; the module says how they are read.
 macro_rules! message {
     ($(
@@ -357,6 +367,11 @@ macro_rules! message {
                     } )*
                 }
             }
+
+            fn hold_back(&mut self, throttle_ms: i32) {
+                let _ = throttle_ms;
+                $( hold_back!($field self.$field, throttle_ms); )*
+            }
         }
 
         #[cfg(test)]
@@ -395,8 +410,12 @@ macro_rules! message {
             fn encode(&self, writer: &mut Writer<'_>, version: i16) {
                 self.write(writer, Self::API.shape_near(version));
             }
+
+            fn hold_back(&mut self, throttle_ms: i32) {
+                Value::hold_back(self, throttle_ms);
+            }
         } )?
     )* };
 }
 
-pub(super) use {default_of, is_null_in, message, tag_of};
+pub(super) use {default_of, hold_back, is_null_in, message, tag_of};

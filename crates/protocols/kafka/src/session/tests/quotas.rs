@@ -1,11 +1,16 @@
 //! Clients that are held to their quotas.
 
+use std::time::Duration;
+
 use polybus_model::{Metered, Quota, QuotaOwner, Whose};
 
 use super::world::{World, batch, fetch, produce, settings};
+use crate::codec::messages::create_partitions::CreatePartitionsTopic;
 use crate::codec::messages::create_topics::CreatableTopic;
 use crate::codec::messages::{
-    CreateTopicsRequest, CreateTopicsResponse, FetchResponse, MetadataRequest, ProduceResponse,
+    CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
+    DeleteTopicsRequest, DeleteTopicsResponse, FetchResponse, MetadataRequest, MetadataResponse,
+    ProduceResponse,
 };
 
 /// A world with topic `t`, whose clients may do so much.
@@ -111,4 +116,113 @@ fn an_address_that_connects_too_often_waits() {
     let mut second = World::with(settings);
     is_silent_for(&mut second, 5000);
     second.metadata(1, &MetadataRequest::default());
+}
+
+#[test]
+fn who_takes_too_much_time_is_not_read_for_a_while() {
+    // In a second a percent of it, and so ten percent at once.
+    let mut world = with_quota(of_guest(), Metered::Time, 1.0);
+    assert!(world.session.wants_time_spent());
+    world
+        .session
+        .handle_time_spent(Duration::from_millis(100), 0);
+    let told = world.metadata(12, &MetadataRequest::default());
+    assert_eq!(told.throttle_time_ms, 0);
+    world.session.handle_time_spent(Duration::from_millis(3), 0);
+    is_silent_for(&mut world, 300);
+    // Never longer than a second, and every answer says so.
+    world.broker.sleeps = true;
+    let first = world.send(12, &MetadataRequest::default());
+    world.session.handle_time_spent(Duration::from_secs(1), 300);
+    world.now = 400;
+    let event = world.broker.wake(0);
+    world.event(event);
+    let told: MetadataResponse = world.take(12, first);
+    assert_eq!(told.throttle_time_ms, 900);
+    world.now = 300;
+    is_silent_for(&mut world, 1000);
+}
+
+#[test]
+fn nobody_is_told_of_time_without_a_quota_of_it() {
+    let mut world = with_quota(of_guest(), Metered::BytesIn, 1.0);
+    assert!(!world.session.wants_time_spent());
+    world
+        .session
+        .handle_time_spent(Duration::from_secs(1000), 0);
+    assert!(!world.session.is_waiting());
+}
+
+fn topics(names: &[(&str, i32)]) -> CreateTopicsRequest {
+    let topics = names.iter().map(|(name, num_partitions)| CreatableTopic {
+        name: (*name).to_owned(),
+        num_partitions: *num_partitions,
+        replication_factor: 1,
+        ..CreatableTopic::default()
+    });
+    CreateTopicsRequest {
+        topics: topics.collect(),
+        ..CreateTopicsRequest::default()
+    }
+}
+
+fn codes(response: &CreateTopicsResponse) -> Vec<i16> {
+    let topics = response.topics.iter();
+    topics.map(|topic| topic.error_code).collect()
+}
+
+#[test]
+fn topics_are_made_and_deleted_as_far_as_the_quota_goes() {
+    // Ten at once; the topic of `with_quota` has taken one.
+    let mut world = with_quota(of_guest(), Metered::Changes, 1.0);
+    let made: CreateTopicsResponse = world.ask(7, &topics(&[("a", 3), ("t", 5), ("b", 7)]));
+    // What is there already costs nothing in the end; what takes all that is left is let through.
+    assert_eq!(codes(&made), [0, 36, 0]);
+    assert_eq!(made.throttle_time_ms, 0);
+    let made: CreateTopicsResponse = world.ask(7, &topics(&[("c", 1)]));
+    assert_eq!(codes(&made), [89]);
+    assert_eq!(made.throttle_time_ms, 1000);
+    is_silent_for(&mut world, 1000);
+
+    let deletion = DeleteTopicsRequest {
+        topic_names: vec!["a".to_owned(), "b".to_owned()],
+        ..DeleteTopicsRequest::default()
+    };
+    let deleted: DeleteTopicsResponse = world.ask(5, &deletion);
+    let codes_of = deleted.responses.iter().map(|one| one.error_code);
+    assert_eq!(codes_of.collect::<Vec<_>>(), [0, 89]);
+    assert_eq!(deleted.throttle_time_ms, 3000);
+    is_silent_for(&mut world, 3000);
+
+    let growth = CreatePartitionsRequest {
+        topics: vec![CreatePartitionsTopic {
+            name: "t".to_owned(),
+            count: 3,
+            assignments: None,
+        }],
+        ..CreatePartitionsRequest::default()
+    };
+    let grown: CreatePartitionsResponse = world.ask(3, &growth);
+    assert_eq!(grown.results[0].error_code, 0);
+    let grown: CreatePartitionsResponse = world.ask(
+        3,
+        &CreatePartitionsRequest {
+            topics: vec![CreatePartitionsTopic {
+                count: 4,
+                ..growth.topics[0].clone()
+            }],
+            ..growth
+        },
+    );
+    assert_eq!(grown.results[0].error_code, 89);
+}
+
+#[test]
+fn older_clients_are_never_refused_for_their_quota() {
+    let mut world = with_quota(of_guest(), Metered::Changes, 1.0);
+    let made: CreateTopicsResponse = world.ask(5, &topics(&[("a", 19)]));
+    assert_eq!((codes(&made), made.throttle_time_ms), (vec![0], 10_000));
+    is_silent_for(&mut world, 10_000);
+    let made: CreateTopicsResponse = world.ask(5, &topics(&[("b", 1)]));
+    assert_eq!((codes(&made), made.throttle_time_ms), (vec![0], 1000));
 }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.*;
 
 import java.util.*;
 import java.util.concurrent.ExecutionException;
+import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.*;
 import org.apache.kafka.clients.producer.*;
 import org.apache.kafka.common.*;
@@ -81,6 +82,41 @@ class QuotaTest extends Kafka {
     } finally {
       alter(client(name), "producer_byte_rate", null);
       alter(client(name), "consumer_byte_rate", null);
+    }
+  }
+
+  @Test
+  void clientsAreHeldBackForTheirTime() throws Exception {
+    String topic = topic(1), name = unique();
+    // A thousandth of a percent of a second in each: what the first requests take is more than ten seconds of it.
+    alter(client(name), "request_percentage", 0.001);
+    try (var producer = new KafkaProducer<String, String>(settings("bootstrap.servers", BOOTSTRAP, "client.id", name, "linger.ms", 0,
+        "key.serializer", "org.apache.kafka.common.serialization.StringSerializer", "value.serializer", "org.apache.kafka.common.serialization.StringSerializer"))) {
+      until(() -> {
+        answer(() -> producer.send(new ProducerRecord<>(topic, "x")).get() != null);
+        return metric(producer.metrics(), "produce-throttle-time-max") > 100;
+      }, "a producer that takes too much time knows why it waits");
+      assertTrue(metric(producer.metrics(), "produce-throttle-time-max") <= 1000, "a second at once, at most");
+    } finally {
+      alter(client(name), "request_percentage", null);
+    }
+  }
+
+  @Test
+  void topicsAreMadeAsFarAsTheQuotaGoes() throws Exception {
+    String name = unique();
+    alter(client(name), "controller_mutation_rate", 1.0);
+    try (var admin = Admin.create(Map.of("bootstrap.servers", BOOTSTRAP, "client.id", name))) {
+      var refused = new CreateTopicsOptions().retryOnQuotaViolation(false);
+      await(admin.createTopics(List.of(new NewTopic(nameOfTopic(), 12, (short) 1)), refused).all());
+      var thrown = assertThrows(ExecutionException.class, () -> admin.createTopics(List.of(new NewTopic(nameOfTopic(), 1, (short) 1)), refused).all().get());
+      var exceeded = assertInstanceOf(ThrottlingQuotaExceededException.class, thrown.getCause());
+      assertTrue(exceeded.throttleTimeMs() > 500, "it says when to come again");
+      long from = System.nanoTime();
+      await(admin.createTopics(List.of(new NewTopic(nameOfTopic(), 1, (short) 1))).all());
+      assertTrue(System.nanoTime() - from > 500_000_000L, "a client that comes again by itself gets what it asked for");
+    } finally {
+      alter(client(name), "controller_mutation_rate", null);
     }
   }
 }
