@@ -29,6 +29,7 @@
 //! | 48 reader declared | reader u64 (its window), namespace name, log u64, partition u32, name text, created u64, first u64, last of keys u64, settings as in `groups/readers/record.rs` |
 //! | 49 reader deleted | reader u64 |
 //! | 50 reader counted | reader u64, sequence u64, delivered option, settled option |
+//! | 57 reader's manners | reader u64, sampled percent u8, flag u8 and, if 1, precedence u8 (0 overflow, 1 pinned and ms u64, 2 ranked), groups u32, each: name text; behind the declaration that it adds to |
 //! | 40, 54 | of keyed logs: see `logs/keyed/record.rs` |
 //!
 //! The message is written as in `record/message.rs`, settings and bindings as in `record/settings.rs`. A transient target
@@ -93,6 +94,7 @@ pub(crate) mod kind {
     pub(crate) const READER_DECLARED: u8 = 48;
     pub(crate) const READER_DELETED: u8 = 49;
     pub(crate) const READER_COUNTED: u8 = 50;
+    pub(crate) const READER_MANNERS: u8 = 57;
     pub(crate) const WINDOW_OPENED: u8 = 36;
     pub(crate) const WINDOW_SETTLED: u8 = 37;
     pub(crate) const WINDOW_RETURNED: u8 = 38;

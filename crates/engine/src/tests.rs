@@ -25,6 +25,7 @@ mod logs;
 mod memory;
 mod model;
 mod reader_ends;
+mod reader_groups;
 mod readers;
 mod recovering;
 mod transaction_bindings;

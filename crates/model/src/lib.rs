@@ -20,6 +20,7 @@ mod log;
 mod message;
 mod name;
 mod packed;
+mod precedence;
 mod quota;
 mod reader;
 mod records;
@@ -69,6 +70,7 @@ pub use log::{
 pub use message::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
 pub use name::{Name, NameTooLong};
 pub use packed::{PackedRecord, PackedRun, ReadPacked, RewritePacked, RewrittenRun, RunCompactor};
+pub use precedence::{Misplaced, Pinned, Precedence, PullGroups, PullStanding, Unpinned};
 pub use quota::{Metered, Quota, QuotaChange, QuotaOwner, Whose};
 pub use reader::{
     Acknowledging, CopyNote, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push,

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 
-use crate::{LiveFilter, LogError, Millis, Name};
+use crate::{LiveFilter, LogError, Millis, Misplaced, Name, Pinned, PullGroups, PullStanding};
 
 /// From where a reader reads.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -43,8 +43,6 @@ pub enum Acknowledging {
 pub struct Push {
     /// The live subscribers of this key of the reader's topic, while there are any.
     pub key: Bytes,
-    /// Those of them that share under this name.
-    pub share: Option<Bytes>,
     /// They hear at least this often, in milliseconds.
     pub heartbeat_ms: Option<Millis>,
     /// They are asked from time to time whether they have come so far, and get no more until they answer.
@@ -73,6 +71,8 @@ pub struct ReaderSettings {
     pub push: Option<Push>,
     /// What pulls may ask for.
     pub pulls: PullLimits,
+    /// The groups of those who pull, if some come before others; none: the first one that asked comes first.
+    pub groups: Option<Box<PullGroups>>,
     /// From where it reads.
     pub start: ReaderStart,
     /// The keys that it wants; none: all.
@@ -97,6 +97,8 @@ pub struct ReaderSettings {
     pub idle_ms: Option<Millis>,
     /// It hands nothing out until then.
     pub paused_until: Option<Millis>,
+    /// Of so many in a hundred records it is reported how long they took to be settled.
+    pub sampled_percent: u8,
     /// It survives a restart.
     pub durable: bool,
     /// Where records go that were handed out as often as they may be, or refused for good: the topic that takes them.
@@ -131,6 +133,8 @@ pub struct Pull {
     pub no_wait: bool,
     /// While it waits, it is told so this often, in milliseconds.
     pub heartbeat_ms: Option<Millis>,
+    /// Where it stands among those that wait.
+    pub standing: Option<Box<PullStanding>>,
 }
 
 /// How a record that was handed out ends.
@@ -210,6 +214,15 @@ pub enum ReaderRequest {
         /// The reader's name.
         name: String,
     },
+    /// Whoever of that group gets all records gets them no longer. Answers [`ReaderReply::Done`].
+    Unpin {
+        /// The log.
+        log: Name,
+        /// The reader's name.
+        name: String,
+        /// Which group.
+        group: String,
+    },
     /// Hand nothing out until then (none: go on). Answers [`ReaderReply::Reader`], when durable.
     Pause {
         /// The log.
@@ -230,6 +243,8 @@ pub enum ReaderError {
     NotFound,
     /// There is one of that name, declared otherwise.
     Exists,
+    /// Its pullers have no such group.
+    NoGroup,
     /// A log that keeps records until they are settled has a reader of these keys already.
     Overlaps,
     /// There are as many as there may be.
@@ -280,6 +295,8 @@ pub struct ReaderSummary {
     pub pending: u64,
     /// Somebody listens to its key.
     pub is_heard: bool,
+    /// Who gets all of its records.
+    pub pinned: Option<Pinned>,
 }
 
 /// What a session is told of readers.
@@ -352,6 +369,15 @@ pub enum Notice {
     WaitExceeded(Millis),
     /// The pull contradicts itself; the text says how.
     BadPull(String),
+    /// It cannot wait where it asks to.
+    Misplaced(Misplaced),
+    /// While it waited another one was pinned.
+    OtherPin {
+        /// Records that it could have had.
+        records: u32,
+        /// Bytes likewise.
+        bytes: u64,
+    },
     /// The reader pushes: it cannot be asked.
     Pushes,
     /// The reader was deleted.

@@ -18,6 +18,8 @@ pub struct RecordBlock {
     pub headers_only: bool,
     /// Nothing is to be settled.
     pub is_settled: bool,
+    /// The pin of the one who gets all.
+    pub pin: Option<Arc<str>>,
     /// The records, in the order in which they were handed out.
     pub records: Vec<HandedRecord>,
 }

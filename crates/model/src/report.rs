@@ -1,4 +1,4 @@
-//! What readers of logs report of single records, to whoever listens for it at that moment.
+//! What readers of logs report of single records and of those who pull them, to whoever listens for it at that moment.
 //!
 //! Under which key of a reader's topic a report is told is a matter of the protocol whose clients listen for it
 //! ([`ReportKey`]); nothing is kept, and nothing is done where nobody listens.
@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::{Millis, Name};
+use crate::{Millis, Name, Unpinned};
 
-/// What became of a record that was handed out.
+/// What became of a record that was handed out, or of those who pull.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Reported {
     /// It was handed out as often as it may be, and not settled.
@@ -18,9 +18,13 @@ pub enum Reported {
     Rejected(String),
     /// It was given back, to be handed out again.
     Released,
+    /// From now on one puller gets all: its group, and its pin.
+    Pinned(String, Arc<str>),
+    /// It does no longer.
+    Unpinned(String, Unpinned),
 }
 
-/// A reader's report of a record.
+/// A reader's report. Without a record that it is about, the record's numbers are 0.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReaderReport {
     /// The log.

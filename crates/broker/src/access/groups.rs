@@ -112,7 +112,7 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, grants: &Grants) {
 /// writes to the topic that gets them, as if each were published there.
 fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderReply> {
     use ReaderError::Forbidden;
-    use ReaderRequest::{Declare, Delete, Describe, Flow, List, Pause, Pull, Settle};
+    use ReaderRequest::{Declare, Delete, Describe, Flow, List, Pause, Pull, Settle, Unpin};
     let (Declare { log, .. }
     | Delete { log, .. }
     | Describe { log, .. }
@@ -120,6 +120,7 @@ fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderRepl
     | Pull { log, .. }
     | Settle { log, .. }
     | Flow { log, .. }
+    | Unpin { log, .. }
     | Pause { log, .. }) = request;
     let mut may = grants.allows(Operation::Read, Guarded::Topic, log.as_str());
     if let Declare { settings, .. } = request {
@@ -135,7 +136,7 @@ fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderRepl
     Some(match request {
         Declare { .. } | Describe { .. } | Pause { .. } => ReaderReply::Reader(Err(Forbidden)),
         List { .. } => ReaderReply::Readers(Err(Forbidden)),
-        Delete { .. } | Pull { .. } | Settle { .. } | Flow { .. } => {
+        Delete { .. } | Pull { .. } | Settle { .. } | Flow { .. } | Unpin { .. } => {
             ReaderReply::Done(Err(Forbidden))
         }
     })
@@ -258,7 +259,6 @@ mod tests {
         let push = || {
             Some(Push {
                 key: Bytes::from_static(b"any.key"),
-                share: None,
                 heartbeat_ms: None,
                 flow_control: false,
             })
@@ -275,6 +275,8 @@ mod tests {
             topic: Name::new("live").unwrap(),
             push: None,
             pulls: PullLimits::default(),
+            groups: None,
+            sampled_percent: 0,
             start: ReaderStart::First,
             filters: Vec::new(),
             acknowledging: Acknowledging::Each,

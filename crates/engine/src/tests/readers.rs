@@ -23,6 +23,8 @@ pub(super) fn settings() -> ReaderSettings {
         topic: name("amq.topic"),
         push: None,
         pulls: PullLimits::default(),
+        groups: None,
+        sampled_percent: 0,
         start: ReaderStart::First,
         filters: Vec::new(),
         acknowledging: Acknowledging::Each,
@@ -45,7 +47,6 @@ pub(super) fn pushing(key: &'static str) -> ReaderSettings {
     ReaderSettings {
         push: Some(Push {
             key: Bytes::from_static(key.as_bytes()),
-            share: None,
             heartbeat_ms: None,
             flow_control: false,
         }),
@@ -61,6 +62,7 @@ pub(super) fn pull(records: u32) -> Pull {
         wait_ms: Some(10_000),
         no_wait: false,
         heartbeat_ms: None,
+        standing: None,
     }
 }
 

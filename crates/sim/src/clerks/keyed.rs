@@ -117,6 +117,7 @@ impl Keyed {
             wait_ms: Some(random.between(0, 300)),
             no_wait: random.chance(50),
             heartbeat_ms: None,
+            standing: None,
         };
         let request = ReaderRequest::Pull {
             topic: name("amq.topic"),
@@ -301,6 +302,8 @@ fn reader_settings() -> ReaderSettings {
         topic: name("amq.topic"),
         push: None,
         pulls: PullLimits::default(),
+        groups: None,
+        sampled_percent: 0,
         start: ReaderStart::First,
         filters: Vec::new(),
         acknowledging: Acknowledging::Each,

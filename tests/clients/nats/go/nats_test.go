@@ -419,6 +419,69 @@ func TestPriorityGroups(t *testing.T) {
 	equal(t, 10, count)
 }
 
+// One client gets all of a consumer's messages until it is unpinned; both is told to whoever listens.
+func TestPinnedClient(t *testing.T) {
+	ctx := start(t)
+	js := js(t)
+	s := stream(t, ctx, js, jetstream.StreamConfig{})
+	name := s.CachedInfo().Config.Name
+	consumer, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		Durable: "d", AckPolicy: jetstream.AckExplicitPolicy, PriorityPolicy: jetstream.PriorityPolicyPinned, PriorityGroups: []string{"a"},
+		PinnedTTL: 30 * time.Second,
+	})
+	must(t, err)
+	advisories, err := js.Conn().SubscribeSync("$JS.EVENT.ADVISORY.CONSUMER.*." + name + ".d")
+	must(t, err)
+	first, err := consumer.Messages(jetstream.PullPriorityGroup("a"))
+	must(t, err)
+	defer first.Stop()
+	fill(t, ctx, js, name, 10)
+	other, err := s.Consumer(ctx, "d")
+	must(t, err)
+	pin := ""
+	for range 10 {
+		message, err := first.Next(jetstream.NextMaxWait(5 * time.Second))
+		must(t, err)
+		must(t, message.Ack())
+		pin = message.Headers().Get("Nats-Pin-Id")
+		if pin == "" {
+			t.Fatal("it is not pinned")
+		}
+	}
+	batch, err := other.Fetch(1, jetstream.FetchPriorityGroup("a"), jetstream.FetchMaxWait(300*time.Millisecond))
+	must(t, err)
+	fill(t, ctx, js, name, 1)
+	for range batch.Messages() {
+		t.Fatal("another one is pinned")
+	}
+	info, err := consumer.Info(ctx)
+	must(t, err)
+	equal(t, 1, len(info.PriorityGroups))
+	equal(t, pin, info.PriorityGroups[0].PinnedClientID)
+	told, err := advisories.NextMsg(5 * time.Second)
+	must(t, err)
+	equal(t, "$JS.EVENT.ADVISORY.CONSUMER.PINNED."+name+".d", told.Subject)
+	first.Stop()
+	must(t, s.UnpinConsumer(ctx, "d", "a"))
+	told, err = advisories.NextMsg(5 * time.Second)
+	must(t, err)
+	equal(t, "$JS.EVENT.ADVISORY.CONSUMER.UNPINNED."+name+".d", told.Subject)
+	fill(t, ctx, js, name, 1)
+	batch, err = other.Fetch(1, jetstream.FetchPriorityGroup("a"))
+	must(t, err)
+	count := 0
+	for message := range batch.Messages() {
+		count++
+		if message.Headers().Get("Nats-Pin-Id") == pin {
+			t.Fatal("it is the same pin")
+		}
+	}
+	equal(t, 1, count)
+	if err := s.UnpinConsumer(ctx, "d", "b"); err == nil {
+		t.Fatal("there is no such group")
+	}
+}
+
 func TestKeyValue(t *testing.T) {
 	ctx := start(t)
 	js, name := js(t), unique()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use polybus_model::{
-    Acknowledging, Declaring, Keeps, Millis, Name, Notice, ReaderError, ReaderSettings,
+    Acknowledging, Declaring, Keeps, Millis, Name, Notice, Precedence, ReaderError, ReaderSettings,
     ReaderStart, ReaderSummary,
 };
 
@@ -89,13 +89,26 @@ impl Engine {
         reader.origin = origin;
         self.select(&mut reader);
         if durable {
-            record::put_declared(&mut self.readers.buffer, &namespace, &reader);
-            turn.append(&self.readers.buffer, at.log);
+            self.journal_declared(&reader, &namespace, turn);
         }
         self.readers.insert(reader);
         self.readers.touch(number);
         self.notice_audience(number, turn.now);
         self.describe_reader(number)
+    }
+
+    fn journal_declared(
+        &mut self,
+        reader: &Reader,
+        namespace: &Name,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        let buffer = &mut self.readers.buffer;
+        record::put_declared(buffer, namespace, reader);
+        turn.append(buffer, reader.at.log);
+        if record::put_manners(buffer, reader) {
+            turn.append(buffer, reader.at.log);
+        }
     }
 
     fn select(&self, reader: &mut Reader) {
@@ -191,6 +204,10 @@ impl Engine {
             reader.pulls.end_all(&Notice::Deleted, &mut told);
             reader.flow = Flow::default();
         }
+        if reader.settings.groups != settings.groups {
+            reader.pin = None;
+            reader.pulls.is_ranked = is_ranked(&settings);
+        }
         reader.settings = settings;
         reader.armed = None;
         reader.touched = false;
@@ -201,8 +218,7 @@ impl Engine {
         let durable = reader.settings.durable;
         if durable {
             let namespace = self.namespace_name(namespace);
-            record::put_declared(&mut self.readers.buffer, &namespace, &reader);
-            turn.append(&self.readers.buffer, at.log);
+            self.journal_declared(&reader, &namespace, turn);
         }
         let topic = reader.settings.topic.clone();
         self.readers.insert(reader);
@@ -336,6 +352,8 @@ impl Reader {
         settings: ReaderSettings,
         created: Millis,
     ) -> Self {
+        let mut pulls = Pulls::default();
+        pulls.is_ranked = is_ranked(&settings);
         Self {
             number,
             namespace,
@@ -349,7 +367,8 @@ impl Reader {
             delivered_at: None,
             settled_at: None,
             handed: BTreeMap::new(),
-            pulls: Pulls::default(),
+            pulls,
+            pin: None,
             selected: VecDeque::new(),
             loaded: VecDeque::new(),
             is_loading: false,
@@ -369,6 +388,11 @@ impl Reader {
             is_news: false,
         }
     }
+}
+
+fn is_ranked(settings: &ReaderSettings) -> bool {
+    let groups = settings.groups.as_ref();
+    groups.is_some_and(|groups| groups.precedence == Precedence::Ranked)
 }
 
 /// What of a reader cannot be changed, if that would be.

@@ -1,11 +1,12 @@
 //! Handing out: which record is next, whether it may go now, and to whom it goes.
 
 use bytes::Bytes;
-use polybus_model::{HandedRecord, Message, Millis, Notice, Pull};
+use polybus_model::{HandedRecord, Message, Millis, Notice, Pull, Unpinned};
 
 use super::fetch::Fetched;
 use super::outlet::Audience;
-use crate::groups::Settlement;
+use super::precedence::Work;
+use crate::groups::{Settlement, Window};
 use crate::turn::Turn;
 use crate::{Engine, Store};
 
@@ -99,11 +100,18 @@ impl Engine {
                 false => Step::Done,
             };
         }
+        if outlet.is_pull && !self.pin_front(number, now, turn) {
+            return Step::More;
+        }
         self.hand_out(number, &picked, &outlet, now, turn)
     }
 
     /// To whom a reader hands out now, if it may.
     fn outlet_of(&mut self, number: u64, now: Millis) -> Option<Outlet> {
+        if self.readers.all.get(&number)?.settings.groups.is_some() && !self.elect(number) {
+            self.readers.await_more(number);
+            return None;
+        }
         let reader = self.readers.all.get_mut(&number)?;
         let (namespace, topic) = (reader.namespace, reader.settings.topic.clone());
         let is_paused = reader
@@ -141,6 +149,14 @@ impl Engine {
             || reader.next_due.is_some_and(|due| due > now)
             || (reader.flow.is_asked && reader.flow.bytes > FLOW_BYTES_MAX);
         (!must_wait).then_some(outlet)
+    }
+
+    /// Brings the pull that gets the next record to the front. False if none may have it now.
+    fn elect(&mut self, number: u64) -> bool {
+        let pending = self.pending_of(number);
+        let leased = self.windows.get(number).map_or(0, Window::unsettled);
+        let reader = self.readers.all.get_mut(&number);
+        reader.is_some_and(|reader| reader.elect(|| Work { pending, leased }))
     }
 
     /// The pull that was first has nobody who listens to its key: so may others.
@@ -342,9 +358,10 @@ impl Engine {
         let Some(reader) = self.readers.all.get_mut(&number) else {
             return;
         };
-        let result = match reader.settings.push {
-            Some(_) => Err(Some(Notice::Pushes)),
-            None => {
+        let result = match (reader.settings.push.is_some(), reader.admit(pull, turn.now)) {
+            (true, _) => Err(Some(Notice::Pushes)),
+            (false, Err(why)) => Err(Some(Notice::Misplaced(why))),
+            (false, Ok(())) => {
                 let limits = reader.settings.pulls;
                 reader.pulls.add(pull, &limits, available, turn.now)
             }
@@ -372,6 +389,7 @@ impl Engine {
         if reader.next_due.is_some_and(|due| due <= now) {
             reader.next_due = None;
         }
+        let is_silent = reader.pin_deadline().is_some_and(|due| due <= now);
         if reader.settings.paused_until.is_some_and(|due| due <= now) {
             reader.settings.paused_until = None;
         }
@@ -395,6 +413,9 @@ impl Engine {
             self.notify(namespace, &topic, &key, beat, turn);
         }
         self.tell_pulls(number, turn);
+        if is_silent {
+            self.unpin(number, Unpinned::Silent, turn);
+        }
         self.readers.touch(number);
     }
 

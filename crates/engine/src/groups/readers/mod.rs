@@ -7,6 +7,7 @@
 //!      -> touched -> at the end of the turn: fed, while there is somebody to hand to     (feed)
 //!           which record: the window's next ready one, or the next one that is wanted    (reader, leased)
 //!           its message: from memory, or read back ahead of time                        (fetch)
+//!           to whom of those that pull, where some come before others                    (precedence)
 //!           to whom: the listeners of the pull's key, or of the reader's own             (outlet)
 //!           many like it: all of that at once                                            (run)
 //! settle -> the window; what its log keeps only until then goes                         (settle)
@@ -20,6 +21,7 @@ mod define;
 mod feed;
 mod fetch;
 mod outlet;
+mod precedence;
 mod pulls;
 mod reader;
 mod record;
@@ -284,6 +286,11 @@ impl Engine {
             ReaderRequest::Pause { log, name, until } => {
                 let result = self.pause_reader(asker, &log, &name, until, turn);
                 (ReaderReply::Reader(result.map(Box::new)), true)
+            }
+            ReaderRequest::Unpin { log, name, group } => {
+                let found = self.reader_named(asker.namespace, &log, &name);
+                let result = found.and_then(|number| self.unpin_group(number, &group, turn));
+                (ReaderReply::Done(result), false)
             }
             ReaderRequest::Pull {
                 log,

@@ -54,6 +54,7 @@ impl Handing {
             reader: Arc::clone(&reader.name),
             headers_only: reader.settings.headers_only,
             is_settled: reader.settles_at_once(),
+            pin: reader.pin_id(),
             records: Vec::with_capacity(self.len_before),
         });
         block.records.push(record);

@@ -1,12 +1,14 @@
 //! Pulls that wait for records, in the order in which they came.
 //!
+//! What always holds: where pulls have ranks (`precedence`), they wait in the order of these.
+//!
 //! A pull ends when it has had all the records that it asked for, or as many bytes, or its time is over, or nobody listens to
 //! its key any more.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use polybus_model::{Millis, Notice, Pull, PullLimits};
+use polybus_model::{Millis, Notice, Pull, PullLimits, PullStanding};
 
 /// Pulls of one reader that wait at a time, if it says nothing else.
 const WAITING_MAX: u32 = 512;
@@ -27,6 +29,9 @@ pub(super) struct Waiting {
     pub(super) due: Option<Millis>,
     heartbeat_ms: Option<Millis>,
     heartbeat_due: Option<Millis>,
+    /// The lower, the sooner.
+    rank: u32,
+    pub(super) standing: Option<Box<PullStanding>>,
 }
 
 impl Waiting {
@@ -50,6 +55,8 @@ pub(super) type Told = (Bytes, Notice);
 #[derive(Debug, Default)]
 pub(super) struct Pulls {
     waiting: VecDeque<Waiting>,
+    /// Ranks are looked at.
+    pub(super) is_ranked: bool,
 }
 
 impl Pulls {
@@ -66,6 +73,33 @@ impl Pulls {
         self.waiting.front()
     }
 
+    pub(super) fn front_mut(&mut self) -> Option<&mut Waiting> {
+        self.waiting.front_mut()
+    }
+
+    /// Puts one behind those of its rank.
+    fn put(&mut self, one: Waiting) {
+        let behind = self.waiting.iter().rev();
+        let later = behind.take_while(|other| other.rank > one.rank).count();
+        self.waiting.insert(self.waiting.len() - later, one);
+    }
+
+    /// Brings the first one that fits to the front. False if none does.
+    pub(super) fn bring_forward(&mut self, fits: impl FnMut(&Waiting) -> bool) -> bool {
+        let found = self.waiting.iter().position(fits);
+        if let Some(at) = found.filter(|at| *at > 0)
+            && let Some(one) = self.waiting.remove(at)
+        {
+            self.waiting.push_front(one);
+        }
+        found.is_some()
+    }
+
+    /// Keeps those that the caller says.
+    pub(super) fn retain(&mut self, keeps: impl FnMut(&Waiting) -> bool) {
+        self.waiting.retain(keeps);
+    }
+
     /// The first one has had a record of that size: if that was all it ends, else the others come before it.
     pub(super) fn count_handed(&mut self, bytes: u64) {
         let Some(pull) = self.waiting.front_mut() else {
@@ -78,8 +112,10 @@ impl Pulls {
         }
         if pull.left == 0 || pull.bytes_left == Some(0) {
             self.waiting.pop_front();
-        } else if self.waiting.len() > 1 {
-            self.waiting.rotate_left(1);
+        } else if self.waiting.len() > 1
+            && let Some(pull) = self.waiting.pop_front()
+        {
+            self.put(pull);
         }
     }
 
@@ -126,7 +162,9 @@ impl Pulls {
             // One that hears a heartbeat is to notice that it hears none, and not to ask again at once.
             return Err(pull.heartbeat_ms.is_none().then_some(Notice::TooManyPulls));
         }
-        self.waiting.push_back(Waiting {
+        let standing = pull.standing.clone();
+        let rank = standing.as_ref().filter(|_| self.is_ranked);
+        self.put(Waiting {
             key: Bytes::copy_from_slice(&pull.key),
             left: pull.records.max(1),
             bytes_left: pull.bytes_max,
@@ -135,6 +173,8 @@ impl Pulls {
             due: pull.wait_ms.map(|wait| now.saturating_add(wait)),
             heartbeat_ms: pull.heartbeat_ms,
             heartbeat_due: pull.heartbeat_ms.map(|every| now.saturating_add(every)),
+            rank: rank.map_or(0, |one| one.rank),
+            standing,
         });
         Ok(())
     }

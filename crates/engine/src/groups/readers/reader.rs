@@ -11,6 +11,7 @@ use polybus_model::{
     Acknowledging, LiveFilter, Message, Millis, Name, Progress, ReaderSettings, ReaderSummary,
 };
 
+use super::precedence::Pin;
 use super::pulls::Pulls;
 use crate::groups::Window;
 use crate::logs::At;
@@ -37,6 +38,8 @@ pub(crate) struct Reader {
     pub(super) settled_at: Option<Millis>,
     pub(super) handed: BTreeMap<u64, u64>,
     pub(super) pulls: Pulls,
+    /// Who of those that pull gets all.
+    pub(super) pin: Option<Pin>,
     /// The records that the reader wants before `origin.last_of_keys`, and did not yet hand out.
     pub(super) selected: VecDeque<u64>,
     /// What was read back, in order.
@@ -214,6 +217,7 @@ impl Reader {
             waiting: self.pulls.len() as u32,
             pending,
             is_heard: self.is_heard,
+            pinned: self.pinned(),
         }
     }
 }
@@ -272,6 +276,7 @@ impl Reader {
             self.heartbeat_due,
             self.next_due,
             self.settings.paused_until,
+            self.pin_deadline(),
         ];
         due.into_iter().flatten().min()
     }

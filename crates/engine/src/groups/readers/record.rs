@@ -2,7 +2,10 @@
 //! records of their windows. Layouts are in the crate's `record.rs`.
 
 use bytes::Bytes;
-use polybus_model::{Acknowledging, Millis, Name, PullLimits, Push, ReaderSettings, ReaderStart};
+use polybus_model::{
+    Acknowledging, Millis, Name, Precedence, PullGroups, PullLimits, Push, ReaderSettings,
+    ReaderStart,
+};
 
 use super::Reader;
 use super::reader::Origin;
@@ -64,6 +67,72 @@ pub(super) fn declared(from: &mut Bounded<'_>) -> Result<Declared, Corrupt> {
     })
 }
 
+/// Writes what a declaration does not say; false if there is nothing of it.
+pub(super) fn put_manners(out: &mut Vec<u8>, reader: &Reader) -> bool {
+    let settings = &reader.settings;
+    if settings.groups.is_none() && settings.sampled_percent == 0 {
+        return false;
+    }
+    begin(out, kind::READER_MANNERS);
+    out.put_u64(reader.number);
+    out.put_u8(settings.sampled_percent);
+    out.put_u8(u8::from(settings.groups.is_some()));
+    if let Some(groups) = &settings.groups {
+        match groups.precedence {
+            Precedence::Overflow => out.put_u8(0),
+            Precedence::Pinned(keep_ms) => {
+                out.put_u8(1);
+                out.put_u64(keep_ms);
+            }
+            Precedence::Ranked => out.put_u8(2),
+        }
+        out.put_u32(groups.names.len() as u32);
+        for name in &groups.names {
+            out.put_bytes(name.as_bytes());
+        }
+    }
+    true
+}
+
+/// What a declaration does not say, and of which reader.
+pub(super) struct Manners {
+    pub(super) number: u64,
+    sampled_percent: u8,
+    groups: Option<Box<PullGroups>>,
+}
+
+impl Manners {
+    pub(super) fn apply(self, settings: &mut ReaderSettings) {
+        settings.sampled_percent = self.sampled_percent;
+        settings.groups = self.groups;
+    }
+}
+
+pub(super) fn manners(from: &mut Bounded<'_>) -> Result<Manners, Corrupt> {
+    let (number, sampled_percent) = (from.u64()?, from.u8()?);
+    let groups = match from.bool()? {
+        true => {
+            let precedence = match from.u8()? {
+                0 => Precedence::Overflow,
+                1 => Precedence::Pinned(from.u64()?),
+                2 => Precedence::Ranked,
+                other => return Err(Corrupt(format!("{other} is no precedence of pulls"))),
+            };
+            let mut names = Vec::new();
+            for _ in 0..from.u32()? {
+                names.push(text(from)?);
+            }
+            Some(Box::new(PullGroups { names, precedence }))
+        }
+        false => None,
+    };
+    Ok(Manners {
+        number,
+        sampled_percent,
+        groups,
+    })
+}
+
 pub(super) fn put_deleted(out: &mut Vec<u8>, number: u64) {
     begin(out, kind::READER_DELETED);
     out.put_u64(number);
@@ -97,15 +166,13 @@ fn put_settings(out: &mut Vec<u8>, settings: &ReaderSettings) {
             settings.headers_only,
             push.is_some(),
             flow_control,
-            push.is_some_and(|push| push.share.is_some()),
+            // Once: a name that listeners share under follows.
+            false,
         ],
     );
     out.put_name(&settings.topic);
     if let Some(push) = push {
         out.put_bytes(&push.key);
-        if let Some(share) = &push.share {
-            out.put_bytes(share);
-        }
         out.put_option(push.heartbeat_ms);
     }
     let pulls = &settings.pulls;
@@ -158,10 +225,12 @@ fn settings(from: &mut Bounded<'_>) -> Result<ReaderSettings, Corrupt> {
     let topic = from.name()?;
     let push = match pushes {
         true => Some(Push {
-            key: Bytes::copy_from_slice(from.bytes()?),
-            share: match shares {
-                true => Some(Bytes::copy_from_slice(from.bytes()?)),
-                false => None,
+            key: {
+                let key = Bytes::copy_from_slice(from.bytes()?);
+                if shares {
+                    from.bytes()?;
+                }
+                key
             },
             heartbeat_ms: from.option()?,
             flow_control,
@@ -202,6 +271,8 @@ fn settings(from: &mut Bounded<'_>) -> Result<ReaderSettings, Corrupt> {
         topic,
         push,
         pulls,
+        groups: None,
+        sampled_percent: 0,
         start,
         filters,
         acknowledging,

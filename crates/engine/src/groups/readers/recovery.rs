@@ -26,6 +26,12 @@ impl RecoveredReaders {
                 let counted = counted.map_or_else(Counted::default, |(_, counted)| counted);
                 self.found.insert(declared.number, (declared, counted));
             }
+            kind::READER_MANNERS => {
+                let manners = record::manners(from)?;
+                if let Some((declared, _)) = self.found.get_mut(&manners.number) {
+                    manners.apply(&mut declared.settings);
+                }
+            }
             kind::READER_DELETED => {
                 self.found.remove(&from.u64()?);
             }
@@ -112,6 +118,9 @@ impl Engine {
             for reader in kept {
                 record::put_declared(&mut buffer, name, reader);
                 put(&buffer);
+                if record::put_manners(&mut buffer, reader) {
+                    put(&buffer);
+                }
                 record::put_counted(&mut buffer, reader);
                 put(&buffer);
             }

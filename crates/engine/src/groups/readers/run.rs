@@ -15,6 +15,7 @@ use bytes::Bytes;
 use polybus_model::{HandedRecord, Message, Millis, Notice, RunContent};
 
 use super::feed::{FLOW_ASKED_BYTES, FLOW_BYTES_MAX, size};
+use super::precedence::Work;
 use super::{Reader, outlet};
 use crate::groups::Window;
 use crate::logs::keyed::Keys;
@@ -58,7 +59,8 @@ impl Reader {
             || settings.bits_per_second.is_some()
             || settings.paused_until.is_some_and(|until| until > now)
             || self.next_due.is_some_and(|due| due > now)
-            || (self.flow.is_asked && self.flow.bytes > FLOW_BYTES_MAX);
+            || (self.flow.is_asked && self.flow.bytes > FLOW_BYTES_MAX)
+            || self.must_pin();
         !is_bound
     }
 
@@ -232,6 +234,12 @@ impl Engine {
             };
             let offset = indexed.offset;
             let bytes = size(&message);
+            if reader.settings.groups.is_some() {
+                let leased = window.unsettled() + handed.count as u64;
+                if !reader.elect(|| Work { pending, leased }) {
+                    break;
+                }
+            }
             let Some(key) = reader.key_to_serve().filter(|_| reader.has_room(bytes)) else {
                 break;
             };

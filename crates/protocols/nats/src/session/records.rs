@@ -7,7 +7,7 @@ use super::Connection;
 use crate::ORIGIN;
 use crate::codec::{Outgoing, is_literal};
 use crate::mapping;
-use crate::mapping::jetstream::{ack_prefix, headers_alone, write_ack};
+use crate::mapping::jetstream::{ack_prefix, headers_alone, pinned_headers, write_ack};
 
 impl Connection {
     /// Writes records to whom they are for. One whose key is no subject cannot be told to a NATS client, and is not.
@@ -57,6 +57,14 @@ impl Connection {
                 alone = headers_alone(own, message.body().len());
                 &*alone
             }
+        };
+        let pinned;
+        let headers = match block.pin.as_deref().filter(|_| self.connect.headers) {
+            Some(pin) => {
+                pinned = pinned_headers(headers, pin);
+                &*pinned
+            }
+            None => headers,
         };
         let (body, shared) = match block.headers_only {
             true => (&b""[..], None),

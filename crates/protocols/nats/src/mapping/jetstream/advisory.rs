@@ -1,7 +1,7 @@
 //! What readers report of records, as JetStream's advisories: under which subject, and in which JSON.
 
 use bytes::Bytes;
-use polybus_model::{ReaderReport, Reported};
+use polybus_model::{ReaderReport, Reported, Unpinned};
 use serde_json::{Map, Value};
 
 use super::write_time;
@@ -18,6 +18,8 @@ pub fn report_key(report: &ReaderReport) -> Bytes {
         Reported::Exhausted => "MAX_DELIVERIES",
         Reported::Rejected(_) => "MSG_TERMINATED",
         Reported::Released => "MSG_NAKED",
+        Reported::Pinned(..) => "PINNED",
+        Reported::Unpinned(..) => "UNPINNED",
     };
     format!("{ADVISORY}{what}.{}.{}", report.log, report.reader).into()
 }
@@ -28,6 +30,8 @@ pub(crate) fn advisory(report: &ReaderReport, id: String) -> Vec<u8> {
         Reported::Exhausted => "max_deliver",
         Reported::Rejected(_) => "terminated",
         Reported::Released => "nak",
+        Reported::Pinned(..) => "consumer_group_pinned",
+        Reported::Unpinned(..) => "consumer_group_unpinned",
     };
     let mut told = Map::new();
     let mut tell = |name: &str, value: Value| told.insert(name.to_owned(), value);
@@ -36,17 +40,36 @@ pub(crate) fn advisory(report: &ReaderReport, id: String) -> Vec<u8> {
     tell("timestamp", write_time(report.time).into());
     tell("stream", report.log.as_str().into());
     tell("consumer", (*report.reader).into());
-    if report.what != Reported::Exhausted {
-        tell("consumer_seq", report.sequence.into());
-    }
-    tell("stream_seq", report.offset.saturating_add(1).into());
-    tell("deliveries", report.attempts.into());
-    if let Reported::Rejected(why) = &report.what
-        && !why.is_empty()
-    {
-        tell("reason", why.as_str().into());
+    match &report.what {
+        Reported::Pinned(group, pin) => {
+            tell("group", group.as_str().into());
+            tell("pinned_id", (**pin).into());
+        }
+        Reported::Unpinned(group, why) => {
+            tell("group", group.as_str().into());
+            tell("reason", unpinned(*why).into());
+        }
+        of_record => {
+            if *of_record != Reported::Exhausted {
+                tell("consumer_seq", report.sequence.into());
+            }
+            tell("stream_seq", report.offset.saturating_add(1).into());
+            tell("deliveries", report.attempts.into());
+            if let Reported::Rejected(why) = of_record
+                && !why.is_empty()
+            {
+                tell("reason", why.as_str().into());
+            }
+        }
     }
     Value::Object(told).to_string().into_bytes()
+}
+
+const fn unpinned(why: Unpinned) -> &'static str {
+    match why {
+        Unpinned::Asked => "admin",
+        Unpinned::Silent => "timeout",
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +104,19 @@ mod tests {
         let (key, json) = told(Reported::Exhausted);
         assert_eq!(&key[..], b"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.S.c");
         assert!(json.get("consumer_seq").is_none() && json.get("reason").is_none());
+        let (key, json) = told(Reported::Pinned("A".into(), "p".into()));
+        assert_eq!(&key[..], b"$JS.EVENT.ADVISORY.CONSUMER.PINNED.S.c");
+        assert_eq!(
+            (&json["group"], &json["pinned_id"]),
+            (&"A".into(), &"p".into())
+        );
+        let (key, json) = told(Reported::Unpinned("A".into(), Unpinned::Silent));
+        assert_eq!(&key[..], b"$JS.EVENT.ADVISORY.CONSUMER.UNPINNED.S.c");
+        assert_eq!(
+            (&json["group"], &json["reason"]),
+            (&"A".into(), &"timeout".into())
+        );
+        assert!(json.get("stream_seq").is_none());
         let (key, json) = told(Reported::Released);
         assert_eq!(&key[..], b"$JS.EVENT.ADVISORY.CONSUMER.MSG_NAKED.S.c");
         assert_eq!(json["type"], "io.nats.jetstream.advisory.v1.nak");

@@ -3,12 +3,17 @@
 //! The text that a client gave, with what it left open filled in, is kept with the reader ([`CONSUMER`]) and told again. What is
 //! wrong with one is said as nats-server says it: clients know the numbers.
 
+mod priority;
+
 use bytes::Bytes;
 use polybus_model::{
     Acknowledging, Millis, Name, PullLimits, Push, ReaderSettings, ReaderStart, ReaderSummary,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+
+use priority::Priority;
+pub(crate) use priority::check_group_name;
 
 use super::config::{DESCRIPTION_LEN_MAX, METADATA_LEN_MAX, is_asset_name, is_false, is_zero};
 use super::{ApiError, NO_TIME, parse_time, write_time};
@@ -88,10 +93,12 @@ pub(crate) struct ConsumerConfig {
     metadata: Map<String, Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pause_until: Option<String>,
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     priority_groups: Vec<String>,
-    #[serde(skip_serializing)]
-    priority_policy: String,
+    #[serde(skip_serializing_if = "priority::is_none")]
+    priority_policy: Priority,
+    #[serde(skip_serializing_if = "is_zero")]
+    priority_timeout: i64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
@@ -169,6 +176,7 @@ impl ConsumerConfig {
         if self.durable_name.is_empty() && self.inactive_threshold == 0 {
             self.inactive_threshold = INACTIVE_NS;
         }
+        self.fill_in_priority();
     }
 
     /// What is wrong with it by itself.
@@ -201,10 +209,6 @@ impl ConsumerConfig {
         if self.metadata_len() > METADATA_LEN_MAX {
             return refused(10135, "consumer metadata exceeds maximum size of 128KB");
         }
-        if !self.priority_policy.is_empty() && self.priority_policy != "none" {
-            let text = "priority groups are not supported";
-            return Err(ApiError::invalid_config(text));
-        }
         if !self.durable_name.is_empty() && !self.name.is_empty() && self.name != self.durable_name
         {
             let text = "Consumer Durable and Name have to be equal if both are provided";
@@ -212,6 +216,7 @@ impl ConsumerConfig {
         }
         self.check_delivery()?;
         self.check_filters()?;
+        self.check_priority()?;
         self.check_start()
     }
 
@@ -365,8 +370,6 @@ impl ConsumerConfig {
         let dead_letters = dead_letters.and_then(Value::as_str).map(name).transpose()?;
         let push = (!self.deliver_subject.is_empty()).then(|| Push {
             key: Bytes::copy_from_slice(self.deliver_subject.as_bytes()),
-            share: (!self.deliver_group.is_empty())
-                .then(|| Bytes::copy_from_slice(self.deliver_group.as_bytes())),
             heartbeat_ms: positive(self.idle_heartbeat).map(|_| ms(self.idle_heartbeat)),
             flow_control: self.flow_control,
         });
@@ -379,6 +382,8 @@ impl ConsumerConfig {
                 bytes_max: positive(self.max_bytes),
                 wait_ms_max: positive(self.max_expires).map(|_| ms(self.max_expires)),
             },
+            groups: self.groups(),
+            sampled_percent: 0,
             start,
             filters: self.subjects().map(|one| filter(one.as_bytes())).collect(),
             acknowledging: match self.ack_policy {
@@ -442,6 +447,9 @@ pub(crate) fn consumer_info(reader: &ReaderSummary, now: Millis) -> Option<Map<S
     };
     if reader.is_heard {
         map.insert("push_bound".into(), true.into());
+    }
+    if let Some(states) = priority::group_states(reader) {
+        map.insert("priority_groups".into(), states);
     }
     if let Some(until) = paused_for {
         map.insert("paused".into(), true.into());

@@ -1,7 +1,7 @@
 //! What a reader says of the messages that it sends, in JetStream's words: the subject to acknowledge by, and statuses.
 
 use bytes::BytesMut;
-use polybus_model::{CopyNote, HandedRecord, Notice, RecordBlock};
+use polybus_model::{CopyNote, HandedRecord, Misplaced, Notice, RecordBlock};
 
 use super::write_time;
 use crate::codec::write_number;
@@ -66,6 +66,13 @@ pub(crate) fn headers_alone(own: &[u8], body_len: usize) -> Vec<u8> {
     headers
 }
 
+/// The headers of a record for a client that gets all: its own, and by what the client is known.
+pub(crate) fn pinned_headers(own: &[u8], pin: &str) -> Vec<u8> {
+    let mut headers = begun(own);
+    headers.extend_from_slice(format!("Nats-Pin-Id: {pin}\r\n\r\n").as_bytes());
+    headers
+}
+
 /// The subject to answer to, for a notice that wants an answer.
 pub(crate) fn reply_of(notice: &Notice) -> String {
     match notice {
@@ -91,6 +98,8 @@ pub(crate) fn status_of(notice: &Notice) -> Vec<u8> {
         Notice::BytesExceeded(most) => format!("409 Exceeded MaxRequestMaxBytes of {most}"),
         Notice::WaitExceeded(ms) => format!("409 Exceeded MaxRequestExpires of {ms}ms"),
         Notice::BadPull(text) => format!("400 Bad Request - {}", one_line(text)),
+        Notice::Misplaced(why) => misplaced(*why).to_owned(),
+        Notice::OtherPin { records, bytes } => left("423 Nats-Wrong-Pin-Id", *records, *bytes),
         Notice::Pushes => "409 Consumer is push based".to_owned(),
         Notice::Deleted => "409 Consumer Deleted".to_owned(),
         // Nobody listens to such a request, says nats-server.
@@ -103,6 +112,18 @@ pub(crate) fn status_of(notice: &Notice) -> Vec<u8> {
         Notice::FlowControl { .. } => "100 FlowControl Request".to_owned(),
     };
     format!("NATS/1.0 {status}\r\n\r\n").into_bytes()
+}
+
+/// Why a pull does not wait where it asks to.
+fn misplaced(why: Misplaced) -> &'static str {
+    match why {
+        Misplaced::NoOverflow => "400 Bad Request - Not a Overflow Priority consumer",
+        Misplaced::NoPins => "400 Bad Request - Not a Pinned Client Priority consumer",
+        Misplaced::Rank => "400 Bad Request - Priority must be between 0 and 9",
+        Misplaced::NoGroup => "400 Bad Request - Priority Group missing",
+        Misplaced::UnknownGroup => "400 Bad Request - Invalid Priority Group",
+        Misplaced::OtherPin => "423 Nats-Pin-Id mismatch",
+    }
 }
 
 /// A header's value has no line ends.

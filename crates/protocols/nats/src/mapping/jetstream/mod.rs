@@ -19,9 +19,10 @@ pub(crate) use advisory::advisory;
 pub use advisory::report_key;
 pub(crate) use archive::{ArchiveReader, ArchiveWriter};
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
-pub(crate) use consumer::{ConsumerConfig, consumer_info};
+pub(crate) use consumer::{ConsumerConfig, check_group_name, consumer_info};
 pub(crate) use delivery::{
-    ACK, FLOW, ack_prefix, copy_headers, headers_alone, reply_of, status_of, write_ack,
+    ACK, FLOW, ack_prefix, copy_headers, headers_alone, pinned_headers, reply_of, status_of,
+    write_ack,
 };
 pub(crate) use error::ApiError;
 pub use marking::KEYED_WRITER;

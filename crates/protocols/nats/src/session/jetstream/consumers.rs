@@ -1,16 +1,17 @@
 //! Consumers: made, told of, listed, paused, deleted; pulls and acknowledgements on their way to readers.
 
 use polybus_model::{
-    Declaring, GroupReply, GroupRequest, Lane, LogReply, Millis, Name, Notice, Pull, ReaderError,
-    ReaderOutcome, ReaderReply, ReaderRequest, Request,
+    Declaring, GroupReply, GroupRequest, Lane, LogReply, Millis, Name, ReaderError, ReaderOutcome,
+    ReaderReply, ReaderRequest, Request,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::pulling::pull;
 use super::streams::{state_of, stream_of};
 use super::{Connection, PENDING_MAX, Pending, Step};
 use crate::mapping::jetstream::{
-    ApiError, ConsumerConfig, NO_TIME, consumer_info, parse_time, read_json, status_of, write_time,
+    ApiError, ConsumerConfig, NO_TIME, consumer_info, parse_time, read_json, write_time,
 };
 
 /// Names on one page, and consumers.
@@ -50,16 +51,6 @@ struct PauseRequest {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct NextRequest {
-    batch: i64,
-    max_bytes: i64,
-    expires: i64,
-    no_wait: bool,
-    idle_heartbeat: i64,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct Delay {
     delay: i64,
 }
@@ -90,6 +81,7 @@ impl Connection {
             ["NAMES", stream] => self.consumers(stream, reply, body, false),
             ["LIST", stream] => self.consumers(stream, reply, body, true),
             ["PAUSE", stream, name] => self.consumer_pause(stream, name, reply, body),
+            ["UNPIN", stream, name] => self.consumer_unpin(stream, name, reply, body),
             ["MSG", "NEXT", stream, name] => self.next_message(stream, name, reply, body),
             _ => return false,
         }
@@ -198,32 +190,6 @@ impl Connection {
         }
     }
 
-    /// A pull. What comes of it comes to its reply; one that names no consumer there is nobody to answer to.
-    fn next_message(&mut self, stream: &str, name: &str, reply: &[u8], body: &[u8]) {
-        let Ok(log) = Name::new(stream) else {
-            return;
-        };
-        if reply.is_empty() {
-            return;
-        }
-        match pull(reply, body) {
-            Ok(pull) => {
-                let name = name.to_owned();
-                let topic = self.topic.clone();
-                self.tell_reader(ReaderRequest::Pull {
-                    log,
-                    name,
-                    topic,
-                    pull,
-                });
-            }
-            Err(text) => {
-                let status = status_of(&Notice::BadPull(text));
-                self.jetstream.answers.add(reply, &status, b"");
-            }
-        }
-    }
-
     /// Takes an acknowledgement: what follows `$JS.ACK.`.
     pub(super) fn handle_ack(&mut self, asked: &str, reply: &[u8], body: &[u8]) {
         let words: Vec<&str> = asked.split('.').collect();
@@ -260,7 +226,7 @@ impl Connection {
         };
         if is_next {
             self.tell_reader(settle);
-            if let Ok(pull) = pull(reply, rest.trim_ascii())
+            if let Ok(pull) = pull(reply, rest.trim_ascii(), || self.made_up_id())
                 && !reply.is_empty()
             {
                 let topic = self.topic.clone();
@@ -290,7 +256,7 @@ impl Connection {
     }
 
     /// Asks the broker, and notes what follows.
-    fn ask_reader(&mut self, reply: &[u8], step: Step, request: ReaderRequest) {
+    pub(super) fn ask_reader(&mut self, reply: &[u8], step: Step, request: ReaderRequest) {
         if self.jetstream.pending.len() >= PENDING_MAX {
             return;
         }
@@ -303,7 +269,7 @@ impl Connection {
     }
 
     /// Tells the broker something that has no answer, or one that nobody waits for.
-    fn tell_reader(&mut self, request: ReaderRequest) {
+    pub(super) fn tell_reader(&mut self, request: ReaderRequest) {
         let number = self.jetstream.next;
         self.jetstream.next += 1;
         let request = Box::new(GroupRequest::Reader(Box::new(request)));
@@ -347,6 +313,13 @@ impl Connection {
                 let said = result.map(|()| json!({ "success": true }));
                 (
                     "consumer_delete",
+                    said.map_err(|error| ApiError::from(&error)),
+                )
+            }
+            (Step::ConsumerUnpin, ReaderReply::Done(result)) => {
+                let said = result.map(|()| json!({}));
+                (
+                    "consumer_unpin",
                     said.map_err(|error| ApiError::from(&error)),
                 )
             }
@@ -476,37 +449,6 @@ fn made_up_name(mut random: u64) -> String {
     letters.collect()
 }
 
-/// What a pull asks for: nothing stands for one message, a number for so many.
-fn pull(reply: &[u8], body: &[u8]) -> Result<Pull, String> {
-    let body = body.trim_ascii();
-    let asked = match body.first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|error| error.to_string())?,
-        _ => {
-            let number = std::str::from_utf8(body)
-                .ok()
-                .and_then(|text| text.parse().ok());
-            NextRequest {
-                batch: number.unwrap_or(1),
-                ..NextRequest::default()
-            }
-        }
-    };
-    let ms = |ns: i64| (ns > 0).then(|| (ns / NS_PER_MS).max(1) as u64);
-    if asked.idle_heartbeat > 0 && asked.idle_heartbeat.saturating_mul(2) > asked.expires {
-        return Err("heartbeat value too large".to_owned());
-    }
-    Ok(Pull {
-        key: bytes::Bytes::copy_from_slice(reply),
-        records: u32::try_from(asked.batch.max(1)).unwrap_or(u32::MAX),
-        bytes_max: u64::try_from(asked.max_bytes)
-            .ok()
-            .filter(|bytes| *bytes > 0),
-        wait_ms: ms(asked.expires),
-        no_wait: asked.no_wait,
-        heartbeat_ms: ms(asked.idle_heartbeat),
-    })
-}
-
 /// How long a message that was refused waits, in milliseconds: JSON or a duration as Go writes it.
 fn delay(rest: &[u8]) -> Millis {
     let rest = rest.trim_ascii();
@@ -520,6 +462,10 @@ impl From<&ReaderError> for ApiError {
             ReaderError::NoLog => Self::stream_not_found(),
             ReaderError::NotFound => Self::consumer_not_found(),
             ReaderError::Exists => Self::new(400, 10148, "consumer already exists"),
+            ReaderError::NoGroup => {
+                let text = "Provided priority group does not exist for this consumer";
+                Self::new(400, 10160, text)
+            }
             ReaderError::Overlaps => Self::new(
                 400,
                 10100,
@@ -537,26 +483,6 @@ impl From<&ReaderError> for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pulls_are_read() {
-        let asked = pull(b"in", b"").unwrap();
-        assert_eq!(
-            (asked.records, asked.wait_ms, asked.no_wait),
-            (1, None, false)
-        );
-        assert_eq!(pull(b"in", b"25").unwrap().records, 25);
-        let asked = pull(
-            b"in",
-            br#"{"batch":10,"expires":5000000000,"no_wait":true,"max_bytes":100}"#,
-        );
-        let asked = asked.unwrap();
-        assert_eq!((asked.records, asked.wait_ms), (10, Some(5_000)));
-        assert_eq!((asked.no_wait, asked.bytes_max), (true, Some(100)));
-        let beats = br#"{"batch":1,"expires":1000000000,"idle_heartbeat":900000000}"#;
-        assert!(pull(b"in", beats).is_err());
-        assert!(pull(b"in", b"{").is_err());
-    }
 
     #[test]
     fn delays_are_read() {

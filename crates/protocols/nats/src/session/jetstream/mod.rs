@@ -13,6 +13,7 @@ mod backup;
 mod batch_get;
 mod consumers;
 mod messages;
+mod pulling;
 mod restore;
 mod streams;
 
@@ -87,6 +88,7 @@ enum Step {
     ConsumerInfo,
     ConsumerDelete,
     ConsumerPause,
+    ConsumerUnpin,
     /// Consumers are listed, as the answer of that type, from that one on.
     ConsumerList(&'static str, usize),
     /// An acknowledgement is confirmed.
@@ -285,6 +287,7 @@ impl Connection {
             | Step::ConsumerInfo
             | Step::ConsumerDelete
             | Step::ConsumerPause
+            | Step::ConsumerUnpin
             | Step::ConsumerList(..)
             | Step::Acked => {}
         }
@@ -325,7 +328,7 @@ impl Connection {
 
 /// Whether a request of the API is one that streams answer; others are publishes like any.
 fn is_known(asked: &[u8]) -> bool {
-    const VERBS: [&[u8]; 18] = [
+    const VERBS: [&[u8]; 19] = [
         b"CONSUMER.CREATE.",
         b"CONSUMER.DURABLE.CREATE.",
         b"CONSUMER.INFO.",
@@ -333,6 +336,7 @@ fn is_known(asked: &[u8]) -> bool {
         b"CONSUMER.NAMES.",
         b"CONSUMER.LIST.",
         b"CONSUMER.PAUSE.",
+        b"CONSUMER.UNPIN.",
         b"CONSUMER.MSG.NEXT.",
         b"STREAM.CREATE.",
         b"STREAM.UPDATE.",
