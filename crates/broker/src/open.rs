@@ -229,10 +229,13 @@ impl Replayed {
             },
             Some(found) => {
                 let parts = snapshot::decode(&found.bytes).map_err(OpenError::Corrupt)?;
-                let engine = Engine::restore(options, parts.engine)
+                let mut engine = Engine::restore(options, parts.engine)
                     .map_err(|error| OpenError::Corrupt(error.to_string()))?;
                 let catalog = Catalog::from_bytes(parts.users)
                     .map_err(|error| OpenError::Corrupt(error.to_string()))?;
+                if catalog.is_older() {
+                    engine.note_handed_on_at_append();
+                }
                 Self {
                     engine,
                     catalog: Some(catalog),

@@ -110,6 +110,7 @@ impl Engine {
             queues,
             lanes,
             sessions,
+            work,
             ..
         } = self;
         let Some(queue) = queues.get_mut(slot) else {
@@ -138,7 +139,7 @@ impl Engine {
             subscriber: consumer.subscriber,
             lease: None,
             message: message.clone(),
-            redelivered: false,
+            redelivered: work.redelivered,
             attempts: None,
         };
         turn.tell(consumer.session_id, Event::Delivery(delivery));

@@ -8,7 +8,7 @@ use polybus_model::{
 use crate::Engine;
 use crate::Store;
 use crate::deliver::Offer;
-use crate::queue::entry::{DURABLE, Entry, NEVER};
+use crate::queue::entry::{DURABLE, Entry, NEVER, REDELIVERED};
 use crate::record::{self, Stand, Target, kind};
 use crate::routing::{RouteError, RouteMode};
 use crate::turn::{Asker, Confirm, Planned, Turn};
@@ -164,6 +164,11 @@ impl Engine {
             plan.extend(self.plan(*slot, consumer, message, turn.now));
         }
         let stand = self.journal(message, &plan, turn);
+        let again = if self.work.redelivered {
+            REDELIVERED
+        } else {
+            0
+        };
         for planned in &plan {
             placed.journaled |= planned.durable;
             let journaled = planned.durable || planned.cold;
@@ -171,7 +176,7 @@ impl Engine {
                 sequence: planned.target.sequence,
                 stand: stand.filter(|_| journaled),
                 body_len: message.body().len() as u32,
-                flags: if planned.durable { DURABLE } else { 0 },
+                flags: if planned.durable { DURABLE } else { 0 } | again,
                 level: planned.level,
                 expiry: planned.target.expiry.unwrap_or(NEVER),
                 message: (!planned.cold).then(|| message.clone()),

@@ -17,7 +17,7 @@
 //! | 13 to 18 | of logs: see `logs/record.rs` |
 //! | 19 to 22 | of transactions: see `logs/transaction_record.rs` |
 //! | 23, 24 | of single runs of logs: see `logs/record.rs` |
-//! | 26, 27 | of what transactions owe: see `logs/owed/record.rs` |
+//! | 26 to 28 | of what transactions owe: see `logs/owed/record.rs` |
 //! | 32 offsets committed | namespace name, group text, offsets u32, each: log name, partition u32, offset u64, epoch option, time u64, remark text |
 //! | 33 offsets forgotten | namespace name, group text, partitions u32, each: log name, partition u32 |
 //! | 34 group changed | namespace name, group text, generation u32, flag u8 and, if 1, protocol type text, empty since option |
@@ -82,9 +82,10 @@ pub(crate) mod kind {
     // 23 to 25: what becomes of single runs, see `logs/record.rs`.
     pub(crate) const RUNS_REMOVED: u8 = 23;
     pub(crate) const RUN_REPLACED: u8 = 24;
-    // 26 and 27: what transactions owe, see `logs/owed/record.rs`.
+    // 26 to 28: what transactions owe, see `logs/owed/record.rs`.
     pub(crate) const TRANSACTION_OWED: u8 = 26;
     pub(crate) const TRANSACTION_PAID: u8 = 27;
+    pub(crate) const TRANSACTIONS_HANDED: u8 = 28;
     pub(crate) const OFFSETS_COMMITTED: u8 = 32;
     pub(crate) const OFFSETS_FORGOTTEN: u8 = 33;
     pub(crate) const GROUP_CHANGED: u8 = 34;

@@ -110,6 +110,9 @@ impl Engine {
         if let Some(debts) = snapshot.debts {
             recovery.logs.with_debts(debts)?;
         }
+        if let Some(handed) = snapshot.handed {
+            recovery.logs.with_handed(handed)?;
+        }
         Ok(recovery)
     }
 }
@@ -137,6 +140,12 @@ impl Recovery {
             next_incarnation: 1,
             targets: Vec::new(),
         }
+    }
+
+    /// The snapshot is of a version before 0.4: what transactions appended was handed to the bindings of their topics at once,
+    /// and not when they were committed.
+    pub fn note_handed_on_at_append(&mut self) {
+        self.logs.note_older();
     }
 
     /// Takes one record, in journal order (cold ones first).

@@ -8,7 +8,7 @@
 //! delayed: live ranges
 //! sections (from version 2 on), to the end: tag u8 | length u32 | bytes;
 //!   tag 1: logs (logs/recovery.rs), 2: transactions (logs/transaction_record.rs), 23: holes of logs (logs/holes.rs),
-//!   24: compaction of logs (logs/compaction/mod.rs), 26: what transactions owe (logs/owed/record.rs),
+//!   24: compaction of logs (logs/compaction/mod.rs), 26: what transactions owe (logs/owed/record.rs), 41: what of them was handed on (the same),
 //!   40: keyed logs (logs/keyed/record.rs), 51: followers (the same)
 //! ```
 
@@ -35,6 +35,7 @@ const FOLLOWED: u8 = 51;
 const COMPACTION: u8 = 24;
 const SCHEDULES: u8 = 54;
 const DEBTS: u8 = 26;
+const HANDED: u8 = 41;
 
 /// What a snapshot says of one queue.
 #[derive(Debug, Default)]
@@ -62,6 +63,7 @@ pub(crate) struct Snapshot<'a> {
     pub(crate) compaction: Option<&'a [u8]>,
     pub(crate) schedules: Option<&'a [u8]>,
     pub(crate) debts: Option<&'a [u8]>,
+    pub(crate) handed: Option<&'a [u8]>,
 }
 
 impl Engine {
@@ -99,6 +101,7 @@ impl Engine {
             put_section(out, SCHEDULES, |out| self.put_schedules(out));
         }
         put_section(out, DEBTS, |out| self.put_debts(out));
+        put_section(out, HANDED, |out| self.put_handed(out));
     }
 
     fn put_definitions(&self, out: &mut Vec<u8>) {
@@ -274,7 +277,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
     }
     let delayed = record::ranges(&mut from)?;
     let (mut logs, mut transactions, mut followed) = (None, None, None);
-    let mut schedules = None;
+    let (mut schedules, mut handed) = (None, None);
     let (mut holes, mut compaction, mut keyed, mut debts) = (None, None, None, None);
     while version > VERSION_1 && !from.is_empty() {
         match (from.u8()?, from.bytes()?) {
@@ -286,6 +289,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
             (COMPACTION, section) => compaction = Some(section),
             (SCHEDULES, section) => schedules = Some(section),
             (DEBTS, section) => debts = Some(section),
+            (HANDED, section) => handed = Some(section),
             (other, _) => return Err(Corrupt(format!("a snapshot has a section {other}"))),
         }
     }
@@ -306,5 +310,6 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Snapshot<'_>, Corrupt> {
         schedules,
         compaction,
         debts,
+        handed,
     })
 }

@@ -105,6 +105,8 @@ pub(crate) struct Work {
     pub(crate) targets: Vec<Target>,
     pub(crate) confirms: Vec<Confirm>,
     pub(crate) failed: Vec<Lane>,
+    /// The message being published may have been delivered before, by a turn that was lost with a crash.
+    pub(crate) redelivered: bool,
     /// Messages that may still expire in this turn.
     pub(crate) expiries_left: usize,
 }

@@ -160,7 +160,8 @@ impl User {
 struct Rest {
     secret: Vec<u8>,
     rules: BTreeMap<String, Vec<KeptRule>>,
-    quotas: Vec<KeptQuota>,
+    /// None before 0.4.
+    quotas: Option<Vec<KeptQuota>>,
 }
 
 /// A snapshot's bytes: the users and the rest; before 0.3 the users alone.
@@ -179,6 +180,8 @@ pub(crate) struct Catalog {
     /// By namespace.
     rules: BTreeMap<String, BTreeSet<Rule>>,
     quotas: BTreeMap<(QuotaOwner, Metered), f64>,
+    /// Its snapshot was taken by a version before 0.4.
+    is_older: bool,
     generation: u64,
 }
 
@@ -202,10 +205,12 @@ impl Catalog {
             Kept::Whole(users, rest) => (users, rest),
             Kept::Users(users) => (users, Rest::default()),
         };
-        let quotas = rest.quotas.into_iter().map(QuotaChange::from);
+        let is_older = rest.quotas.is_none();
+        let quotas = rest.quotas.into_iter().flatten().map(QuotaChange::from);
         let quotas = quotas.filter_map(|one| Some(((one.owner, one.metered), one.rate?)));
         Ok(Self {
             quotas: quotas.collect(),
+            is_older,
             users,
             secret: rest.secret,
             rules: rest
@@ -217,6 +222,11 @@ impl Catalog {
         })
     }
 
+    /// Whether its snapshot was taken by a version before 0.4, which knew no quotas.
+    pub(crate) fn is_older(&self) -> bool {
+        self.is_older
+    }
+
     /// For a snapshot.
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         let rules = self.rules.iter().map(|(namespace, rules)| {
@@ -226,7 +236,7 @@ impl Catalog {
         let rest = Rest {
             secret: self.secret.clone(),
             rules: rules.collect(),
-            quotas: self.quotas().map(KeptQuota::from).collect(),
+            quotas: Some(self.quotas().map(KeptQuota::from).collect()),
         };
         serde_json::to_vec(&(&self.users, rest))
     }
@@ -386,6 +396,7 @@ mod tests {
         assert_eq!(again.secret(), [1]);
         assert_eq!(again.user("guest").unwrap().keys.len(), 2);
         assert!(again.user("guest").unwrap().is_administrator());
+        assert!(!again.is_older());
         assert!(again.grants("guest", &root, "h").unwrap().allows_all());
         assert!(
             again
@@ -400,6 +411,14 @@ mod tests {
         });
         assert!(catalog.user("guest").is_none());
     }
+
+    #[test]
+    fn a_snapshot_of_0_3_is_known() {
+        let kept =
+            br#"[{"ada":{"hash":"h","tags":[],"permissions":{}}},{"secret":[1],"rules":{}}]"#;
+        assert!(Catalog::from_bytes(kept).unwrap().is_older());
+    }
+
     #[test]
     fn a_snapshot_and_a_record_of_0_2_are_read() {
         let users = br#"{"ada":{"hash":"h","tags":[],"permissions":{}}}"#;

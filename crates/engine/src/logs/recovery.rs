@@ -190,8 +190,17 @@ impl LogRecovery {
 
     /// Takes the section of a snapshot that is about what transactions owe.
     pub(crate) fn with_debts(&mut self, section: &[u8]) -> Result<(), Corrupt> {
-        self.debts = RecoveredDebts::of_snapshot(section)?;
-        Ok(())
+        self.debts.read(section)
+    }
+
+    /// Takes the section of a snapshot that says what of transactions was handed on before they ended.
+    pub(crate) fn with_handed(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        self.debts.read_handed(section)
+    }
+
+    /// The snapshot is of a version that handed on the records of transactions as they were appended.
+    pub(crate) fn note_older(&mut self) {
+        self.debts.note_older();
     }
 
     /// Takes a record; false if it is none of a log.
@@ -206,7 +215,7 @@ impl LogRecovery {
             self.replay_run(origin, revision, from, stand)?;
             return Ok(true);
         }
-        let known = kind::LOG_DECLARED..=kind::TRANSACTION_PAID;
+        let known = kind::LOG_DECLARED..=kind::TRANSACTIONS_HANDED;
         let of_keyed = [kind::MESSAGE_ID, kind::FOLLOWED, kind::RECORD_SCHEDULED];
         if !known.contains(&kind) && !of_keyed.contains(&kind) {
             return Ok(false);

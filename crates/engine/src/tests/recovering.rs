@@ -211,6 +211,8 @@ fn note(held: &mut Vec<LeaseId>, told: Told) {
 #[derive(Default)]
 pub(super) struct History {
     snapshot: Option<(usize, Vec<u8>)>,
+    /// The snapshot is of a version before 0.4.
+    pub(super) is_older: bool,
     cold: BTreeSet<usize>,
     retired: BTreeSet<usize>,
 }
@@ -259,6 +261,9 @@ impl History {
             Some((cut, bytes)) => (*cut, Engine::restore(options, bytes).unwrap()),
             None => (0, Recovery::empty(options)),
         };
+        if self.is_older {
+            recovery.note_handed_on_at_append();
+        }
         let records = &desk.shelf.records;
         for at in &self.cold {
             let (kind, place, payload) = &records[*at];

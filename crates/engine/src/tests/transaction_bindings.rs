@@ -7,7 +7,7 @@ use bytes::Bytes;
 use polybus_model::{CompactionSettings, LogRequest, LogSettings, Message, Name, Transactor};
 use proptest::prelude::*;
 
-use super::desk::{Desk, durable, message, name};
+use super::desk::{Desk, body, deliveries, durable, message, name, subscribe};
 use super::log_routing::{queue, to_topic};
 use super::logs::{ORIGIN, at, run};
 use super::recovering::History;
@@ -137,6 +137,52 @@ fn what_is_owed_survives_and_is_paid_once() {
         desk.recover(&history);
         desk.wait(0);
         assert!(desk.drain("q").is_empty(), "{snapshot:?}");
+    }
+}
+
+#[test]
+fn what_is_paid_after_a_crash_may_have_been_delivered_before() {
+    let (mut desk, history) = (bound(), History::default());
+    let who = desk.begun("t", &["a"]);
+    desk.loads = false;
+    desk.end(&who, true, false).unwrap();
+    desk.recover(&history);
+    desk.loads = true;
+    desk.wait(0);
+    let new = desk.begun("new", &["b"]);
+    desk.end(&new, true, false).unwrap();
+    let got = deliveries(desk.subscribe(1, subscribe("q", 1)));
+    let flags = got.iter().map(|one| (body(one), one.redelivered));
+    let expected = [("a".to_owned(), true), ("b".to_owned(), false)];
+    assert_eq!(flags.collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_an_older_version_handed_on_is_not_owed_again() {
+    for snapshot in [false, true] {
+        let (mut desk, mut history) = (bound(), History::default());
+        let old = desk.begun("old", &["a", "b"]);
+        let gone = desk.begun("gone", &["e"]);
+        history.snapshot(&desk);
+        history.is_older = true;
+        desk.recover(&history);
+        desk.wait(0);
+        desk.put(&old, 0, 1, "c").unwrap();
+        let new = desk.begun("new", &["d"]);
+        if snapshot {
+            history.snapshot(&desk);
+            history.is_older = false;
+        }
+        desk.recover(&history);
+        desk.wait(0);
+        desk.end(&gone, true, false).unwrap();
+        assert!(desk.drain("q").is_empty());
+        desk.end(&old, true, false).unwrap();
+        desk.end(&new, true, false).unwrap();
+        assert_eq!(desk.drain("q"), ["c", "d"], "{snapshot}");
+        let mut bytes = Vec::new();
+        desk.engine.put_handed(&mut bytes);
+        assert!(bytes.is_empty(), "it matters no more");
     }
 }
 

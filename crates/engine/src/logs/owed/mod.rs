@@ -10,10 +10,13 @@
 //! Why not in the turn of the commit: who gets a message from a queue or listens has it at once, and a commit that is lost with
 //! its frame may yet become an abort. Only a log whose topic leads on when the transaction is committed owes anything.
 //!
+//! What a version before 0.4 had handed on at the append is not owed (`handed`).
+//!
 //! What always holds: what transactions owe of one partition is paid in the order of their ends, and one slice at a time in
 //! all; how far it is paid is journaled in the turn that pays, so a crash loses nothing and doubles nothing. Retention and
 //! compaction leave what is owed, and what may come to be; what is removed by request, or with its log, is owed no more.
 
+mod handed;
 mod pay;
 mod record;
 
@@ -22,6 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{At, Logs};
 use crate::turn::Turn;
 use crate::{Engine, Store};
+use handed::Handed;
 pub(super) use pay::Payment;
 pub(super) use record::RecoveredDebts;
 
@@ -33,6 +37,8 @@ pub(super) type Key = (At, u64);
 pub(super) struct Debt {
     producer: u64,
     next: u64,
+    /// It was owed before a restart already: a crash may have taken a turn that paid of it after its messages were with consumers.
+    is_old: bool,
 }
 
 /// All that is owed.
@@ -43,8 +49,12 @@ pub(super) struct Owed {
     order: VecDeque<Key>,
     /// What is being loaded.
     paying: Option<Key>,
-    /// There is a recovered debt that nothing has set going yet.
+    /// There is a recovered debt that nothing has set going yet, or something to be marked.
     resumes: bool,
+    /// What an older version has handed on already, where such a transaction is open,
+    handed: Handed,
+    /// and that this is to be journaled.
+    marks: bool,
 }
 
 impl Owed {
@@ -62,6 +72,7 @@ impl Owed {
     /// The log is gone.
     pub(super) fn forget_log(&mut self, log: u64) {
         self.all.retain(|(at, _), _| at.log != log);
+        self.handed.retain(|at, _| at.log != log);
     }
 
     fn add(&mut self, key: Key, debt: Debt) {
@@ -87,12 +98,14 @@ impl Engine {
         (first, end): (u64, u64),
         turn: &mut Turn<'_, impl Store>,
     ) {
-        if !self.leads_on(at.log) {
+        let next = self.logs.owed.owed_from(at, first);
+        if next >= end || !self.leads_on(at.log) {
             return;
         }
         let debt = Debt {
             producer,
-            next: first,
+            next,
+            is_old: false,
         };
         self.logs.owed.add((at, end), debt);
         if self.logs.is_durable(at.log) {

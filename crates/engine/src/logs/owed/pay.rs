@@ -29,6 +29,7 @@ impl Engine {
     /// Pays what was recovered on, once.
     pub(crate) fn resume_paying(&mut self, turn: &mut Turn<'_, impl Store>) {
         if std::mem::take(&mut self.logs.owed.resumes) {
+            self.journal_handed(turn);
             self.pay_owed(turn);
         }
     }
@@ -95,9 +96,11 @@ impl Payment {
         let owed = engine.logs.owed.all.get(&self.key);
         if let (Some((namespace, log)), Some(_)) = (log, owed) {
             let is_its = |run: &&Run| run.transaction == Some(self.debt.producer);
+            engine.work.redelivered = self.debt.is_old;
             for run in self.runs.iter().filter(is_its) {
                 engine.hand_to_bindings(namespace, (at.log, &log), &run.content, turn);
             }
+            engine.work.redelivered = false;
             engine.note_paid(self.key, self.until, turn);
         }
         engine.pay_owed(turn);

@@ -4,13 +4,16 @@
 //! |---|---|
 //! | 26 owed | log u64, partition u32, offset of the transaction's end u64, producer u64, first offset that is owed u64 |
 //! | 27 paid | log u64, partition u32, offset of the transaction's end u64, up to which offset u64: from the end on, all of it |
+//! | 28 handed on | partitions u32, each: log u64, partition u32, up to which offset the records of transactions were handed on u64 |
 //!
 //! ```text
 //! section of a snapshot = debts u32, each: as in record 26
+//! section of a snapshot about what was handed on = as in record 28
 //! ```
 
 use std::collections::BTreeMap;
 
+use super::handed::RecoveredHanded;
 use super::{Debt, Key};
 use crate::Engine;
 use crate::logs::At;
@@ -68,28 +71,46 @@ impl Engine {
 
 /// What is owed, while it is being recovered.
 #[derive(Debug, Default)]
-pub(in crate::logs) struct RecoveredDebts(BTreeMap<Key, Debt>);
+pub(in crate::logs) struct RecoveredDebts {
+    all: BTreeMap<Key, Debt>,
+    handed: RecoveredHanded,
+}
 
 impl RecoveredDebts {
     /// Reads the section of a snapshot.
-    pub(in crate::logs) fn of_snapshot(section: &[u8]) -> Result<Self, Corrupt> {
+    pub(in crate::logs) fn read(&mut self, section: &[u8]) -> Result<(), Corrupt> {
         let from = &mut Bounded::new(section);
-        let mut recovered = Self::default();
         for _ in 0..from.u32()? {
-            recovered.add(from)?;
+            self.add(from)?;
         }
         match from.is_empty() {
-            true => Ok(recovered),
+            true => Ok(()),
             false => Err(Corrupt::new(
                 "a snapshot's debts of transactions are followed by other bytes",
             )),
         }
     }
 
+    /// Reads the section of a snapshot about what was handed on.
+    pub(in crate::logs) fn read_handed(&mut self, section: &[u8]) -> Result<(), Corrupt> {
+        self.handed = RecoveredHanded::of_snapshot(section)?;
+        Ok(())
+    }
+
+    /// The snapshot is of a version that handed on what it appended.
+    pub(in crate::logs) fn note_older(&mut self) {
+        self.handed.note_older();
+    }
+
     fn add(&mut self, from: &mut Bounded<'_>) -> Result<(), Corrupt> {
         let key = key(from)?;
         let (producer, next) = (from.u64()?, from.u64()?);
-        self.0.insert(key, Debt { producer, next });
+        let debt = Debt {
+            producer,
+            next,
+            is_old: true,
+        };
+        self.all.insert(key, debt);
         Ok(())
     }
 
@@ -104,11 +125,12 @@ impl RecoveredDebts {
             kind::TRANSACTION_PAID => {
                 let (key, until) = (key(from)?, from.u64()?);
                 if until >= key.1 {
-                    self.0.remove(&key);
-                } else if let Some(debt) = self.0.get_mut(&key) {
+                    self.all.remove(&key);
+                } else if let Some(debt) = self.all.get_mut(&key) {
                     debt.next = until;
                 }
             }
+            kind::TRANSACTIONS_HANDED => self.handed.replay(from)?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -116,12 +138,12 @@ impl RecoveredDebts {
 
     /// The log is gone.
     pub(in crate::logs) fn forget_log(&mut self, log: u64) {
-        self.0.retain(|(at, _), _| at.log != log);
+        self.all.retain(|(at, _), _| at.log != log);
     }
 
     /// Gives them to an engine, which has its logs already and pays them on.
     pub(in crate::logs) fn finish(self, engine: &mut Engine) {
-        for (key, debt) in self.0 {
+        for (key, debt) in self.all {
             let (at, end) = key;
             let partition = engine.logs.partition(at);
             if partition.is_some_and(|partition| partition.end > end) {
@@ -129,5 +151,6 @@ impl RecoveredDebts {
                 engine.logs.owed.resumes = true;
             }
         }
+        self.handed.finish(engine);
     }
 }
