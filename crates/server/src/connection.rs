@@ -11,6 +11,7 @@
 mod drains;
 mod reading;
 mod sniff;
+pub(crate) mod waking;
 
 pub(crate) use sniff::sniff;
 
@@ -30,6 +31,7 @@ use crate::link::Link;
 use crate::stop::Slot;
 use drains::Drains;
 use reading::Input;
+use waking::Waking;
 
 /// With more unwritten than this, nothing is read. More than the broker's window of deliveries, so that a slow consumer alone
 /// does not silence its acknowledgements.
@@ -92,6 +94,7 @@ pub(crate) struct Driver<S, L> {
     summary_next: Millis,
     /// Since when the session has not been told what time its turns take; none if it does not want to know, or between turns.
     untold_since: Option<Instant>,
+    waking: Waking,
     flags: Flags,
 }
 
@@ -141,6 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             closing_until: None,
             summary_next: 0,
             untold_since: None,
+            waking: Waking::default(),
         }
     }
 
@@ -167,6 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             let now = self.clock.now();
             self.session.handle_event(Event::Shutdown { reason }, now);
         }
+        waking::note_run();
         for _ in 0..TURNS_MAX {
             match self.turn(context) {
                 Ok(Turn::Moved) => {}
@@ -254,6 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
             Poll::Pending => Ok(false),
             Poll::Ready(Err(error)) => Err(error),
             Poll::Ready(Ok(read)) => {
+                waking::note_read(read);
                 self.flags.is_eof = read == 0;
                 self.flags.is_summary_stale = true;
                 Ok(true)
@@ -324,7 +330,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, L: Link> Driver<S, L> {
     /// Ready when the broker has something to tell.
     fn poll_events(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match &mut self.link {
-            Some(link) => link.poll_events(context),
+            Some(link) => {
+                let waker = self.waking.waker(context.waker());
+                link.poll_events(&mut Context::from_waker(waker))
+            }
             None => Poll::Pending,
         }
     }

@@ -84,6 +84,7 @@ fn runtime() -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     #[cfg(feature = "mimalloc")]
     builder.on_thread_park(crate::memory::look_before_sleep);
+    builder.on_thread_unpark(crate::connection::waking::note_sleep);
     builder.enable_all().build()
 }
 
