@@ -18,6 +18,7 @@ mod ledger;
 mod mailbox;
 mod open;
 mod options;
+mod outlines;
 mod room;
 mod shard;
 mod snapshot;

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use polybus_engine::{Engine, Recovery, ReplayOrigin, Store as _};
-use polybus_journal::{FileIo, Io, Journal, SegmentKind};
+use polybus_engine::{Engine, FRONT_VERSION, Recovery, ReplayOrigin, Store as _};
+use polybus_journal::{FileIo, Front, Io, Journal, SegmentKind};
 use tracing::{info, warn};
 
 use crate::access::{Catalog, Change, Passwords, first_user};
@@ -158,6 +158,8 @@ pub(crate) fn open_on(
     info!(
         records = replayed.records,
         clean = replayed.clean,
+        segments_outlined = replayed.segments.outlined,
+        segments_read = replayed.segments.whole,
         "recovered the data folder"
     );
     Ok(Opened {
@@ -213,6 +215,7 @@ struct Replayed {
     catalog: Option<Catalog>,
     clean: bool,
     records: u64,
+    segments: polybus_journal::Replayed,
 }
 
 impl Replayed {
@@ -226,6 +229,7 @@ impl Replayed {
                 catalog: None,
                 clean: false,
                 records: 0,
+                segments: polybus_journal::Replayed::default(),
             },
             Some(found) => {
                 let parts = snapshot::decode(&found.bytes).map_err(OpenError::Corrupt)?;
@@ -241,16 +245,26 @@ impl Replayed {
                     catalog: Some(catalog),
                     clean: parts.clean,
                     records: 0,
+                    segments: polybus_journal::Replayed::default(),
                 }
             }
         };
         let snapshot_lsn = recovery.snapshot.as_ref().map(|found| found.lsn);
         let mut failed = None;
-        recovery.replay(|record| {
+        let segments = recovery.replay_fronts(FRONT_VERSION, |record| {
             if failed.is_none() {
                 failed = replayed.take(&record, snapshot_lsn).err();
             }
         })?;
+        for flaw in &segments.flaws {
+            warn!(
+                file = flaw.file,
+                offset = flaw.offset,
+                what = flaw.what,
+                "read a segment instead of its outline, which will be written again"
+            );
+        }
+        replayed.segments = segments;
         match failed {
             Some(reason) => Err(OpenError::Corrupt(reason)),
             None => Ok(replayed),
@@ -259,7 +273,7 @@ impl Replayed {
 
     fn take(
         &mut self,
-        record: &polybus_journal::Record<'_>,
+        record: &Front<'_>,
         snapshot_lsn: Option<polybus_journal::Lsn>,
     ) -> Result<(), String> {
         self.records += 1;
@@ -277,16 +291,16 @@ impl Replayed {
         if record.kind != CATALOG_RECORD {
             return self
                 .engine
-                .replay(
+                .replay_front(
                     origin,
                     record.kind,
-                    place_of(record.position),
-                    record.payload,
+                    (place_of(record.position), record.len),
+                    record.bytes,
                 )
                 .map_err(|error| format!("the record at {}: {error}", record.position));
         }
         if origin == ReplayOrigin::AfterSnapshot {
-            let change: Change = serde_json::from_slice(record.payload)
+            let change: Change = serde_json::from_slice(record.bytes)
                 .map_err(|error| format!("the record at {}: {error}", record.position))?;
             self.catalog.get_or_insert_default().apply(&change);
         }

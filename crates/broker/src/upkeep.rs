@@ -1,5 +1,5 @@
 //! Keeping the folder small: snapshots, the release of segments that nobody needs, and the copying of what little is still
-//! needed of old ones.
+//! needed of old ones. What stays is outlined (outlines.rs).
 //!
 //! ```text
 //! journal  [1: 3 % live] [2: dead] [3: live] [4: live] [5: open]
@@ -15,6 +15,7 @@ use polybus_journal::{Durability, Lsn, Position, SegmentInfo, SegmentKind};
 use tracing::{debug, warn};
 
 use crate::broker::{CATALOG_RECORD, START_RECORD};
+use crate::outlines::Outlines;
 use crate::room::Free;
 use crate::shard::Shard;
 use crate::snapshot;
@@ -42,6 +43,7 @@ pub(crate) struct Upkeep {
     snapshot_lsn: Lsn,
     last_seen: Lsn,
     idle_steps: u32,
+    outlines: Outlines,
 }
 
 impl Upkeep {
@@ -52,6 +54,7 @@ impl Upkeep {
             snapshot_lsn: Lsn::NONE,
             last_seen: Lsn::NONE,
             idle_steps: 0,
+            outlines: Outlines::default(),
         }
     }
 
@@ -79,8 +82,11 @@ impl Upkeep {
         }
         self.release_dead(shard)?;
         self.compact(shard, free)?;
-        // Last: a segment that was just released needs no zeroing.
-        self.prepare(shard, free)
+        // Late: a segment that was just released needs no zeroing, and no outline.
+        self.prepare(shard, free)?;
+        let is_idle = self.idle_steps > 0;
+        self.outlines.step(shard, self.snapshot_lsn, is_idle, free);
+        Ok(())
     }
 
     /// Zeroes a file for a later segment, if one is missing, there is room and it pays: a synced write to a zeroed file changes no
@@ -379,6 +385,7 @@ mod tests {
             first_lsn: Lsn(1),
             last_lsn: Lsn(1),
             complete: false,
+            outlined: false,
         }
     }
 

@@ -55,6 +55,7 @@ pub use logs::publish::{RunReader, RunReaders};
 pub use logs::record::decode_run;
 pub use options::Options;
 pub use record::Corrupt;
+pub use recovery::front::{FRONT_VERSION, front};
 pub use recovery::{Recovery, ReplayOrigin};
 pub use routing::{HeaderReader, HeaderReaders, PropertyReader};
 pub use store::{Place, Shared, Store, Stored};

@@ -6,8 +6,10 @@
 //! + later records:             definitions and messages come and go, in order
 //! = finish: every sequence that is alive has a record, or the data is corrupt
 //! ```
+//! Of a record that is cold or from before the snapshot its front is enough (front.rs).
 
 mod definitions;
+pub(crate) mod front;
 mod sequences;
 
 use polybus_model::{Destination, Millis, Name};
@@ -159,14 +161,42 @@ impl Recovery {
         place: Place,
         payload: &[u8],
     ) -> Result<(), Corrupt> {
-        let (inner, mut from) = record::open(payload)?;
-        if inner != kind {
-            return Err(Corrupt(format!("a record of kind {inner} filed as {kind}")));
-        }
         let stand = Stand {
             place,
             len: payload.len() as u32,
         };
+        self.replay_at(origin, kind, stand, payload)
+    }
+
+    /// Takes one record of which only its front ([`crate::front`]) is at hand: one that is cold or from before the
+    /// snapshot. `len` is the length of all of it.
+    ///
+    /// # Errors
+    /// The record cannot be read.
+    pub fn replay_front(
+        &mut self,
+        origin: ReplayOrigin,
+        kind: u8,
+        (place, len): (Place, u32),
+        front: &[u8],
+    ) -> Result<(), Corrupt> {
+        if front.len() < len as usize && origin == ReplayOrigin::AfterSnapshot {
+            return Err(Corrupt::new("of a record after the snapshot only a part"));
+        }
+        self.replay_at(origin, kind, Stand { place, len }, front)
+    }
+
+    fn replay_at(
+        &mut self,
+        origin: ReplayOrigin,
+        kind: u8,
+        stand: Stand,
+        payload: &[u8],
+    ) -> Result<(), Corrupt> {
+        let (inner, mut from) = record::open(payload)?;
+        if inner != kind {
+            return Err(Corrupt(format!("a record of kind {inner} filed as {kind}")));
+        }
         if kind == kind::LOG_DELETED && origin == ReplayOrigin::AfterSnapshot {
             let log = from.clone().u64()?;
             if let Some((namespace, name)) = self.logs.name_of(log) {

@@ -12,6 +12,7 @@
 
 mod frame;
 mod joined_crc;
+pub(crate) mod outline;
 mod record;
 mod segment;
 
@@ -76,5 +77,56 @@ impl<'a> Fields<'a> {
 
     pub(crate) fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
+    }
+
+    pub(crate) fn slice(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(len)?;
+        self.0 = rest;
+        Some(head)
+    }
+
+    /// A number of which each byte holds seven bits, the lowest first, and says whether another follows.
+    pub(crate) fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..u64::BITS).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & 0x7f);
+            if (bits << shift) >> shift != bits {
+                return None;
+            }
+            value |= bits << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+/// Writes a number as [`Fields::varint`] reads it.
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value > 0x7f {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_any_length_come_back() {
+        for bits in 0..64 {
+            for value in [1_u64 << bits, u64::MAX >> bits, 0] {
+                let mut out = Vec::new();
+                put_varint(&mut out, value);
+                assert_eq!(Fields(&out).varint(), Some(value));
+                assert_eq!(Fields(&out[1..]).varint().is_none(), out.len() == 1);
+            }
+        }
+        assert_eq!(Fields(&[255; 9]).varint(), None);
+        assert_eq!(Fields(&[255; 20]).varint(), None);
     }
 }

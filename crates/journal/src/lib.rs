@@ -13,6 +13,8 @@
 //! - A record's [`Position`] is known when it is appended; it counts once the durable LSN has
 //!   passed its number.
 //! - Retirement is the caller's: copy what is live into a [`ColdWriter`], write a snapshot, release.
+//! - So that a start need not read all that is kept, a complete segment may get an *outline*
+//!   ([`Writer::write_outline`]): the fronts of its records, as far as the caller needs them.
 //!
 //! What always holds: acknowledged records are never shortened away, damage to them is an error
 //! that names file and offset, a group is there as a whole or not at all, and after a failed write
@@ -27,6 +29,7 @@ mod format;
 mod frame;
 mod manifest;
 mod options;
+mod outline;
 mod position;
 mod progress;
 mod reader;
@@ -37,6 +40,7 @@ mod segment;
 mod shared;
 mod snapshot;
 mod whole_file;
+mod window;
 mod writer;
 
 pub mod io;
@@ -47,6 +51,7 @@ pub use error::{Error, Result};
 pub use frame::{Large, SealedFrame};
 pub use io::{CrashMode, FileIo, Io, IoFile, MemoryIo, OpenMode};
 pub use options::{Durability, Options};
+pub use outline::{Flaw, Front, Replayed};
 pub use position::{Lsn, Position};
 pub use reader::Reader;
 pub use recovery::{Journal, Opened, Recovery, Torn};

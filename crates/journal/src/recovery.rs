@@ -12,6 +12,7 @@
 //! the end that was found, so a cut is made once and stays made, and new frames go to a new segment
 //! with a new nonce. Since it stays made, the place is read twice before.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io::ErrorKind;
@@ -23,11 +24,12 @@ use crate::format::{BLOCK, FORMAT_VERSION, SegmentHeader};
 use crate::io::{Io, OpenMode};
 use crate::manifest::{self, Entry, Manifest, Sealed};
 use crate::options::Options;
+use crate::outline::{Front, Replayed, Shown, show};
 use crate::position::Lsn;
 use crate::reader::Reader;
 use crate::scan::{FrameScan, Record, Scan};
 use crate::segment::{
-    Segment, SegmentInfo, SegmentKind, SegmentStart, Tail, file_name, name_number,
+    OUTLINE, Segment, SegmentInfo, SegmentKind, SegmentStart, Tail, file_name, name_number,
 };
 use crate::shared::{Parts, Shared, recycle};
 use crate::snapshot::{self, Snapshot};
@@ -99,6 +101,7 @@ impl Journal {
         let found = Found::read(&io, &options, &manifest)?;
         found.check_end(&manifest, snapshot.as_ref())?;
 
+        found.note_outlines(&names);
         manifest.entries.clone_from(&found.entries);
         manifest.epoch += 1;
         manifest.stable_lsn = found.last_lsn;
@@ -165,6 +168,48 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// Shows the front of every record that is of use, in the order of [`Recovery::replay`]: out of the outlines where there
+    /// are sound ones of this version and the snapshot covers the segment, else out of the segments, whole.
+    ///
+    /// # Errors
+    /// As [`Recovery::replay`], for the segments that it reads.
+    pub fn replay_fronts(
+        &self,
+        version: u32,
+        mut visit: impl FnMut(Front<'_>),
+    ) -> Result<Replayed> {
+        let snapshot_lsn = self.snapshot.as_ref().map_or(Lsn::NONE, |found| found.lsn);
+        let mode = read_mode(&self.shared.options);
+        let mut replayed = Replayed::default();
+        for segment in &self.segments {
+            let is_covered =
+                segment.kind == SegmentKind::Cold || segment.tail().last_lsn <= snapshot_lsn.0;
+            let shown = match is_covered && segment.is_outlined() {
+                true => show(&self.shared, segment, version, mode, &mut visit),
+                false => Shown::Nothing,
+            };
+            let shown_to = match shown {
+                Shown::All => {
+                    replayed.outlined += 1;
+                    continue;
+                }
+                Shown::Nothing => 0,
+                Shown::UpTo(offset, flaw) => {
+                    segment.set_outlined(false);
+                    replayed.flaws.push(flaw);
+                    offset
+                }
+            };
+            replayed.whole += 1;
+            self.replay_one(segment, Lsn::NONE, &mut |record: Record<'_>| {
+                if record.position.offset > shown_to {
+                    visit(record.into());
+                }
+            })?;
+        }
+        Ok(replayed)
     }
 
     /// Puts the epoch that began with the open in force, durably: the segments end where they were
@@ -295,6 +340,15 @@ impl Found {
             return Err(found.damaged(highest_evidence));
         }
         Ok(found)
+    }
+
+    /// Segments of which there is an outline. What it says is looked at when it is used.
+    fn note_outlines(&self, names: &[String]) {
+        let outlined = names.iter().filter_map(|name| name_number(name, OUTLINE));
+        let outlined: BTreeSet<u32> = outlined.collect();
+        for segment in &self.segments {
+            segment.set_outlined(outlined.contains(&segment.number));
+        }
     }
 
     fn damaged(&self, durable: u64) -> Error {
@@ -450,6 +504,13 @@ fn unused_number(names: &[String]) -> u32 {
     numbers.max().unwrap_or(0).saturating_add(1)
 }
 
+/// Whether it is an outline of a segment that is not listed, or a draft of one.
+fn is_of_nothing(name: &str, manifest: &Manifest) -> bool {
+    let is_listed = |number| (manifest.entries.iter()).any(|entry: &Entry| entry.number == number);
+    name_number(name, OUTLINE).is_some_and(|number| !is_listed(number))
+        || name_number(name, &tmp_name(OUTLINE)).is_some()
+}
+
 /// Removes what crashes left behind, and returns the spare files.
 fn tidy(
     io: &Arc<dyn Io>,
@@ -467,6 +528,8 @@ fn tidy(
                 true => spares.push(name.clone()),
                 false => io.remove(name).map_err(failed)?,
             }
+        } else if is_of_nothing(name, manifest) {
+            io.remove(name).map_err(failed)?;
         } else if *name == tmp_name(manifest::NAME) || *name == tmp_name(snapshot::NAME) {
             // The manifest was stored meanwhile, which has used up its draft.
             match io.remove(name) {

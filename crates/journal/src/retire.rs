@@ -80,6 +80,7 @@ impl Shared {
         for number in released {
             if let Some(segment) = self.unlist(*number) {
                 segment.release();
+                self.remove_outline(&segment);
             }
         }
         for number in released {

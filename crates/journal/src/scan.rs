@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use crate::blocks::Blocks;
 use crate::error::{Error, Result};
 use crate::format::{
     BLOCK, FRAME_HEADER_BYTES, FrameHeader, RECORD_HEADER_BYTES, RecordHeader, crc_append, crc_seed,
@@ -15,8 +14,7 @@ use crate::format::{
 use crate::io::IoFile;
 use crate::position::{Lsn, Position};
 use crate::segment::{Segment, SegmentKind, Tail};
-
-const CHUNK_BYTES: usize = 2 << 20;
+use crate::window::Window;
 
 /// A record, as a scan or a replay shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +46,8 @@ struct Expected {
 }
 
 pub(crate) struct FrameScan {
-    file: Arc<dyn IoFile>,
-    name: String,
+    window: Window,
     nonce: u64,
-    len: u64,
-    chunk: Blocks,
-    chunk_offset: u64,
-    at_end: bool,
     offset: u64,
     expected: Expected,
 }
@@ -68,17 +61,9 @@ struct FrameAt {
 impl FrameScan {
     /// From the first frame of `segment`, read through `file`.
     pub(crate) fn new(segment: &Segment, file: Arc<dyn IoFile>) -> Result<Self> {
-        let len = file
-            .len()
-            .map_err(|error| Error::io("reading", &segment.name, error))?;
         Ok(Self {
-            file,
-            name: segment.name.clone(),
+            window: Window::new(file, &segment.name)?,
             nonce: segment.nonce,
-            len,
-            chunk: Blocks::new(0),
-            chunk_offset: 0,
-            at_end: false,
             offset: u64::from(BLOCK),
             expected: Expected {
                 epoch: segment.epoch,
@@ -103,47 +88,15 @@ impl FrameScan {
         }
     }
 
-    /// The file's bytes from `offset` on: `len` of them, or fewer at its end.
-    fn load(&mut self, offset: u64, len: usize) -> Result<&[u8]> {
-        let held = self.chunk.bytes().len() as u64;
-        let inside = offset >= self.chunk_offset && offset <= self.chunk_offset + held;
-        let from = if inside {
-            offset - self.chunk_offset
-        } else {
-            held
-        };
-        if !inside || (from + len as u64 > held && !self.at_end) {
-            let left = self.len.saturating_sub(offset) as usize;
-            let room = CHUNK_BYTES
-                .min(left)
-                .max(len)
-                .next_multiple_of(BLOCK as usize);
-            self.chunk.keep_from(from as usize, room);
-            self.chunk_offset = offset;
-            self.at_end = false;
-            let at = offset + self.chunk.bytes().len() as u64;
-            let spare = self.chunk.spare();
-            let wanted = spare.len();
-            let read = self
-                .file
-                .read_at(spare, at)
-                .map_err(|error| Error::io("reading", &self.name, error))?;
-            self.chunk.filled(read);
-            self.at_end = read < wanted;
-        }
-        let start = (offset - self.chunk_offset) as usize;
-        let bytes = self.chunk.bytes().get(start..).unwrap_or_default();
-        Ok(bytes.get(..len).unwrap_or(bytes))
-    }
-
     /// The next frame, if a sound one that follows the last lies here.
     fn next_frame(&mut self) -> Result<Option<FrameAt>> {
         let offset = self.offset;
-        let (nonce, expected, left) = (self.nonce, self.expected, self.len.saturating_sub(offset));
+        let (nonce, expected) = (self.nonce, self.expected);
+        let left = self.window.len().saturating_sub(offset);
         let Ok(offset_in_header) = u32::try_from(offset) else {
             return Ok(None);
         };
-        let bytes = self.load(offset, FRAME_HEADER_BYTES)?;
+        let bytes = self.window.load(offset, FRAME_HEADER_BYTES)?;
         let Some(header) = FrameHeader::decode(bytes, nonce, offset_in_header) else {
             return Ok(None);
         };
@@ -155,7 +108,7 @@ impl FrameScan {
             return Ok(None);
         }
         let used = FRAME_HEADER_BYTES + header.body_len as usize;
-        let bytes = self.load(offset, used)?;
+        let bytes = self.window.load(offset, used)?;
         let Some(body) = bytes.get(FRAME_HEADER_BYTES..used) else {
             return Ok(None);
         };
@@ -177,17 +130,11 @@ impl FrameScan {
     pub(crate) fn run(&mut self) -> Result<()> {
         loop {
             while self.next_frame()?.is_some() {}
-            self.forget();
+            self.window.forget();
             if self.next_frame()?.is_none() {
                 return Ok(());
             }
         }
-    }
-
-    /// Drops what was read: the next frame is read anew.
-    fn forget(&mut self) {
-        self.chunk.keep_from(usize::MAX, 0);
-        self.at_end = false;
     }
 
     /// What the frame headers in the rest of the file claim: the highest watermark, or `None` when
@@ -197,7 +144,7 @@ impl FrameScan {
         let mut highest = None;
         let mut at = self.offset;
         while let Ok(offset) = u32::try_from(at) {
-            let bytes = self.load(at, FRAME_HEADER_BYTES)?;
+            let bytes = self.window.load(at, FRAME_HEADER_BYTES)?;
             if bytes.len() < FRAME_HEADER_BYTES {
                 break;
             }
@@ -207,12 +154,6 @@ impl FrameScan {
             at += u64::from(BLOCK);
         }
         Ok(highest)
-    }
-
-    /// The bytes of a frame that [`FrameScan::next_frame`] has just found.
-    fn held(&self, offset: u64) -> &[u8] {
-        let start = offset.saturating_sub(self.chunk_offset) as usize;
-        self.chunk.bytes().get(start..).unwrap_or_default()
     }
 }
 
@@ -239,7 +180,7 @@ impl Scan {
         let end = u64::from(segment.readable());
         let mut frames = FrameScan::new(segment, file)?;
         // What lies behind may be being written: nobody is to have read it before.
-        frames.len = frames.len.min(end);
+        frames.window.end_at(end);
         Ok(Self {
             frames,
             number: segment.number,
@@ -255,7 +196,7 @@ impl Scan {
     }
 
     fn damaged(&self, offset: u64, what: &str) -> Error {
-        Error::corrupt(&self.frames.name, offset, what)
+        Error::corrupt(self.frames.window.name(), offset, what)
     }
 
     /// Goes on to the next frame; `false` at the segment's end.
@@ -301,6 +242,7 @@ impl Scan {
         let payload_at = self.at + RECORD_HEADER_BYTES;
         let header = self
             .frames
+            .window
             .held(self.frame_offset)
             .get(self.at..payload_at)
             .and_then(RecordHeader::decode);
@@ -321,7 +263,7 @@ impl Scan {
         self.at = payload_end;
         self.left -= 1;
         self.lsn += 1;
-        let held = self.frames.held(self.frame_offset);
+        let held = self.frames.window.held(self.frame_offset);
         Ok(Some(Record {
             lsn,
             kind: header.kind,

@@ -53,6 +53,8 @@ pub struct SegmentInfo {
     pub last_lsn: Lsn,
     /// Whether no more will be written to it.
     pub complete: bool,
+    /// Whether it has an outline, which recovery reads instead of it.
+    pub outlined: bool,
 }
 
 /// The name of a segment's file.
@@ -64,6 +66,14 @@ pub(crate) fn file_name(number: u32) -> String {
 pub(crate) fn spare_name(number: u32) -> String {
     format!("{number:010}.free")
 }
+
+/// The name of a segment's outline.
+pub(crate) fn outline_name(number: u32) -> String {
+    format!("{number:010}{OUTLINE}")
+}
+
+/// What the name of an outline ends with.
+pub(crate) const OUTLINE: &str = ".outline";
 
 /// The number in a file's name, if it has this extension.
 pub(crate) fn name_number(name: &str, extension: &str) -> Option<u32> {
@@ -91,6 +101,7 @@ pub(crate) struct Segment {
     pub(crate) name: String,
     readable: AtomicU32,
     released: AtomicBool,
+    outlined: AtomicBool,
     tail: Mutex<Tail>,
 }
 
@@ -118,6 +129,7 @@ impl Segment {
             name: file_name(start.number),
             readable: AtomicU32::new(BLOCK),
             released: AtomicBool::new(false),
+            outlined: AtomicBool::new(false),
             tail: Mutex::new(Tail {
                 last_lsn: start.first_lsn.saturating_sub(1),
                 last_frame: start.first_frame.saturating_sub(1),
@@ -158,6 +170,15 @@ impl Segment {
         self.released.load(Ordering::Acquire)
     }
 
+    /// An outline of it is in place, or not.
+    pub(crate) fn set_outlined(&self, is: bool) {
+        self.outlined.store(is, Ordering::Release);
+    }
+
+    pub(crate) fn is_outlined(&self) -> bool {
+        self.outlined.load(Ordering::Acquire)
+    }
+
     pub(crate) fn info(&self) -> SegmentInfo {
         let tail = self.tail();
         let (first_lsn, last_lsn) = match self.kind {
@@ -176,6 +197,7 @@ impl Segment {
             first_lsn,
             last_lsn,
             complete: tail.complete,
+            outlined: self.is_outlined(),
         }
     }
 }

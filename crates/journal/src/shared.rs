@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub(crate) sync_turn: Mutex<()>,
     /// Held while a snapshot is written, since there is one draft.
     pub(crate) snapshot_turn: Mutex<()>,
+    /// Held while an outline is written, for the same reason.
+    pub(crate) outline_turn: Mutex<()>,
     buffers: Mutex<Vec<FrameBuffer>>,
     _lock: Box<dyn Send + Sync>,
 }
@@ -82,6 +84,7 @@ impl Shared {
             grown_segment: AtomicU32::new(0),
             sync_turn: Mutex::new(()),
             snapshot_turn: Mutex::new(()),
+            outline_turn: Mutex::new(()),
             buffers: Mutex::new(Vec::new()),
             _lock: parts.lock,
         }

@@ -1,4 +1,4 @@
-//! Files that are replaced as a whole: the manifest and the snapshot.
+//! Files that are replaced as a whole: the manifest, the snapshot and outlines.
 //!
 //! ```text
 //! write NAME.tmp -> sync it -> rename it over NAME -> sync the folder
@@ -31,7 +31,7 @@ pub(crate) fn tmp_name(name: &str) -> String {
 /// A file that is being written, with a running CRC; it has no effect until [`Draft::publish`].
 pub(crate) struct Draft {
     io: Arc<dyn Io>,
-    name: &'static str,
+    name: String,
     file: Arc<dyn IoFile>,
     buffer: Vec<u8>,
     written: u64,
@@ -39,14 +39,14 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
-    pub(crate) fn new(io: &Arc<dyn Io>, name: &'static str, crc_start: u32) -> Result<Self> {
+    pub(crate) fn new(io: &Arc<dyn Io>, name: &str, crc_start: u32) -> Result<Self> {
         let tmp = tmp_name(name);
         let file = io
             .open(&tmp, OpenMode::Create)
             .map_err(|error| Error::io("creating", &tmp, error))?;
         Ok(Self {
             io: Arc::clone(io),
-            name,
+            name: name.to_owned(),
             file,
             buffer: Vec::new(),
             written: 0,
@@ -74,7 +74,7 @@ impl Draft {
     }
 
     fn finish_tmp(&mut self) -> Result<()> {
-        let tmp = tmp_name(self.name);
+        let tmp = tmp_name(&self.name);
         self.write_out()
             .map_err(|error| Error::io("writing", &tmp, error))?;
         self.file
@@ -85,7 +85,7 @@ impl Draft {
     /// Throws the draft away.
     pub(crate) fn discard(self) {
         // A left-over draft is harmless, and the next open removes it.
-        let _ = self.io.remove(&tmp_name(self.name));
+        let _ = self.io.remove(&tmp_name(&self.name));
     }
 
     /// Puts the file in the place of the old one, durably.
@@ -95,9 +95,9 @@ impl Draft {
             return Err(Failure::Unchanged(error));
         }
         self.io
-            .rename(&tmp_name(self.name), self.name)
+            .rename(&tmp_name(&self.name), &self.name)
             .and_then(|()| self.io.sync_folder())
-            .map_err(|error| Failure::Unknown(Error::io("replacing", self.name, error)))
+            .map_err(|error| Failure::Unknown(Error::io("replacing", &self.name, error)))
     }
 }
 

@@ -3,6 +3,7 @@
 mod clerks;
 mod faults;
 mod logs;
+mod outlines;
 mod restart;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,8 @@ pub struct Outcome {
     pub runs: u64,
     /// Restarts without an orderly end.
     pub crashes: u64,
+    /// Outlines of segments that restarts found.
+    pub outlines: u64,
 }
 
 /// A violation, and where.
@@ -126,6 +129,7 @@ pub fn run(plan: &Plan) -> Result<Outcome, Failure> {
             delivered: simulation.ledger.delivered,
             runs: simulation.logs.as_ref().map_or(0, LogWorld::sure_runs),
             crashes: simulation.ledger.crashes,
+            outlines: simulation.outlines,
         }),
         Err(violation) => Err(Failure {
             seed: plan.seed,
@@ -196,6 +200,9 @@ struct Simulation {
     fault: Fault,
     /// Reads of a broken disk.
     reads: Arc<AtomicU64>,
+    /// Outlines that were there at restarts, and what they were.
+    outlines: u64,
+    kept_outlines: outlines::Kept,
 }
 
 impl Simulation {
@@ -234,6 +241,8 @@ impl Simulation {
             refusing: false,
             fault: Fault::None,
             reads: Arc::default(),
+            outlines: 0,
+            kept_outlines: outlines::Kept::new(),
         }
     }
 

@@ -5,7 +5,7 @@
 use polybus_sim::{Plan, run};
 
 fn run_all(seeds: std::ops::Range<u64>, logs: bool) {
-    let (mut delivered, mut runs) = (0, 0);
+    let (mut delivered, mut runs, mut outlines) = (0, 0, 0);
     for seed in seeds.clone() {
         let plan = Plan {
             logs,
@@ -15,6 +15,7 @@ fn run_all(seeds: std::ops::Range<u64>, logs: bool) {
             Ok(outcome) => {
                 delivered += outcome.delivered;
                 runs += outcome.runs;
+                outlines += outcome.outlines;
             }
             Err(failure) => {
                 panic!("{failure}\nreplay it with: cargo run -p polybus-sim -- --seed {seed}")
@@ -24,6 +25,11 @@ fn run_all(seeds: std::ops::Range<u64>, logs: bool) {
     assert!(
         delivered >= (seeds.end - seeds.start - 1) * 20,
         "only {delivered} deliveries"
+    );
+    let few = (seeds.end - seeds.start) / 2;
+    assert!(
+        seeds.end - seeds.start < 50 || outlines > few,
+        "only {outlines} outlines"
     );
     if logs {
         let few = (seeds.end - seeds.start - 1) * 20;

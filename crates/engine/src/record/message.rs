@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use polybus_model::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin};
+use polybus_model::{Body, Death, DeathReason, Marks, Message, MessageParts, Origin, Tally};
 
 use super::Corrupt;
 use super::codec::{Bounded, Put};
@@ -81,26 +81,38 @@ pub(crate) fn glance(from: &mut Bounded<'_>) -> Result<Glance, Corrupt> {
 }
 
 /// What a keyed log has to know of a message.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct KeyedGlance<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) ttl: Option<u64>,
     pub(crate) ends_key: bool,
-    pub(crate) body: &'a [u8],
+    /// The number that the body says a key has come to, if it says one.
+    pub(crate) tally: Option<Tally>,
 }
 
-/// Looks at a message's key and at what becomes of it.
+/// Looks at a message's key and at what becomes of it. What is behind the key is left alone if it is no number; then it
+/// need not be there.
 pub(crate) fn keyed_glance<'a>(from: &mut Bounded<'a>) -> Result<KeyedGlance<'a>, Corrupt> {
     let head = head(from)?;
     let (topic, key, properties, body) = head.lens;
     from.take(topic.into())?;
     let key = from.take(key.into())?;
-    from.take(properties as usize)?;
+    let mut rest = from.clone();
+    let tally = match rest.is_empty() {
+        true => None,
+        false => {
+            rest.take(properties as usize)?;
+            Tally::of_body(rest.take(body as usize)?)
+        }
+    };
+    if tally.is_some() {
+        *from = rest;
+    }
     Ok(KeyedGlance {
         key,
         ttl: head.ttl,
         ends_key: head.marks.ends_key,
-        body: from.take(body as usize)?,
+        tally,
     })
 }
 

@@ -266,18 +266,18 @@ impl History {
         }
         let records = &desk.shelf.records;
         for at in &self.cold {
-            let (kind, place, payload) = &records[*at];
-            let cold = ReplayOrigin::Cold;
-            recovery.replay(cold, *kind, *place, payload).unwrap();
+            replay_known(&mut recovery, ReplayOrigin::Cold, &records[*at]);
         }
-        for (at, (kind, place, payload)) in records.iter().enumerate() {
-            let origin = if at < cut {
-                ReplayOrigin::BeforeSnapshot
-            } else {
-                ReplayOrigin::AfterSnapshot
-            };
-            if !self.cold.contains(&at) && !self.retired.contains(&at) {
-                recovery.replay(origin, *kind, *place, payload).unwrap();
+        for (at, record) in records.iter().enumerate() {
+            if self.cold.contains(&at) || self.retired.contains(&at) {
+                continue;
+            }
+            let (kind, place, payload) = record;
+            match at < cut {
+                true => replay_known(&mut recovery, ReplayOrigin::BeforeSnapshot, record),
+                false => recovery
+                    .replay(ReplayOrigin::AfterSnapshot, *kind, *place, payload)
+                    .unwrap(),
             }
         }
         let mut shelf = Shelf {
@@ -286,6 +286,23 @@ impl History {
         };
         let engine = recovery.finish(desk.now, clean, &mut shelf).unwrap();
         (engine, shelf)
+    }
+}
+
+/// Shows a recovery the front of a record of which the snapshot knows what came, as an outline does. Every other time it is
+/// shown all of it.
+pub(super) fn replay_known(
+    recovery: &mut Recovery,
+    origin: ReplayOrigin,
+    (kind, place, payload): &(u8, Place, Vec<u8>),
+) {
+    if place.0.get() % 2 == 0 {
+        recovery.replay(origin, *kind, *place, payload).unwrap();
+    } else if let Some(len) = crate::front(*kind, payload).unwrap() {
+        let stand = (*place, payload.len() as u32);
+        recovery
+            .replay_front(origin, *kind, stand, &payload[..len])
+            .unwrap();
     }
 }
 

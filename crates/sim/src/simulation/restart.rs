@@ -108,6 +108,7 @@ impl Simulation {
         if self.random.chance(30) {
             self.flip_a_bit()?;
         }
+        self.spoil_outlines();
         Ok(())
     }
 

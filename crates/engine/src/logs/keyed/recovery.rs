@@ -41,7 +41,7 @@ impl SeenMessages {
         from: &mut Bounded<'_>,
     ) -> Result<(), Corrupt> {
         let glance = message::keyed_glance(from)?;
-        if let Some(sum) = Tally::of_body(glance.body) {
+        if let Some(sum) = glance.tally {
             self.sums.insert(offset, sum);
         }
         let key = match self.keys.get(glance.key) {

@@ -21,6 +21,7 @@ use polybus_model::{
 };
 
 use super::desk::{Desk, Told, name};
+use super::recovering::replay_known;
 use crate::{Engine, Options, Recovery, ReplayOrigin};
 
 const SESSION_MS: Millis = 10_000;
@@ -378,13 +379,14 @@ impl Club {
             None => (0, Recovery::empty(Options::default())),
             Some((cut, bytes)) => (*cut, Engine::restore(Options::default(), bytes).unwrap()),
         };
-        for (at, (kind, place, payload)) in self.desk.shelf.records.iter().enumerate() {
-            let origin = if at < cut {
-                ReplayOrigin::BeforeSnapshot
-            } else {
-                ReplayOrigin::AfterSnapshot
-            };
-            recovery.replay(origin, *kind, *place, payload).unwrap();
+        for (at, record) in self.desk.shelf.records.iter().enumerate() {
+            let (kind, place, payload) = record;
+            match at < cut {
+                true => replay_known(&mut recovery, ReplayOrigin::BeforeSnapshot, record),
+                false => recovery
+                    .replay(ReplayOrigin::AfterSnapshot, *kind, *place, payload)
+                    .unwrap(),
+            }
         }
         let shelf = &mut self.desk.shelf;
         self.desk.engine = recovery.finish(self.desk.now, false, shelf).unwrap();
