@@ -108,6 +108,9 @@ def test_flipped_bit(filled, part):
         "manifest": (folder / "MANIFEST", 70),
     }[part]
     damage(path, at, lambda byte: byte ^ 0x10)
+    # A start does not read a segment that has one: see test_outlines.py.
+    for outline in folder.glob("*.outline"):
+        outline.unlink()
     before = fingerprints(folder)
     said = filled.refuses_to_start()
     found = re.search(rf"polybus: {path.name} is damaged at byte (\d+): .+\. No data was changed", said)
