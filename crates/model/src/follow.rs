@@ -108,9 +108,14 @@ pub type WriteCopied = fn(&Message, &CopiedFrom<'_>) -> Message;
 /// What stands for a key, in a topic, whose last record went for its age; it stays for so long.
 pub type WriteEnded = fn(&Name, &[u8], Millis) -> Message;
 
-/// A copy of what was appended ([`crate::Copies`]) as it goes to queues and other logs, with what it says of itself, and on what
-/// terms it goes to keyed ones.
-pub type WriteTold = fn(&Message, &CopyNote) -> (Message, Option<Terms>);
+/// A copy of what was appended ([`crate::Copies`]) as it goes to queues and other logs, with what it says of itself.
+pub type WriteTold = fn(&Message, &CopyNote) -> Message;
+
+/// What a message itself demands of a log.
+pub type ReadTerms = fn(&Message) -> Option<Terms>;
+
+/// How large a message is, in bytes, as its protocol counts them.
+pub type Measure = fn(&Message) -> u64;
 
 /// How a protocol writes on messages what a keyed log has to say of them. Plain functions: the same message gives the same.
 #[derive(Clone, Copy, Default, Debug)]
@@ -121,4 +126,8 @@ pub struct KeyedWriter {
     pub ended: Option<WriteEnded>,
     /// What a copy on a topic says of itself.
     pub told: Option<WriteTold>,
+    /// What those demand that come from other logs.
+    pub terms: Option<ReadTerms>,
+    /// How large messages are; none: as their bodies.
+    pub measured: Option<Measure>,
 }

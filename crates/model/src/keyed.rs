@@ -17,8 +17,9 @@ pub struct KeyedSettings {
     pub records_max: Option<u64>,
     /// At most so many records of one key.
     pub key_records_max: Option<u64>,
-    /// The largest body that is taken, in bytes.
-    pub body_bytes_max: Option<u64>,
+    /// The largest message that is taken, in bytes: those that its protocol counts ([`crate::KeyedWriter::measured`]), else its
+    /// body's.
+    pub message_bytes_max: Option<u64>,
     /// What happens to one more than there may be.
     pub when_full: WhenFull,
     /// Until when records stay.
@@ -127,6 +128,21 @@ pub struct Terms {
     pub batch: Option<BatchPart>,
     /// It is to be copied to another key later.
     pub schedule: Option<Scheduling>,
+    /// What is on a schedule under this key goes when it is there.
+    pub ends_schedule: Option<Bytes>,
+    /// What it says that no publisher may.
+    pub bad: Option<BadTerm>,
+}
+
+/// What no publisher may say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BadTerm {
+    /// That it comes from another log.
+    Origin,
+    /// That a schedule made it.
+    Scheduler,
+    /// Of which key a record is to be the last, and not which record.
+    LastOfKey,
 }
 
 /// What a message adds.
@@ -170,12 +186,16 @@ pub struct LastOfKey {
 }
 
 /// What a message that rolls up takes the place of.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum RollUp {
     /// All records before it.
     All,
     /// All records of its key before it.
     Key,
+    /// All records of such keys before it.
+    Keys(LiveFilter),
+    /// Nothing that can be read.
+    Unreadable(Bytes),
 }
 
 /// A record's own time to live.
@@ -252,6 +272,10 @@ pub enum KeyedError {
     PurgeDenied,
     /// Messages do not roll up in it.
     RollUpDenied,
+    /// It is not said in a known way what the message takes the place of.
+    RollUpUnreadable(Bytes),
+    /// The message says what no publisher may.
+    BadTerm(BadTerm),
     /// Messages do not expire by themselves in it.
     ExpiryDenied,
     /// It is the copy of another log: nobody publishes to it.

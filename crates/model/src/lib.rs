@@ -41,8 +41,8 @@ pub use calendar::{Calendar, date_of_day, day_of_date};
 pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use follow::{
-    CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedWriter, WriteCopied, WriteEnded,
-    WriteTold,
+    CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedWriter, Measure, ReadTerms,
+    WriteCopied, WriteEnded, WriteTold,
 };
 pub use group::{
     Assignor, Beat, BeatAnswer, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
@@ -51,10 +51,10 @@ pub use group::{
 };
 pub use key_rules::{Answers, KeyPatterns, KeyRules};
 pub use keyed::{
-    Addition, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError, KeyedSettings,
-    KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom, RestoredRecord,
-    RollUp, Stored, StoredMore, StoredRecord, Takes, TallyError, Terms, WhenFull, WhichRecord,
-    WhichRecords,
+    Addition, BadTerm, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError,
+    KeyedSettings, KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom,
+    RestoredRecord, RollUp, Stored, StoredMore, StoredRecord, Takes, TallyError, Terms, WhenFull,
+    WhichRecord, WhichRecords,
 };
 pub use lease::{
     Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,

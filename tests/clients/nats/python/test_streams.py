@@ -374,3 +374,59 @@ async def test_account_info(name):
         await made(nc, name)
         info = await nc.jetstream().account_info()
         assert info.streams >= 1 and info.api.total > 0
+
+
+async def test_a_rollup_of_wildcards_takes_the_place_of_all(name):
+    async with client() as nc:
+        js = await made(nc, name, allow_rollup_hdrs=True)
+        for subject in ["a.1", "a.2", "b.1"]:
+            await js.publish(f"{name}.{subject}", b"x")
+        await js.publish(f"{name}.a.*", b"all", headers={"Nats-Rollup": "sub"})
+        subjects = (await js.stream_info(name, subjects_filter=">")).state.subjects
+        assert subjects == {f"{name}.a.*": 1, f"{name}.b.1": 1}
+        with pytest.raises(APIError) as error:
+            await js.publish(f"{name}.a.1", b"x", headers={"Nats-Rollup": "odd"})
+        assert (error.value.err_code, error.value.description) == (10111, 'rollup value invalid: "odd"')
+
+
+async def test_what_only_the_server_says_is_refused(name):
+    async with client() as nc:
+        js = await made(nc, name)
+        last_of = {"Nats-Expected-Last-Subject-Sequence-Subject": f"{name}.a"}
+        for headers, code in [({"Nats-Stream-Source": "x"}, 10227), ({"Nats-Scheduler": "x"}, 10212), ({"Nats-Schedule-Next": "x"}, 10212), (last_of, 10193), ({"Nats-Expected-Last-Sequence": "x"}, 10071)]:
+            with pytest.raises(APIError) as error:
+                await js.publish(f"{name}.a", b"x", headers=headers)
+            assert error.value.err_code == code, headers
+
+
+async def test_the_largest_message_is_of_headers_and_body(name):
+    async with client() as nc:
+        js = await made(nc, name, max_msg_size=40)
+        await js.publish(f"{name}.a", b"x" * 40)
+        await js.publish(f"{name}.a", b"x" * 20, headers={"A": "b"})
+        with pytest.raises(APIError) as error:
+            await js.publish(f"{name}.a", b"x" * 30, headers={"A": "b"})
+        assert error.value.err_code == 10054
+
+
+async def test_mirrors_are_as_their_origins(name):
+    async with client() as nc:
+        js = await made(nc, name, allow_direct=True, max_msg_size=100)
+        mirror = await js.add_stream(name=name + "m", mirror=api.StreamSource(name=name))
+        assert mirror.config.mirror_direct
+        for config, code in [({"mirror": api.StreamSource(name=name), "max_msg_size": 10}, 10030), ({"sources": [api.StreamSource(name=name)], "max_msg_size": 10}, 10046), ({"subjects": [name + "no"], "mirror_direct": True}, 10052)]:
+            with pytest.raises(APIError) as error:
+                await js.add_stream(name=name + "no", **config)
+            assert error.value.err_code == code
+
+
+async def test_a_stream_is_sealed_later(name):
+    async with client() as nc:
+        js = await made(nc, name, max_age=1000)
+        await js.publish(f"{name}.a", b"x")
+        sealed = await js.update_stream(name=name, subjects=[f"{name}.>"], sealed=True)
+        config = sealed.config
+        assert (config.sealed, config.deny_delete, config.deny_purge, config.discard, config.max_age) == (True, True, True, "new", 0)
+        with pytest.raises(APIError) as error:
+            await js.add_stream(name=name + "2", subjects=[name + "2"], sealed=True)
+        assert error.value.description == "stream configuration for create can not be sealed"

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use polybus_model::{
-    BatchCommit, BatchError, BatchPart, KeyedError, KeyedSettings, LogError, Message, Millis,
-    RollUp, SessionId, StoredMore, StoredRecord, Terms, WhenFull,
+    BatchCommit, BatchError, BatchPart, KeyedError, KeyedSettings, LogError, Measure, Message,
+    Millis, RollUp, SessionId, StoredMore, StoredRecord, Terms, WhenFull,
 };
 
 use super::copies::renamed;
@@ -208,7 +208,8 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) -> Result<StoredRecord, LogError> {
         let log = self.logs.all.get(&at.log).ok_or(LogError::NotFound)?;
-        check_batch(log, at, &parts, turn.now)?;
+        let measured = self.options.keyed_writer.measured;
+        check_batch(log, at, &parts, measured, turn.now)?;
         let messages = parts.len() as u32;
         let mut last = Err(KeyedError::Batch(BatchError::Incomplete).into());
         for (message, terms) in parts {
@@ -261,7 +262,13 @@ struct Before<'a> {
 }
 
 /// Whether all messages of a batch are taken.
-fn check_batch(log: &Log, at: At, parts: &[Part], now: Millis) -> Result<(), LogError> {
+fn check_batch(
+    log: &Log,
+    at: At,
+    parts: &[Part],
+    measured: Option<Measure>,
+    now: Millis,
+) -> Result<(), LogError> {
     let settings = &log.settings;
     let rules = settings.keyed.as_deref().ok_or(LogError::NotFound)?;
     let partition = log.partitions.get(at.partition as usize);
@@ -281,7 +288,7 @@ fn check_batch(log: &Log, at: At, parts: &[Part], now: Millis) -> Result<(), Log
         let next = partition.next.saturating_add(before.messages);
         check_terms(partition, message, terms, rules, next)?;
         tallies::sum(partition, message, Some(terms), rules)?;
-        fits(message, rules, settings.run_bytes_max, next)?;
+        fits(message, rules, measured, settings.run_bytes_max, next)?;
         before.enter(message, terms);
         let keyed = partition.keyed.as_ref().ok_or(LogError::NotFound)?;
         before.check_room(
@@ -320,10 +327,11 @@ impl<'a> Before<'a> {
         if is_written {
             return fail(BatchError::KeyWritten);
         }
-        let is_late = match terms.roll_up {
+        let is_late = match &terms.roll_up {
             Some(RollUp::All) => self.messages > 0,
             Some(RollUp::Key) => self.keys.contains_key(message.key()),
-            None => false,
+            Some(RollUp::Keys(keys)) => self.keys.keys().any(|key| keys.fits(key)),
+            Some(RollUp::Unreadable(_)) | None => false,
         };
         match is_late {
             true => Err(KeyedError::RollUpDenied.into()),

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use polybus_model::{CopyNote, KeyedSettings, LiveNote, LogError, Message};
+use polybus_model::{CopyNote, KeyedSettings, LiveNote, LogError, Message, Terms};
 
 use crate::logs::At;
 use crate::routing::RouteMode;
@@ -44,6 +44,20 @@ pub(super) fn renamed(
     match key.len() > KEY_BYTES_MAX {
         true => Err(LogError::TooLarge),
         false => Ok(Some(message.with_key(&key))),
+    }
+}
+
+/// What a message demands of another log than it was published to: not what its publisher expected of that one.
+fn elsewhere(terms: Terms) -> Terms {
+    Terms {
+        log: None,
+        offset: None,
+        last_of_key: None,
+        last_id: None,
+        batch: None,
+        bad: None,
+        ends_schedule: None,
+        ..terms
     }
 }
 
@@ -115,13 +129,15 @@ impl Engine {
             let message = owed.message.with_key(&key);
             let told = LiveNote::Copy(Box::new(note.clone()));
             if self.tell_copy(namespace, &copies.topic, &message, &told, turn) {
-                let (copy, terms) = match self.options.keyed_writer.told {
+                let writer = &self.options.keyed_writer;
+                let copy = match writer.told {
                     Some(write) => write(&message, &note),
-                    None => (message, None),
+                    None => message,
                 };
+                let terms = writer.terms.and_then(|read| read(&owed.message));
                 let copy = copy.readdressed(&copies.topic);
                 self.work.copy_depth = owed.depth + 1;
-                self.work.terms = terms.map(Arc::new);
+                self.work.terms = terms.map(|terms| Arc::new(elsewhere(terms)));
                 self.lead_copy_on(namespace, &copy, turn);
                 self.work.terms = None;
                 self.work.copy_depth = 0;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use polybus_model::{
     CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedError, LogError, Message, Millis,
-    Name,
+    Name, Terms,
 };
 use rustc_hash::FxHashMap;
 
@@ -380,8 +380,13 @@ impl Engine {
         let rules = log.settings.keyed.as_deref().ok_or(LogError::NotFound)?;
         let renamed = (key != message.key()).then(|| message.with_key(&key));
         let copy = renamed.as_ref().unwrap_or(message);
+        let read = self.options.keyed_writer.terms;
+        let demanded = read.and_then(|read| read(message)).unwrap_or_default();
         if rules.follows.is_copy() {
-            return self.store_copy(at, (offset, time), copy, turn);
+            if self.store_copy(at, (offset, time), copy, turn)? {
+                self.replace_by(at, offset, &key, &demanded, turn);
+            }
+            return Ok(());
         }
         let from = CopiedFrom {
             log: &what.log,
@@ -394,7 +399,14 @@ impl Engine {
             .keyed_writer
             .copied
             .map(|write| write(copy, &from));
-        self.store(at, marked.as_ref().unwrap_or(copy), None, turn)?;
+        let terms = Terms {
+            id: demanded.id.clone(),
+            ..Terms::default()
+        };
+        let stored = self.store(at, marked.as_ref().unwrap_or(copy), Some(&terms), turn)?;
+        if !stored.duplicate {
+            self.replace_by(at, stored.offset, &key, &demanded, turn);
+        }
         Ok(())
     }
 

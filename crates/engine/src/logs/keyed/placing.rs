@@ -43,14 +43,14 @@ impl Engine {
         }
     }
 
-    /// Appends a message with an offset and the time of its append elsewhere.
+    /// Appends a message with an offset and the time of its append elsewhere; false if it has it already.
     pub(super) fn store_copy(
         &mut self,
         at: At,
         (offset, time): (u64, Millis),
         message: &Message,
         turn: &mut Turn<'_, impl Store>,
-    ) -> Result<(), LogError> {
+    ) -> Result<bool, LogError> {
         let log = self.logs.all.get(&at.log).ok_or(LogError::NotFound)?;
         let rules = log.settings.keyed.as_deref().ok_or(LogError::NotFound)?;
         let partition = log.partitions.first().ok_or(LogError::NotFound)?;
@@ -65,7 +65,7 @@ impl Engine {
         };
         check(&run, log.settings.run_bytes_max, offset)?;
         if offset < partition.next {
-            return Ok(());
+            return Ok(false);
         }
         let gives = room(partition, message, rules, log.settings.retention_bytes)?;
         let head = RunHead {
@@ -99,7 +99,7 @@ impl Engine {
         }
         self.drop_if_unwanted(at, offset, turn);
         self.touch_keyed(at);
-        Ok(())
+        Ok(true)
     }
 
     /// The next record gets this offset, whatever is there.

@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// The records of the keys that a filter lets through, in order.
-    fn offsets_matching(&self, at: At, filter: Option<&LiveFilter>) -> Vec<u64> {
+    pub(super) fn offsets_matching(&self, at: At, filter: Option<&LiveFilter>) -> Vec<u64> {
         let keyed = self.logs.partition(at).and_then(|one| one.keyed.as_ref());
         let (Some(keyed), Some(filter)) = (keyed, filter) else {
             return Vec::new();

@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use polybus_model::{
-    Body, KeyedError, KeyedSettings, LogError, Message, MessageParts, Millis, Run, RunContent,
-    Schedule, ScheduleError, ScheduledNote, Scheduling, Terms,
+    BadTerm, Body, KeyedError, KeyedSettings, LogError, Message, MessageParts, Millis, Run,
+    RunContent, Schedule, ScheduleError, ScheduledNote, Scheduling, Terms,
 };
 
+use super::Keyed;
 use super::schedule_record::{Scheduled, put_scheduled};
 use crate::logs::At;
 use crate::logs::partition::Found;
@@ -106,11 +107,29 @@ impl Due {
 
 /// Whether a message can be on the schedule that its terms name.
 pub(super) fn check(
+    keyed: &Keyed,
     message: &Message,
     terms: &Terms,
     rules: &KeyedSettings,
 ) -> Result<(), LogError> {
     let fail = |error: ScheduleError| Err(KeyedError::Schedule(error).into());
+    if let Some(key) = &terms.ends_schedule {
+        let bad = || Err(KeyedError::BadTerm(BadTerm::Scheduler).into());
+        if key == message.key() {
+            return bad();
+        }
+        if !rules.schedules {
+            return fail(ScheduleError::Off);
+        }
+        // Where there is nothing any more, nothing has to go.
+        let last = keyed
+            .keys
+            .key(key)
+            .and_then(|key| key.last_before(u64::MAX));
+        if last.is_some_and(|last| !keyed.schedules.by_offset.contains_key(&last)) {
+            return bad();
+        }
+    }
     let schedule = match &terms.schedule {
         None => return Ok(()),
         Some(_) if !rules.schedules => return fail(ScheduleError::Off),

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! flags u8 (1 expires, 2 sealed, 4 denies removal, 8 denies purge, 16 rolls up, 32 silent, 64 more, 128 gathers) |
-//! when full u8 | keeps u8 | records_max option | key_records_max option | body_bytes_max option | duplicates_ms u64 |
+//! when full u8 | keeps u8 | records_max option | key_records_max option | message_bytes_max option | duplicates_ms u64 |
 //! marker_ms option | takes u8, [topic name | keys u32, each a filter] | [more: more.rs] |
 //! [gathers: flags u8 (1 tallies, 2 batches, 4 schedules)]
 //! ```
@@ -39,7 +39,7 @@ pub(crate) fn put(out: &mut Vec<u8>, settings: &KeyedSettings) {
     });
     out.put_option(settings.records_max);
     out.put_option(settings.key_records_max);
-    out.put_option(settings.body_bytes_max);
+    out.put_option(settings.message_bytes_max);
     out.put_u64(settings.duplicates_ms);
     out.put_option(settings.marker_ms);
     out.put_u8(settings.takes.is_some().into());
@@ -105,7 +105,7 @@ pub(crate) fn read(from: &mut Bounded<'_>) -> Result<KeyedSettings, Corrupt> {
     let mut settings = KeyedSettings {
         records_max: from.option()?,
         key_records_max: from.option()?,
-        body_bytes_max: from.option()?,
+        message_bytes_max: from.option()?,
         when_full,
         keeps,
         duplicates_ms: from.u64()?,

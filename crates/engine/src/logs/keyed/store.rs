@@ -1,8 +1,8 @@
 //! Appending a message to a keyed log on its publisher's terms.
 
 use polybus_model::{
-    KeyedError, KeyedSettings, LastOfKey, LogError, Marks, Message, Millis, RecordTtl, RollUp,
-    RunContent, StoredMore, StoredRecord, Tally, Terms, WhenFull,
+    KeyedError, KeyedSettings, LastOfKey, LogError, Marks, Measure, Message, Millis, RecordTtl,
+    RollUp, RunContent, StoredMore, StoredRecord, Tally, Terms, WhenFull,
 };
 
 use super::copies::renamed;
@@ -79,7 +79,9 @@ impl Engine {
         }
         let sum = tallies::sum(partition, message, terms, rules)?;
         let message = with_sum(as_termed(message, terms, rules), sum.as_ref());
-        fits(&message, rules, log.settings.run_bytes_max, partition.next)?;
+        let measured = self.options.keyed_writer.measured;
+        let most = log.settings.run_bytes_max;
+        fits(&message, rules, measured, most, partition.next)?;
         let gives = room(partition, &message, rules, log.settings.retention_bytes)?;
         let before = last_of(partition, message.key());
         let expires = rules.expires;
@@ -100,8 +102,8 @@ impl Engine {
         if let Some(offset) = gives.oldest_of_key {
             self.remove_records(at, &[offset], turn);
         }
-        if let Some(roll_up) = terms.and_then(|terms| terms.roll_up) {
-            self.roll_up(at, head.offset, &message, roll_up, turn);
+        if let Some(terms) = terms {
+            self.replace_by(at, head.offset, message.key(), terms, turn);
         }
         self.drop_if_unwanted(at, head.offset, turn);
         self.touch_keyed(at);
@@ -157,28 +159,50 @@ impl Engine {
         }
     }
 
-    /// What a message takes the place of goes.
+    /// What a message takes the place of, or ends, goes.
+    pub(super) fn replace_by(
+        &mut self,
+        at: At,
+        offset: u64,
+        key: &[u8],
+        terms: &Terms,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        if let Some(what) = &terms.roll_up {
+            self.roll_up(at, offset, key, what, turn);
+        }
+        if let Some(key) = &terms.ends_schedule {
+            self.roll_up(at, offset, key, &RollUp::Key, turn);
+        }
+    }
+
     fn roll_up(
         &mut self,
         at: At,
         offset: u64,
-        message: &Message,
-        what: RollUp,
+        key: &[u8],
+        what: &RollUp,
         turn: &mut Turn<'_, impl Store>,
     ) {
-        match what {
+        let before: Vec<u64> = match what {
+            RollUp::Unreadable(_) => return,
             RollUp::All => {
                 let range = (0, offset);
                 self.remove_between(at, range, turn);
+                return;
             }
             RollUp::Key => {
                 let keyed = self.logs.partition(at).and_then(|one| one.keyed.as_ref());
-                let key = keyed.and_then(|keyed| keyed.keys.key(message.key()));
-                let before = key.into_iter().flat_map(|key| key.offsets());
-                let before: Vec<u64> = before.filter(|one| *one < offset).collect();
-                self.remove_records(at, &before, turn);
+                let key = keyed.and_then(|keyed| keyed.keys.key(key));
+                let records = key.into_iter().flat_map(|key| key.offsets());
+                records.filter(|one| *one < offset).collect()
             }
-        }
+            RollUp::Keys(keys) => {
+                let records = self.offsets_matching(at, Some(keys)).into_iter();
+                records.filter(|one| *one < offset).collect()
+            }
+        };
+        self.remove_records(at, &before, turn);
     }
 
     /// Removes the records from one offset up to another.
@@ -259,13 +283,17 @@ pub(super) fn known(
 pub(super) fn fits(
     message: &Message,
     rules: &KeyedSettings,
+    measured: Option<Measure>,
     run_bytes_max: u32,
     next: u64,
 ) -> Result<(), LogError> {
     let bytes = message.inline_bytes().len() + message.shared_body().map_or(0, bytes::Bytes::len);
     check_size(bytes, 1, run_bytes_max, next)?;
-    let body_len = message.body().len() as u64;
-    match rules.body_bytes_max.is_some_and(|max| body_len > max) {
+    let is_too_large = |max| {
+        let len = measured.map_or(message.body().len() as u64, |measure| measure(message));
+        len > max
+    };
+    match rules.message_bytes_max.is_some_and(is_too_large) {
         true => Err(LogError::TooLarge),
         false => Ok(()),
     }
@@ -309,11 +337,15 @@ pub(super) fn check_terms(
             return Err(KeyedError::LastId(last).into());
         }
     }
-    schedules::check(message, terms, rules)?;
-    if terms.roll_up.is_some() && (!rules.rolls_up || rules.denies_purge) {
-        return Err(KeyedError::RollUpDenied.into());
+    schedules::check(keyed, message, terms, rules)?;
+    if let Some(bad) = terms.bad {
+        return Err(KeyedError::BadTerm(bad).into());
     }
-    Ok(())
+    match &terms.roll_up {
+        Some(_) if !rules.rolls_up || rules.denies_purge => Err(KeyedError::RollUpDenied.into()),
+        Some(RollUp::Unreadable(what)) => Err(KeyedError::RollUpUnreadable(what.clone()).into()),
+        _ => Ok(()),
+    }
 }
 
 /// The offset of a key's last record.

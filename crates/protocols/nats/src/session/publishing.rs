@@ -45,7 +45,7 @@ impl Connection {
             if has_headers {
                 let block = self.headers_in(input, &publication);
                 let number = u32::try_from(items.len()).unwrap_or(u32::MAX);
-                demanded.extend(terms(block).map(|terms| (number, Arc::new(terms))));
+                demanded.extend(terms(subject, block).map(|terms| (number, Arc::new(terms))));
             }
             if items.is_empty() {
                 items.reserve_exact(self.block_len);

@@ -3,6 +3,8 @@
 //! The text that a client gave, with what it left open filled in, is kept with the log ([`CONFIG`]) and told again.
 
 mod gathering;
+mod subjects;
+mod update;
 
 use polybus_model::{
     FollowState, Keeps, KeyedSettings, LogSettings, Millis, Name, Takes, WhenFull,
@@ -14,7 +16,6 @@ use super::derived::{self, Derived, Republish, SubjectTransform};
 use super::origins::{StreamSource, check_mirror, check_sources, follows, put_states};
 use super::{ApiError, ConsumerConfig, read_json};
 use crate::TOPIC;
-use crate::codec::is_valid;
 use crate::session::filter;
 
 /// The argument of a log that holds its stream's configuration,
@@ -28,7 +29,9 @@ const TIME_NS_MIN: i64 = 100 * NS_PER_MS;
 /// Delete markers stay for so long at least.
 const MARKER_NS_MIN: i64 = 1_000 * NS_PER_MS;
 const DUPLICATES_NS: i64 = 120_000 * NS_PER_MS;
-const NAME_LEN_MAX: usize = 255;
+pub(super) const NAME_LEN_MAX: usize = 255;
+/// What the names of metadata begin with that the server says.
+const OWN_METADATA: &str = "_nats.";
 pub(super) const DESCRIPTION_LEN_MAX: usize = 4 * 1024;
 pub(super) const METADATA_LEN_MAX: usize = 128 * 1024;
 /// The largest message where a stream does not say.
@@ -57,6 +60,7 @@ pub(crate) struct StreamConfig {
     num_replicas: i64,
     #[serde(skip_serializing_if = "is_false")]
     no_ack: bool,
+    #[serde(skip_serializing_if = "is_zero")]
     duplicate_window: i64,
     compression: Compression,
     pub(crate) allow_direct: bool,
@@ -66,7 +70,6 @@ pub(crate) struct StreamConfig {
     deny_purge: bool,
     allow_rollup_hdrs: bool,
     consumer_limits: Map<String, Value>,
-    #[serde(skip_serializing_if = "is_false")]
     allow_msg_ttl: bool,
     #[serde(skip_serializing_if = "is_zero")]
     subject_delete_marker_ttl: i64,
@@ -82,6 +85,10 @@ pub(crate) struct StreamConfig {
     allow_atomic: bool,
     #[serde(skip_serializing_if = "is_false")]
     allow_msg_schedules: bool,
+    #[serde(skip_serializing_if = "PersistMode::is_default")]
+    persist_mode: PersistMode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    placement: Option<Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     subject_transform: Option<SubjectTransform>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +128,21 @@ enum Compression {
     S2,
 }
 
+/// When a message counts as stored. Here each is on disk before it is acknowledged, whatever is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PersistMode {
+    #[serde(alias = "")]
+    Default,
+    Async,
+}
+
+impl PersistMode {
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Default)
+    }
+}
+
 impl Default for StreamConfig {
     fn default() -> Self {
         Self {
@@ -156,6 +178,8 @@ impl Default for StreamConfig {
             allow_msg_counter: false,
             allow_atomic: false,
             allow_msg_schedules: false,
+            persist_mode: PersistMode::Default,
+            placement: None,
             subject_transform: None,
             republish: None,
             metadata: Map::new(),
@@ -164,8 +188,12 @@ impl Default for StreamConfig {
     }
 }
 
-/// What a stream of another kind would need; the first words of what is told of it.
-const UNSUPPORTED: &[(&str, &str)] = &[("allow_batched", "batched publishes")];
+/// What a stream of another kind would need, and what is told of it.
+const UNSUPPORTED: &[(&str, &str)] = &[("allow_batched", "batched publishes are not supported")];
+/// What is said beside a configuration, and says nothing of the stream.
+const PASSED_OVER: &[&str] = &["pedantic", "template_owner"];
+/// Replicas that a stream can be asked to have.
+const REPLICAS_MAX: i64 = 5;
 
 pub(super) fn is_false(value: &bool) -> bool {
     !value
@@ -176,9 +204,12 @@ pub(super) fn is_zero(value: &i64) -> bool {
 }
 
 impl StreamConfig {
-    /// Reads what a client asks for, and fills in what it leaves open.
-    pub(crate) fn read(body: &[u8]) -> Result<Self, ApiError> {
+    /// Reads what a client asks for of the stream of that name, and fills in what it leaves open.
+    pub(crate) fn read(body: &[u8], name: &str) -> Result<Self, ApiError> {
         let mut config: Self = read_json(body)?;
+        if config.name != name {
+            return Err(ApiError::stream_mismatch());
+        }
         config.fill_in();
         config.check()?;
         Ok(config)
@@ -230,17 +261,16 @@ impl StreamConfig {
         if let Some(republish) = &mut self.republish {
             republish.fill_in(self.subject_transform.as_ref(), &self.subjects);
         }
-        // What later versions of clients say and is not said is not meant.
-        let is_meant = |value: &Value| match value {
-            Value::Bool(is) => *is,
-            Value::Array(values) => !values.is_empty(),
-            Value::Number(number) => number.as_i64() != Some(0),
-            Value::String(text) => !text.is_empty(),
-            Value::Object(_) => true,
-            Value::Null => false,
-        };
+        self.placement = self
+            .placement
+            .take()
+            .filter(|placement| !placement.is_empty());
+        // What this server says of streams is not theirs.
+        self.metadata
+            .retain(|key, _| !key.starts_with(OWN_METADATA));
         self.others.retain(|name, value| {
-            is_meant(value) && UNSUPPORTED.iter().any(|(known, _)| known == name)
+            let is_meant = !matches!(value, Value::Bool(false));
+            is_meant && !PASSED_OVER.contains(&name.as_str())
         });
     }
 
@@ -250,7 +280,7 @@ impl StreamConfig {
             return refused("stream name is required and can not contain '.', '*', '>', '\\', '/'");
         }
         if self.name.len() > NAME_LEN_MAX {
-            return refused("stream name is too long, maximum allowed is 255");
+            return Err(ApiError::long_name());
         }
         if self.description.len() > DESCRIPTION_LEN_MAX {
             return refused("stream description is too long, maximum allowed is 4096");
@@ -261,6 +291,16 @@ impl StreamConfig {
             .sum();
         if len > METADATA_LEN_MAX {
             return refused("stream metadata exceeds maximum size of 131072 bytes");
+        }
+        if self.num_replicas < 0 {
+            return Err(ApiError::new(
+                400,
+                10133,
+                "replicas count cannot be negative",
+            ));
+        }
+        if self.num_replicas > REPLICAS_MAX {
+            return refused("maximum replicas is 5");
         }
         if self.num_replicas != 1 {
             let text = "replicas > 1 not supported in non-clustered mode";
@@ -291,14 +331,14 @@ impl StreamConfig {
         if self.discard_new_per_subject && self.max_msgs_per_subject <= 0 {
             return refused("discard new per subject requires max msgs per subject > 0");
         }
-        if let Some((_, what)) = UNSUPPORTED
-            .iter()
-            .find(|(name, _)| self.others.contains_key(*name))
-        {
-            return Err(ApiError::invalid_config(format!(
-                "{what} are not supported"
-            )));
+        if let Some(other) = self.others.keys().next() {
+            let known = UNSUPPORTED.iter().find(|(name, _)| name == other);
+            return match known {
+                Some((_, text)) => refused(text),
+                None => Err(ApiError::unknown_field(other)),
+            };
         }
+        self.check_persisting()?;
         self.check_markers()?;
         if let Some(mirror) = &self.mirror {
             if self.first_seq != 0 {
@@ -319,6 +359,27 @@ impl StreamConfig {
         }
     }
 
+    fn check_persisting(&self) -> Result<(), ApiError> {
+        let refused = |text: &str| Err(ApiError::invalid_config(text));
+        if self
+            .placement
+            .as_ref()
+            .is_some_and(|one| one.contains_key("preferred"))
+        {
+            return refused("preferred server not permitted in placement");
+        }
+        match self.persist_mode {
+            PersistMode::Default => Ok(()),
+            PersistMode::Async if self.storage != Storage::File => {
+                refused("async persist mode is only supported on file storage")
+            }
+            PersistMode::Async if self.allow_atomic => {
+                refused("async persist mode is not supported with atomic batch publish")
+            }
+            PersistMode::Async => Ok(()),
+        }
+    }
+
     fn check_markers(&self) -> Result<(), ApiError> {
         let refused = |text: &str| Err(ApiError::invalid_config(text));
         match self.subject_delete_marker_ttl {
@@ -328,34 +389,6 @@ impl StreamConfig {
             _ if self.mirror.is_some() => refused("subject delete markers forbidden on mirrors"),
             _ => Ok(()),
         }
-    }
-
-    fn check_subjects(&self) -> Result<(), ApiError> {
-        for (at, subject) in self.subjects.iter().enumerate() {
-            if !is_valid(subject.as_bytes()) {
-                return Err(ApiError::invalid_config("invalid subject"));
-            }
-            let ours = filter(subject.as_bytes());
-            if ["$JS.>", "$JS.API.>", "$SYS.>"]
-                .iter()
-                .any(|own| ours.overlaps(&filter(own.as_bytes())))
-            {
-                let text = "subjects that overlap with jetstream api require no-ack to be true";
-                return Err(ApiError::invalid_config(text));
-            }
-            let others = self.subjects.get(..at).unwrap_or_default();
-            if others.contains(subject) {
-                return Err(ApiError::invalid_config("duplicate subjects detected"));
-            }
-            if let Some(other) = others
-                .iter()
-                .find(|other| filter(other.as_bytes()).overlaps(&ours))
-            {
-                let text = format!("subject \"{subject}\" overlaps with \"{other}\"");
-                return Err(ApiError::invalid_config(text));
-            }
-        }
-        Ok(())
     }
 
     /// Whether a consumer suits the stream.
@@ -394,50 +427,6 @@ impl StreamConfig {
         put_states(told, self.mirror.as_ref(), &self.sources, states);
     }
 
-    /// What cannot be otherwise once the stream is there.
-    pub(crate) fn check_update(&self, before: &Self) -> Result<(), ApiError> {
-        let refused = |text: &str| Err(ApiError::invalid_config(text));
-        if self.name != before.name {
-            return refused("stream configuration name must match original");
-        }
-        if self.storage != before.storage {
-            return refused("stream configuration update can not change storage type");
-        }
-        if self.retention != before.retention
-            && (self.retention == Retention::Workqueue || before.retention == Retention::Workqueue)
-        {
-            return refused(
-                "stream configuration update can not change retention policy to/from workqueue",
-            );
-        }
-        if self.mirror.is_some() && self.mirror != before.mirror {
-            let text = "stream mirror configuration can not be updated";
-            return Err(ApiError::new(400, 10055, text));
-        }
-        if self.max_consumers != before.max_consumers {
-            return refused("stream configuration update can not change MaxConsumers");
-        }
-        if before.sealed && !self.sealed {
-            return refused("stream configuration update can not unseal a sealed stream");
-        }
-        if before.deny_delete && !self.deny_delete {
-            return refused("stream configuration update can not cancel deny message deletes");
-        }
-        if before.deny_purge && !self.deny_purge {
-            return refused("stream configuration update can not cancel deny purge");
-        }
-        if before.allow_msg_ttl && !self.allow_msg_ttl {
-            return refused("message TTL status can not be disabled");
-        }
-        if before.allow_msg_schedules && !self.allow_msg_schedules {
-            return refused("message schedules can not be disabled");
-        }
-        if before.allow_msg_counter != self.allow_msg_counter {
-            return refused("stream configuration update can not change message counter setting");
-        }
-        Ok(())
-    }
-
     /// The settings of the log that it is.
     pub(crate) fn settings(&self, created: Millis) -> LogSettings {
         let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
@@ -455,7 +444,7 @@ impl StreamConfig {
             keyed: Some(Box::new(KeyedSettings {
                 records_max: positive(self.max_msgs),
                 key_records_max: positive(self.max_msgs_per_subject),
-                body_bytes_max: positive(self.max_msg_size),
+                message_bytes_max: positive(self.max_msg_size),
                 when_full: match (self.discard, self.discard_new_per_subject) {
                     (Discard::Old, _) => WhenFull::DropOldest,
                     (Discard::New, false) => WhenFull::Refuse,
@@ -508,9 +497,11 @@ mod tests {
 
     #[test]
     fn what_is_left_open_is_filled_in() {
-        let config =
-            StreamConfig::read(br#"{"name":"S","max_age":null,"subjects":["a.*"],"new_thing":0}"#)
-                .unwrap();
+        let config = StreamConfig::read(
+            br#"{"name":"S","max_age":null,"subjects":["a.*"],"pedantic":true}"#,
+            "S",
+        )
+        .unwrap();
         assert_eq!(
             (config.max_msgs, config.duplicate_window),
             (-1, DUPLICATES_NS)
@@ -520,15 +511,18 @@ mod tests {
         let keyed = settings.keyed.unwrap();
         assert_eq!(keyed.takes.unwrap().keys, [filter(b"a.*")]);
         assert_eq!(settings.retention_ms, None);
-        let named = StreamConfig::read(br#"{"name":"S"}"#).unwrap();
+        let named = StreamConfig::read(br#"{"name":"S"}"#, "S").unwrap();
         assert_eq!(named.subjects, ["S"]);
     }
 
     #[test]
     fn what_cannot_be_is_refused() {
         for (json, number) in [
-            (&br#"{"name":"a.b"}"#[..], 10052),
+            (&br#"{"name":"a.b"}"#[..], 10056),
             (b"{", 10025),
+            (br#"{"name":"S","new_thing":0}"#, 10025),
+            (br#"{"name":"S","num_replicas":-1}"#, 10133),
+            (br#"{"name":"S","subjects":[">"]}"#, 10052),
             (br#"{"name":"S","max_age":5}"#, 10052),
             (br#"{"name":"S","subjects":["a.*","a.b"]}"#, 10052),
             (br#"{"name":"S","subjects":["$JS.API.x"]}"#, 10052),
@@ -570,7 +564,7 @@ mod tests {
             ),
             (br#"{"name":"S","retention":"odd"}"#, 10025),
         ] {
-            assert_eq!(StreamConfig::read(json).unwrap_err().number, number);
+            assert_eq!(StreamConfig::read(json, "S").unwrap_err().number, number);
         }
     }
 }

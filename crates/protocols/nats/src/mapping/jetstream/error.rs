@@ -1,7 +1,11 @@
 //! Failures in JetStream's numbers and words.
 
-use polybus_model::{BatchError, Error, KeyedError, Kind, LogError, ScheduleError, TallyError};
+use polybus_model::{
+    BadTerm, BatchError, Error, KeyedError, Kind, LogError, ScheduleError, TallyError,
+};
 use serde_json::{Value, json};
+
+use super::config::NAME_LEN_MAX;
 
 /// A failure as the API tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,6 +35,11 @@ impl ApiError {
         Self::new(400, 10025, format!("invalid JSON: {error}"))
     }
 
+    pub(crate) fn unknown_field(name: &str) -> Self {
+        let text = format!("invalid JSON: json: unknown field {name:?}");
+        Self::new(400, 10025, text)
+    }
+
     pub(crate) fn invalid_config(text: impl Into<String>) -> Self {
         Self::new(500, 10052, text)
     }
@@ -50,6 +59,11 @@ impl ApiError {
 
     pub(crate) fn stream_mismatch() -> Self {
         Self::new(400, 10056, "stream name in subject does not match request")
+    }
+
+    pub(crate) fn long_name() -> Self {
+        let text = format!("stream name is too long, maximum allowed is {NAME_LEN_MAX}");
+        Self::invalid_config(text)
     }
 
     pub(crate) fn no_message() -> Self {
@@ -100,6 +114,11 @@ fn of_keyed(error: &KeyedError) -> ApiError {
         KeyedError::RemovalDenied => ApiError::new(500, 10057, "message delete not permitted"),
         KeyedError::PurgeDenied => ApiError::new(500, 10110, "stream purge not permitted"),
         KeyedError::RollUpDenied => ApiError::new(500, 10111, "rollup not permitted"),
+        KeyedError::RollUpUnreadable(what) => {
+            let what = String::from_utf8_lossy(what);
+            ApiError::new(500, 10111, format!("rollup value invalid: {what:?}"))
+        }
+        KeyedError::BadTerm(bad) => of_bad_term(*bad),
         KeyedError::ExpiryDenied => ApiError::new(400, 10166, "per-message TTL is disabled"),
         KeyedError::Terms(_) => ApiError::new(400, 10165, "invalid per-message TTL"),
         KeyedError::IsCopy => ApiError::new(400, 10074, "a mirror is not published to"),
@@ -111,6 +130,18 @@ fn of_keyed(error: &KeyedError) -> ApiError {
             ApiError::new(400, 10065, "subjects overlap with an existing stream")
         }
     }
+}
+
+fn of_bad_term(bad: BadTerm) -> ApiError {
+    let (number, text) = match bad {
+        BadTerm::Origin => (10227, "message stream source header is not allowed"),
+        BadTerm::Scheduler => (10212, "message schedules invalid scheduler"),
+        BadTerm::LastOfKey => (
+            10193,
+            "missing sequence for expected last sequence per subject",
+        ),
+    };
+    ApiError::new(400, number, text)
 }
 
 fn of_tally(error: TallyError) -> ApiError {

@@ -17,6 +17,8 @@ pub const KEYED_WRITER: KeyedWriter = KeyedWriter {
     copied: Some(copied),
     ended: Some(ended),
     told: Some(told),
+    terms: Some(demanded),
+    measured: Some(measured),
 };
 
 /// The header that says where a sourced message was.
@@ -56,15 +58,14 @@ fn copied(message: &Message, from: &CopiedFrom<'_>) -> Message {
     message.with_properties(&properties.encoded())
 }
 
-/// A republished message as another stream or a queue gets it, and what its headers demand of a stream: but for what its
-/// publisher expected of the one that it was published to. Only messages of this protocol have a place for what it says.
-fn told(message: &Message, note: &CopyNote) -> (Message, Option<Terms>) {
+/// A republished message as another stream or a queue gets it. Only messages of this protocol have a place for what it says.
+fn told(message: &Message, note: &CopyNote) -> Message {
     let copy = match note.headers_only {
         true => message.with_body(Bytes::new()),
         false => message.clone(),
     };
     if message.origin() != ORIGIN {
-        return (copy, None);
+        return copy;
     }
     let own = LiveProperties::decoded(message.properties()).headers;
     let headers = copy_headers(own, note, message.body().len());
@@ -72,15 +73,25 @@ fn told(message: &Message, note: &CopyNote) -> (Message, Option<Terms>) {
         reply: b"",
         headers: &headers,
     };
-    let terms = terms(own).map(|terms| Terms {
-        log: None,
-        offset: None,
-        last_of_key: None,
-        last_id: None,
-        batch: None,
-        ..terms
-    });
-    (copy.with_properties(&properties.encoded()), terms)
+    copy.with_properties(&properties.encoded())
+}
+
+/// What a message's headers demand.
+fn demanded(message: &Message) -> Option<Terms> {
+    if message.origin() != ORIGIN {
+        return None;
+    }
+    let headers = LiveProperties::decoded(message.properties()).headers;
+    terms(message.key(), headers)
+}
+
+/// The bytes of a message that count: those of its headers and its body.
+fn measured(message: &Message) -> u64 {
+    let headers = match message.origin() == ORIGIN {
+        true => LiveProperties::decoded(message.properties()).headers.len(),
+        false => 0,
+    };
+    (headers + message.body().len()) as u64
 }
 
 /// What stands for a subject whose last message went for its age.
@@ -171,9 +182,9 @@ mod tests {
             before: None,
             headers_only: true,
         };
-        let (copy, terms) = told(&message, &note);
-        let terms = terms.unwrap();
-        assert_eq!((terms.id.as_deref(), terms.log), (Some(&b"i"[..]), None));
+        assert_eq!(measured(&message), properties.headers.len() as u64 + 4);
+        assert_eq!(demanded(&message).unwrap().id.as_deref(), Some(&b"i"[..]));
+        let copy = told(&message, &note);
         assert!(copy.body().is_empty());
         let properties = LiveProperties::decoded(copy.properties());
         let text = std::str::from_utf8(properties.headers).unwrap();

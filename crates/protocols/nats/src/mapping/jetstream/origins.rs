@@ -39,6 +39,7 @@ struct Failures {
     name: (u16, &'static str),
     both_filters: (u16, &'static str),
     filter: (u16, &'static str),
+    role: &'static str,
     destination: (u16, &'static str),
     overlapping: (u16, &'static str),
 }
@@ -50,6 +51,7 @@ const OF_MIRROR: Failures = Failures {
         "mirror with multiple subject transforms cannot also have a single subject filter",
     ),
     filter: (10151, "mirror transform source"),
+    role: "mirror",
     destination: (10154, "mirror transform"),
     overlapping: (10152, "mirror subject filters can not overlap"),
 };
@@ -61,6 +63,7 @@ const OF_SOURCE: Failures = Failures {
         "source with multiple subject transforms cannot also have a single subject filter",
     ),
     filter: (10145, "source transform source"),
+    role: "source:",
     destination: (10146, "source transform"),
     overlapping: (10147, "source filters can not overlap"),
 };
@@ -77,10 +80,6 @@ pub(super) fn check_mirror(
     }
     if !sources.is_empty() {
         return refused(10031, "stream mirrors can not also contain other sources");
-    }
-    if mirror.opt_start_seq != 0 && mirror.opt_start_time.is_some() {
-        let text = "stream mirrors can not have both start seq and start time configured";
-        return refused(10032, text);
     }
     mirror.check(&OF_MIRROR)
 }
@@ -103,6 +102,11 @@ pub(super) fn check_sources(sources: &[StreamSource]) -> Result<(), ApiError> {
 }
 
 impl StreamSource {
+    /// The stream's name.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn check(&self, failures: &Failures) -> Result<(), ApiError> {
         let fail = |(number, text): (u16, &str)| Err(ApiError::new(400, number, text));
         let because = |(number, text): (u16, &str), why: &str| {
@@ -119,8 +123,11 @@ impl StreamSource {
             return fail(failures.both_filters);
         }
         if !self.filter_subject.is_empty() && !is_valid(self.filter_subject.as_bytes()) {
-            let why = format!("invalid subject {}", self.filter_subject);
-            return because(failures.filter, &why);
+            let text = format!(
+                "subject filter '{}' for the {} invalid subject",
+                self.filter_subject, failures.role
+            );
+            return Err(ApiError::new(500, 10049, text));
         }
         if self.opt_start_seq < 0
             || self

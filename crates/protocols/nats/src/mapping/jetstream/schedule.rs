@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Calendar, LiveProperties, RecordTtl, Recurrence, RollUp, Schedule, ScheduleError,
+    BadTerm, Calendar, LiveProperties, RecordTtl, Recurrence, RollUp, Schedule, ScheduleError,
     ScheduledNote, Scheduling, Terms,
 };
 
@@ -39,12 +39,16 @@ pub(super) struct Asked<'a> {
     ttl: Option<&'a [u8]>,
     target: &'a [u8],
     source: Option<&'a [u8]>,
+    next: Option<&'a [u8]>,
+    scheduler: Option<&'a [u8]>,
 }
 
 impl<'a> Asked<'a> {
     /// Takes a header; nothing of one that is about something else.
     pub(super) fn note(&mut self, name: &[u8], value: &'a [u8]) {
         match name.strip_prefix(PREFIX) {
+            Some(b"r") => self.scheduler = Some(value),
+            Some(b"-Next") => self.next = Some(value),
             Some(b"") => self.pattern = value,
             Some(b"-Time-Zone") => self.zone = value,
             Some(b"-TTL") => self.ttl = Some(value),
@@ -56,6 +60,13 @@ impl<'a> Asked<'a> {
 
     /// Puts what was asked for into a message's terms: it takes the place of those before it under its subject.
     pub(super) fn enter(&self, terms: &mut Terms) {
+        match (self.next, self.scheduler) {
+            (Some(b"purge"), Some(scheduler)) if is_literal(scheduler) => {
+                terms.ends_schedule = Some(Bytes::copy_from_slice(scheduler));
+            }
+            (None | Some(b""), None | Some(b"")) => {}
+            _ => terms.bad = Some(BadTerm::Scheduler),
+        }
         if self.pattern.is_empty() {
             return;
         }

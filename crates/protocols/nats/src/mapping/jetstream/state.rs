@@ -79,10 +79,7 @@ pub(crate) fn stream_info(
     }
     let mut info = Map::new();
     config.put_states(&mut info, &state.follows);
-    info.insert(
-        "config".into(),
-        serde_json::to_value(config).unwrap_or_default(),
-    );
+    info.insert("config".into(), config.told());
     info.insert("created".into(), write_time(created_of(log)).into());
     info.insert("state".into(), told);
     info.insert("ts".into(), write_time(now).into());

@@ -2,21 +2,21 @@
 
 use bytes::Bytes;
 use polybus_model::{
-    Addition, BatchCommit, BatchPart, LastOfKey, LogError, Name, RecordTtl, RollUp, StoredMore,
-    StoredRecord, Tally, Terms,
+    Addition, BadTerm, BatchCommit, BatchPart, LastOfKey, LogError, Name, RecordTtl, RollUp,
+    StoredMore, StoredRecord, Tally, Terms,
 };
 use serde_json::{Map, Value, json};
 
 use super::ApiError;
 use super::schedule::Asked;
-use crate::codec::Headers;
+use crate::codec::{Headers, is_literal, is_valid};
 use crate::session::filter;
 
 /// What all names of such headers begin with.
 const PREFIX: &[u8] = b"Nats-";
 
-/// What a header block demands of a stream; none if it demands nothing.
-pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
+/// What the header block of a message to a subject demands of a stream; none if it demands nothing.
+pub(crate) fn terms(subject: &[u8], block: &[u8]) -> Option<Terms> {
     memchr::memmem::find(block, PREFIX)?;
     let mut terms = Terms::default();
     let mut last_of = None;
@@ -27,15 +27,21 @@ pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
         match name {
             b"Nats-Msg-Id" => terms.id = Some(owned()).filter(|id| !id.is_empty()),
             b"Nats-Expected-Stream" => terms.log = Some(owned()).filter(|log| !log.is_empty()),
-            b"Nats-Expected-Last-Sequence" => terms.offset = number(value),
-            b"Nats-Expected-Last-Subject-Sequence" => last_of = number(value),
+            // What is no number is no sequence that there is.
+            b"Nats-Expected-Last-Sequence" => {
+                terms.offset = Some(number(value).unwrap_or(u64::MAX))
+            }
+            b"Nats-Expected-Last-Subject-Sequence" => {
+                last_of = Some(number(value).unwrap_or(u64::MAX));
+            }
             b"Nats-Expected-Last-Subject-Sequence-Subject" => {
                 last_of_subject = Some(filter(value));
             }
             b"Nats-Expected-Last-Msg-Id" => {
                 terms.last_id = Some(owned()).filter(|id| !id.is_empty())
             }
-            b"Nats-Rollup" => terms.roll_up = roll_up(value),
+            b"Nats-Rollup" if !value.is_empty() => terms.roll_up = Some(roll_up(subject, value)),
+            b"Nats-Stream-Source" => terms.bad = Some(BadTerm::Origin),
             b"Nats-TTL" => terms.ttl = Some(ttl(value)),
             b"Nats-Marker-Reason" => terms.ends_key = true,
             b"KV-Operation" => terms.ends_key |= value == b"PURGE",
@@ -50,6 +56,9 @@ pub(crate) fn terms(block: &[u8]) -> Option<Terms> {
         }
     }
     asked.enter(&mut terms);
+    if last_of.is_none() && last_of_subject.is_some() {
+        terms.bad = Some(BadTerm::LastOfKey);
+    }
     terms.last_of_key = last_of.map(|sequence| LastOfKey {
         key: last_of_subject,
         offset: sequence.checked_sub(1),
@@ -80,13 +89,13 @@ fn number(value: &[u8]) -> Option<u64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-fn roll_up(value: &[u8]) -> Option<RollUp> {
-    if value.eq_ignore_ascii_case(b"all") {
-        Some(RollUp::All)
-    } else if value.eq_ignore_ascii_case(b"sub") {
-        Some(RollUp::Key)
-    } else {
-        None
+/// What a message to a subject takes the place of; wildcards in it stand for subjects there, too.
+fn roll_up(subject: &[u8], value: &[u8]) -> RollUp {
+    match &value.to_ascii_lowercase()[..] {
+        b"all" => RollUp::All,
+        b"sub" if is_literal(subject) || !is_valid(subject) => RollUp::Key,
+        b"sub" => RollUp::Keys(filter(subject)),
+        other => RollUp::Unreadable(Bytes::copy_from_slice(other)),
     }
 }
 
@@ -197,15 +206,15 @@ mod tests {
     #[test]
     fn headers_are_terms() {
         let block = b"NATS/1.0\r\nNats-Msg-Id: a1\r\nNats-Expected-Last-Subject-Sequence: 0\r\nNats-Rollup: sub\r\nNats-TTL: 1m30s\r\n\r\n";
-        let terms = terms(block).unwrap();
+        let terms = terms(b"a.b", block).unwrap();
         assert_eq!(terms.id.as_deref(), Some(&b"a1"[..]));
         let last = terms.last_of_key.unwrap();
         assert_eq!((last.key, last.offset), (None, None));
         assert_eq!(terms.roll_up, Some(RollUp::Key));
         assert_eq!(terms.ttl, Some(RecordTtl::For(90_000)));
-        assert!(super::terms(b"NATS/1.0\r\nA: b\r\n\r\n").is_none());
+        assert!(super::terms(b"a.b", b"NATS/1.0\r\nA: b\r\n\r\n").is_none());
         let block = b"NATS/1.0\r\nNats-Batch-Sequence: 2\r\nNats-Batch-Id: b\r\nNats-Batch-Commit: eob\r\nNats-Incr: -7\r\n\r\n";
-        let terms = super::terms(block).unwrap();
+        let terms = super::terms(b"a.*", block).unwrap();
         let part = BatchPart {
             id: Bytes::from_static(b"b"),
             number: Some(2),
@@ -213,7 +222,10 @@ mod tests {
         };
         assert_eq!(terms.batch, Some(part));
         assert_eq!(terms.adds, Tally::parse(b"-7").map(Addition::Of));
-        assert!(super::terms(b"NATS/1.0\r\nNats-Batch-Sequence: 2\r\n\r\n").is_none());
+        assert!(super::terms(b"a.b", b"NATS/1.0\r\nNats-Batch-Sequence: 2\r\n\r\n").is_none());
+        let block = b"NATS/1.0\r\nNats-Rollup: SUB\r\n\r\n";
+        let terms = super::terms(b"a.*", block).unwrap();
+        assert_eq!(terms.roll_up, Some(RollUp::Keys(filter(b"a.*"))));
         assert_eq!(ttl(b"never"), RecordTtl::Never);
         assert_eq!(ttl(b"5"), RecordTtl::For(5_000));
         for bad in [&b"0"[..], b"x", b"10ms", b""] {

@@ -48,6 +48,8 @@ struct Pending {
 /// What follows a reply of the broker.
 #[derive(Debug)]
 enum Step {
+    /// What a stream is like that another is to be made of, and those that are still to be looked at.
+    LookAtOrigin(Box<StreamConfig>, Vec<String>),
     /// The log is declared, or was there.
     Create(Box<StreamConfig>),
     /// There is a log of that name: is it the same stream?
@@ -219,8 +221,11 @@ impl Connection {
                     },
                 };
                 let Ok(log) = Name::new(name) else {
-                    let kind = kind_of(verb);
-                    self.answer_error(reply, kind, &ApiError::stream_not_found());
+                    let error = match verb {
+                        "CREATE" | "UPDATE" => ApiError::long_name(),
+                        _ => ApiError::stream_not_found(),
+                    };
+                    self.answer_error(reply, kind_of(verb), &error);
                     return true;
                 };
                 match verb {
@@ -259,6 +264,9 @@ impl Connection {
             return;
         };
         match step {
+            Step::LookAtOrigin(config, left) => {
+                self.origin_looked_at(&to, config, left, reply, now);
+            }
             Step::Create(config) => self.stream_declared(&to, config, reply),
             Step::Compare(config) => self.stream_compared(&to, &config, reply, now),
             Step::LookBefore(config) => self.stream_looked_at(&to, config, reply),

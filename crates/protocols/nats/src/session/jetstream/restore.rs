@@ -42,13 +42,9 @@ pub(super) struct Restore {
 impl Connection {
     pub(super) fn stream_restore(&mut self, name: &Name, reply: &[u8], body: &[u8], now: Millis) {
         let asked = read_json(body).and_then(|asked: RestoreRequest| {
-            StreamConfig::read(asked.config.to_string().as_bytes())
+            StreamConfig::read(asked.config.to_string().as_bytes(), name.as_str())
         });
         let config = match asked {
-            Ok(config) if config.name != name.as_str() => Err(ApiError::stream_mismatch()),
-            other => other,
-        };
-        let config = match config {
             Ok(_) if self.jetstream.restores.len() >= RESTORES_MAX => Err(failed(&format!(
                 "{RESTORES_MAX} are under way on this connection"
             ))),

@@ -58,20 +58,52 @@ struct PurgeRequest {
 impl Connection {
     pub(super) fn stream_create(&mut self, name: &Name, reply: &[u8], body: &[u8], now: Millis) {
         let kind = "stream_create";
-        let config = match StreamConfig::read(body) {
-            Ok(config) if config.name != name.as_str() => Err(ApiError::stream_mismatch()),
-            other => other,
-        };
-        match config {
+        let config = StreamConfig::read(body, name.as_str());
+        match config.and_then(|config| config.check_new().map(|()| config)) {
             Err(error) => self.answer_error(reply, kind, &error),
             Ok(config) => {
-                let declare = LogRequest::Declare {
-                    name: name.clone(),
-                    settings: config.settings(now),
-                    dry_run: false,
-                };
-                self.ask_log(reply, Step::Create(Box::new(config)), declare);
+                let left = config.origins();
+                self.declare_next(reply, Box::new(config), left, now);
             }
+        }
+    }
+
+    /// Looks at the next stream that another is to be made of; if there is none left, it is made.
+    fn declare_next(
+        &mut self,
+        reply: &[u8],
+        config: Box<StreamConfig>,
+        mut left: Vec<String>,
+        now: Millis,
+    ) {
+        if let Some(Ok(origin)) = left.pop().map(|one| Name::new(&one)) {
+            let look = Step::LookAtOrigin(config, left);
+            return self.ask_log(reply, look, state_of(&origin));
+        }
+        let declare = LogRequest::Declare {
+            name: Name::new(&config.name).unwrap_or_else(|_| Name::empty()),
+            settings: config.settings(now),
+            dry_run: false,
+        };
+        self.ask_log(reply, Step::Create(config), declare);
+    }
+
+    /// An origin was looked at; that it is not there, or may not be seen, is for later to be told.
+    pub(super) fn origin_looked_at(
+        &mut self,
+        to: &[u8],
+        mut config: Box<StreamConfig>,
+        left: Vec<String>,
+        reply: LogReply,
+        now: Millis,
+    ) {
+        let noted = match stream_of(reply) {
+            Ok((_, origin)) => config.note_origin(&origin),
+            Err(_) => Ok(()),
+        };
+        match noted {
+            Ok(()) => self.declare_next(to, config, left, now),
+            Err(error) => self.answer_error(to, "stream_create", &error),
         }
     }
 
@@ -115,10 +147,7 @@ impl Connection {
     }
 
     pub(super) fn stream_update(&mut self, name: &Name, reply: &[u8], body: &[u8]) {
-        let config = match StreamConfig::read(body) {
-            Ok(config) if config.name != name.as_str() => Err(ApiError::stream_mismatch()),
-            other => other,
-        };
+        let config = StreamConfig::read(body, name.as_str());
         match config {
             Err(error) => self.answer_error(reply, "stream_update", &error),
             Ok(config) => self.ask_log(reply, Step::LookBefore(Box::new(config)), state_of(name)),
@@ -128,7 +157,7 @@ impl Connection {
     pub(super) fn stream_looked_at(
         &mut self,
         to: &[u8],
-        config: Box<StreamConfig>,
+        mut config: Box<StreamConfig>,
         reply: LogReply,
     ) {
         let log = match stream_of(reply) {
@@ -171,7 +200,7 @@ impl Connection {
         };
         let more = match &keys {
             Some(_) => json!({ "offset": asked.offset, "limit": SUBJECTS_MAX }),
-            None => Value::Null,
+            None => json!({ "offset": 0, "limit": 0 }),
         };
         let state = LogRequest::State {
             partition: partition(name),
@@ -310,7 +339,8 @@ impl Connection {
                     true => Value::Array(Vec::new()),
                     false => Value::Array(listing.told),
                 };
-                let (total, offset) = (listing.total, listing.offset);
+                let total = listing.total;
+                let offset = listing.offset.min(total);
                 let says = json!({ "total": total, "offset": offset, "limit": STREAMS_PER_PAGE, "streams": streams });
                 self.answer(to, "stream_list", says);
             }

@@ -1,5 +1,7 @@
 //! What does not go with counters, batches and schedules.
 
+use serde_json::Value;
+
 use super::{Discard, Retention, StreamConfig};
 use crate::mapping::jetstream::ApiError;
 
@@ -7,10 +9,12 @@ impl StreamConfig {
     /// Whether the stream can have what it is asked to have of them.
     pub(super) fn check_gathering(&self) -> Result<(), ApiError> {
         let refused = |text: &str| Err(ApiError::invalid_config(text));
+        let batched = self.others.get("allow_batched").and_then(Value::as_bool);
         let mirrors = [
             (self.allow_msg_counter, 10173, "calculate counters"),
             (self.allow_msg_schedules, 10186, "schedule messages"),
             (self.allow_atomic, 10198, "use atomic publishing"),
+            (batched == Some(true), 10209, "use batch publishing"),
         ];
         let in_mirror = mirrors.into_iter().find(|(is_set, ..)| *is_set);
         if let (Some(_), Some((_, number, what))) = (&self.mirror, in_mirror) {
