@@ -29,6 +29,11 @@ impl Blocks {
         }
     }
 
+    /// How much there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.area.len()
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.raw[self.area.start..self.area.start + self.filled]
     }

@@ -5,10 +5,15 @@
 
 mod direct;
 mod file;
+#[cfg(target_os = "linux")]
+mod long_read;
 mod memory;
+mod rooms;
 
 use std::io::{IoSlice, Result};
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub use file::FileIo;
 pub use memory::{CrashMode, MemoryIo};
@@ -70,6 +75,9 @@ pub trait Io: Send + Sync + 'static {
     /// # Errors
     /// Whatever the disk says.
     fn free_bytes(&self) -> Result<u64>;
+
+    /// Gives back memory that was kept for further use, and not used since the last call.
+    fn rest(&self) {}
 }
 
 /// One open file, used from several threads at once.
@@ -106,11 +114,11 @@ pub trait IoFile: Send + Sync {
     ///
     /// # Errors
     /// Whatever the disk says.
-    fn read_new(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+    fn read_new(&self, offset: u64, len: usize) -> Result<Bytes> {
         let mut bytes = vec![0; len];
         let read = self.read_at(&mut bytes, offset)?;
         bytes.truncate(read);
-        Ok(bytes)
+        Ok(Bytes::from(bytes))
     }
 
     /// The file's length.

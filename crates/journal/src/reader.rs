@@ -21,8 +21,9 @@ use crate::shared::Shared;
 
 /// Two records this near each other are read in one go.
 const GAP_BYTES_MAX: u64 = 32 << 10;
-/// One read is no longer than this, unless a single record is.
-const RUN_BYTES_MAX: u64 = 1 << 20;
+/// One read is no longer than this, unless a single record is: what an answer of 1 MiB comes from, with what stands between its
+/// records.
+const RUN_BYTES_MAX: u64 = 9 << 17;
 
 /// Reads records; clones are handles to the same journal.
 #[derive(Clone)]
@@ -148,7 +149,12 @@ impl Reader {
         if bytes.len() < len {
             return Err(self.unsound(segment, start, "the file ends inside a record"));
         }
-        Ok(Bytes::from(bytes))
+        Ok(bytes)
+    }
+
+    /// Gives back memory that was kept for further reads and writes, and not used since the last call.
+    pub fn rest(&self) {
+        self.shared.io.rest();
     }
 
     fn check(

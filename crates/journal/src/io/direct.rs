@@ -1,4 +1,4 @@
-//! Writing past the page cache, for what is long.
+//! Past the page cache, for what is long: how it is written, and where it is read (`long_read.rs`).
 //!
 //! ```text
 //! parts -> copied into whole aligned blocks -> O_DIRECT (with RWF_DSYNC, or a sync behind several pieces)
@@ -16,8 +16,13 @@ use std::fs::File;
 use std::io::{IoSlice, Result};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
+
+#[cfg(target_os = "linux")]
+use super::long_read::{self, Cached};
+use super::rooms::Rooms;
 use crate::blocks::Blocks;
 use crate::format::BLOCK;
 
@@ -27,40 +32,16 @@ const DURABLE_BYTES_MIN: usize = 64 << 10;
 const PLAIN_BYTES_MIN: usize = 256 << 10;
 /// What is longer is written in pieces.
 const PIECE_BYTES_MAX: usize = 2 << 20;
-/// How many aligned buffers are kept for reuse: as many as there are writers.
-const ROOMS_MAX: usize = 2;
-
-/// Aligned buffers, shared by all files of a folder.
-#[derive(Default)]
-pub(super) struct Rooms {
-    free: Mutex<Vec<Blocks>>,
-}
-
-impl Rooms {
-    fn take(&self, bytes: usize) -> Blocks {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let room = { free }.pop();
-        let mut room = room.unwrap_or_else(|| Blocks::new(bytes));
-        room.keep_from(usize::MAX, bytes);
-        room
-    }
-
-    fn give(&self, room: Blocks) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if free.len() < ROOMS_MAX {
-            free.push(room);
-        }
-    }
-}
-
 /// One file's way past the cache.
 pub(super) struct Direct {
     path: PathBuf,
     rooms: Arc<Rooms>,
-    /// Opened for the first long write; none where that is refused.
+    /// Opened for the first long one; none where that is refused.
     file: OnceLock<Option<File>>,
-    /// A write was refused: the next ones are not even copied.
+    /// One was refused: the next ones are not even begun.
     is_refused: AtomicBool,
+    #[cfg(target_os = "linux")]
+    cached: Cached,
 }
 
 impl Direct {
@@ -70,11 +51,35 @@ impl Direct {
             rooms,
             file: OnceLock::new(),
             is_refused: AtomicBool::new(false),
+            #[cfg(target_os = "linux")]
+            cached: Cached::new(),
         }
     }
 
+    /// Reads `len` bytes from `offset` on if they are long enough; fewer only at the file's end.
+    #[cfg(target_os = "linux")]
+    pub(super) fn read(&self, plain: &File, offset: u64, len: usize) -> Result<Option<Bytes>> {
+        if len < long_read::BYTES_MIN || self.is_refused.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let file = self.file.get_or_init(|| open(plain, &self.path));
+        let Some(file) = file else {
+            return Ok(None);
+        };
+        let read = long_read::read((plain, file), &self.cached, &self.rooms, (offset, len));
+        if matches!(read, Ok(None)) {
+            self.is_refused.store(true, Ordering::Relaxed);
+        }
+        read
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn read(&self, _plain: &File, _offset: u64, _len: usize) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
     /// Writes all parts if they are long enough and whole blocks. False if it did not: all of it is to be written then,
-    /// what was written already as well.
+    /// through the cache, what was written already as well.
     pub(super) fn write(
         &self,
         cached: &File,
@@ -83,6 +88,20 @@ impl Direct {
         durable: bool,
     ) -> Result<bool> {
         let len: usize = parts.iter().map(|part| part.len()).sum();
+        let written = self.write_long(cached, parts, (offset, len), durable);
+        #[cfg(target_os = "linux")]
+        self.cached
+            .written(offset, len, !matches!(written, Ok(true)));
+        written
+    }
+
+    fn write_long(
+        &self,
+        cached: &File,
+        parts: &[IoSlice<'_>],
+        (offset, len): (u64, usize),
+        durable: bool,
+    ) -> Result<bool> {
         let block = u64::from(BLOCK);
         let is_whole = (len as u64).is_multiple_of(block) && offset.is_multiple_of(block);
         let least = match durable {
@@ -96,9 +115,9 @@ impl Direct {
         let Some(file) = file else {
             return Ok(false);
         };
-        let mut room = self.rooms.take(len.min(PIECE_BYTES_MAX));
+        let mut room = self.rooms.to_write(len.min(PIECE_BYTES_MAX));
         let written = write_pieces(file, &mut room, Source::new(parts), (offset, len), durable);
-        self.rooms.give(room);
+        self.rooms.written(room);
         if matches!(written, Ok(false)) {
             self.is_refused.store(true, Ordering::Relaxed);
         }
@@ -166,7 +185,7 @@ fn write_pieces(
     Ok(true)
 }
 
-/// Opens what `cached` is once more, for direct writes; none where that is refused, or where something else has its
+/// Opens what `cached` is once more, for direct reads and writes; none where that is refused, or where something else has its
 /// name by now.
 #[cfg(target_os = "linux")]
 fn open(cached: &File, path: &Path) -> Option<File> {
@@ -174,7 +193,8 @@ fn open(cached: &File, path: &Path) -> Option<File> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = OFlags::DIRECT.bits().cast_signed();
     let mut options = File::options();
-    let file = options.write(true).custom_flags(flags).open(path).ok()?;
+    let options = options.read(true).write(true);
+    let file = options.custom_flags(flags).open(path).ok()?;
     let (ours, named) = (fstat(cached).ok()?, fstat(&file).ok()?);
     let is_same = (ours.st_dev, ours.st_ino) == (named.st_dev, named.st_ino);
     is_same.then_some(file)

@@ -2,7 +2,7 @@
 //!
 //! A durable write is one `pwritev2` with `RWF_DSYNC` on Linux (one call, and several can be in
 //! flight on one file), a write and a sync elsewhere; what is long goes past the page cache
-//! (`direct.rs`). Recovery reads with `O_DIRECT` where the file system takes it, and has the system
+//! (`direct.rs`), and is read there when it is read once (`long_read.rs`). Recovery reads with `O_DIRECT` where the file system takes it, and has the system
 //! forget its copy where it does not: after a failed sync the page cache shows bytes that the disk
 //! lacks.
 
@@ -13,7 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::direct::{Direct, Rooms};
+use bytes::Bytes;
+
+use super::direct::Direct;
+use super::rooms::Rooms;
 use super::{Io, IoFile, OpenMode};
 
 /// The most parts that one vectored write takes (`IOV_MAX` on Linux).
@@ -122,6 +125,10 @@ impl Io for FileIo {
     fn free_bytes(&self) -> Result<u64> {
         let stat = rustix::fs::statvfs(&self.folder)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    fn rest(&self) {
+        self.rooms.rest();
     }
 }
 
@@ -272,7 +279,11 @@ impl IoFile for DiskFile {
     }
 
     /// Without zeroing the memory first.
-    fn read_new(&self, offset: u64, len: usize) -> Result<Vec<u8>> {
+    fn read_new(&self, offset: u64, len: usize) -> Result<Bytes> {
+        let long = self.direct.read(&self.file, offset, len)?;
+        if let Some(bytes) = long.filter(|bytes| bytes.len() == len) {
+            return Ok(bytes);
+        }
         let mut bytes = Vec::with_capacity(len);
         while bytes.len() < len {
             let at = offset + bytes.len() as u64;
@@ -283,7 +294,7 @@ impl IoFile for DiskFile {
             }
         }
         bytes.truncate(len);
-        Ok(bytes)
+        Ok(Bytes::from(bytes))
     }
 
     fn len(&self) -> Result<u64> {
