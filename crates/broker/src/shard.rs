@@ -178,14 +178,20 @@ impl Shard {
             self.pressure.store(true, Ordering::Relaxed);
         }
         let commit = state.wants_committer();
-        let load = !state.loads.is_empty();
+        let loads = state.loads.len();
         let timer = state.wants_timer();
         drop(guard);
         if commit {
             self.commit_wanted.notify_one();
         }
-        if load {
-            self.load_wanted.notify_one();
+        match loads {
+            0 => {}
+            1 => {
+                self.load_wanted.notify_one();
+            }
+            _ => {
+                self.load_wanted.notify_all();
+            }
         }
         if timer {
             self.timer_wanted.notify_one();

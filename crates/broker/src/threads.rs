@@ -3,7 +3,7 @@
 //! | thread | step |
 //! |---|---|
 //! | commit-N | seal and write a frame, release what waited for it |
-//! | load | read messages back that consumers have reached |
+//! | load-N | read messages back that consumers have reached; one that reads far behind, or compaction, does not hold up all others |
 //! | timer | expire, retry, delay: what the engine's deadlines ask for |
 //! | sync | at `interval` durability, sync |
 //! | upkeep | snapshots, old segments, disk space |
@@ -22,6 +22,8 @@ use crate::upkeep::Upkeep;
 
 /// The longest sleep of the timer thread: it bounds how late a jump of the clock is noticed.
 const TIMER_SLEEP_MS_MAX: u64 = 1000;
+/// How many read back.
+const LOADERS: usize = 2;
 /// How often old segments and disk space are looked at.
 const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 /// When a file is first zeroed for later; the start has the disk for itself until then.
@@ -36,7 +38,9 @@ pub(crate) fn start(
     for number in 0..inner.options.committers.max(1) {
         started.push(spawn(inner, &format!("commit-{number}"), commit)?);
     }
-    started.push(spawn(inner, "load", load)?);
+    for number in 0..LOADERS {
+        started.push(spawn(inner, &format!("load-{number}"), load)?);
+    }
     started.push(spawn(inner, "timer", timer)?);
     started.push(spawn(inner, "upkeep", upkeep)?);
     started.push(spawn(inner, "login", move |inner| login(inner, &logins))?);
@@ -101,6 +105,7 @@ fn upkeep(inner: &Inner) -> Result<(), String> {
     }
     upkeep.prepare(&inner.shard, inner.look_at_disk()?)?;
     while !inner.shard.sleep(UPKEEP_EVERY) {
+        inner.shard.reader.rest();
         let free = inner.look_at_disk()?;
         upkeep.step(&inner.shard, free)?;
     }

@@ -367,6 +367,7 @@ impl Engine {
         self.forget_idle_transactional(&mut turn);
         self.resume_paying(&mut turn);
         self.answer_overdue(&mut turn);
+        self.tidy_ahead(now);
         self.sweep_logs(&mut turn);
         self.expire_keyed(&mut turn);
         self.compact_logs(&mut turn);

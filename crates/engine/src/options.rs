@@ -36,7 +36,7 @@ pub struct Options {
     /// At most so many partitions of all logs together.
     pub partitions_max: usize,
     /// At most so many bytes of logs' latest runs are kept in memory, beside those of messages in queues; the oldest go
-    /// first, and are read back from the journal.
+    /// first, and are read back from the journal. As much again is what was read back for who reads on.
     pub log_resident_bytes_max: usize,
     /// At most so many reads wait for records; further ones are answered at once.
     pub log_waiters_max: usize,

@@ -27,6 +27,7 @@ mod model;
 mod reader_ends;
 mod reader_groups;
 mod readers;
+mod reading_ahead;
 mod recovering;
 mod transaction_bindings;
 mod transaction_model;

@@ -14,10 +14,11 @@ use polybus_model::{
     Millis, Run, Slice,
 };
 
-use super::partition::{Found, Partition};
+use super::ahead::{Follower, Sought, Stretch};
+use super::partition::Found;
 use super::read::{Hole, LOAD_BYTES_MAX, Wanted, unfilled};
 use super::waiting::{Asked, Waiter};
-use super::{At, Caller};
+use super::{At, Caller, Logs};
 use crate::groups::{Failure, Settlement, Window};
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Store};
@@ -60,6 +61,10 @@ struct Plan {
     bytes: u64,
     away_bytes: u64,
     records: u64,
+    /// What of it comes from the disk.
+    stretches: Vec<Stretch>,
+    /// A load that is under way and brings what comes next.
+    coming: Option<u64>,
 }
 
 impl Lease {
@@ -138,6 +143,11 @@ impl Engine {
         let enough = plan.records > 0 && plan.bytes >= u64::from(lease.request.bytes_min);
         let over =
             due <= self.time(turn) || self.logs.waiters.len() >= self.options.log_waiters_max;
+        if let (0, true, Some(load)) = (plan.records, reads && !failed, plan.coming) {
+            let (caller, asked) = (lease.caller, Asked::Lease(Box::new(lease)));
+            let follower = Follower { caller, asked, due };
+            return self.logs.ahead.follow(load, follower);
+        }
         if !reads || failed || enough || over {
             self.hand_over(lease, &settings, plan, turn);
             return;
@@ -214,9 +224,14 @@ impl Engine {
             },
             aborted: Vec::new(),
         };
-        gather(
-            partition, window, limit, part, request, settings, plan, &mut share,
+        let (bytes, holes) = (plan.bytes, plan.holes.len());
+        let was_here = gather(
+            &self.logs, window, limit, part, request, settings, plan, &mut share,
         );
+        if was_here || plan.holes.len() > holes {
+            let read = stretch_of(&share, plan.bytes - bytes, was_here);
+            plan.stretches.extend(read);
+        }
         if let (true, Some(first), Some(last)) = (
             settings.committed,
             share.slice.runs.first(),
@@ -270,6 +285,7 @@ impl Engine {
             parts,
         };
         self.answer(wanted, plan.holes, turn);
+        self.read_on(&plan.stretches, turn);
     }
 
     /// A loan could not be read back: it is taken back, and made again as far as the member is still there.
@@ -367,13 +383,27 @@ impl Failed {
     }
 }
 
-/// Goes through what a window may hand out, as far as the bounds allow.
+/// What a share reads from the disk. A run that is lent in part is read again.
+fn stretch_of(share: &Share, bytes: u64, was_here: bool) -> Option<Stretch> {
+    let (first, last) = (share.slice.runs.first()?, share.slice.runs.last()?);
+    let end = last.offset.saturating_add(last.count.into());
+    let is_lent = share.lends.last().is_some_and(|lent| lent.end >= end);
+    Some(Stretch {
+        at: share.at,
+        from: first.offset,
+        behind: if is_lent { end } else { last.offset },
+        bytes,
+        was_here,
+    })
+}
+
+/// Goes through what a window may hand out, as far as the bounds allow. Says whether some of it was read ahead.
 #[expect(
     clippy::too_many_arguments,
     reason = "the bounds of one request, each its own"
 )]
 fn gather(
-    partition: &Partition,
+    logs: &Logs,
     window: &Window,
     limit: u64,
     part: usize,
@@ -381,7 +411,11 @@ fn gather(
     settings: &GroupSettings,
     plan: &mut Plan,
     share: &mut Share,
-) {
+) -> bool {
+    let mut was_here = false;
+    let Some(partition) = logs.partition(share.at) else {
+        return was_here;
+    };
     let mut room = u64::from(settings.unsettled_max).saturating_sub(window.unsettled());
     let mut from = window.floor().max(partition.start);
     while plan.records < u64::from(request.records_max) {
@@ -391,10 +425,10 @@ fn gather(
             // What was there was removed.
             let gap = candidate.first..limit.min(candidate.end);
             share.passes.extend(Some(gap).filter(|gap| !gap.is_empty()));
-            return;
+            return was_here;
         };
         if indexed.end() > limit {
-            return;
+            return was_here;
         }
         let first = candidate.first.max(indexed.offset);
         let gap = candidate.first..first.min(candidate.end);
@@ -421,15 +455,27 @@ fn gather(
         let len = u64::from(indexed.len);
         let fits = plan.bytes + len <= u64::from(request.bytes_max) || plan.bytes == 0;
         if end <= first || (is_new && !fits) {
-            return;
+            return was_here;
         }
         if is_new {
-            let run = match found {
-                Found::Recent(run) => run.clone(),
-                Found::Away(_) if plan.away_bytes > 0 && plan.away_bytes + len > LOAD_BYTES_MAX => {
-                    return;
+            let run = match logs.seek(share.at, &indexed, found) {
+                Sought::Recent(run) => run.clone(),
+                Sought::Ahead(run) => {
+                    was_here = true;
+                    run.clone()
                 }
-                Found::Away(indexed) => {
+                Sought::Coming(load) => {
+                    plan.coming.get_or_insert(load);
+                    return was_here;
+                }
+                // What is here is handed out before the disk is asked for more.
+                Sought::Away
+                    if was_here
+                        || (plan.away_bytes > 0 && plan.away_bytes + len > LOAD_BYTES_MAX) =>
+                {
+                    return was_here;
+                }
+                Sought::Away => {
                     plan.away_bytes += len;
                     let run = share.slice.runs.len();
                     plan.holes.push(Hole { part, run, indexed });
@@ -446,4 +492,5 @@ fn gather(
         share.lends.push(first..end);
         from = end;
     }
+    was_here
 }

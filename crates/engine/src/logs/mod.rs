@@ -4,6 +4,7 @@
 //! append: check the writer, one record, an entry in the index, its bytes kept in memory     (append, producers, recent)
 //!         -> a mark; when all of its turn is durable, handle_durable moves the ends        (durable)
 //! read:   from memory, or a load for what is no longer there; or wait for an end to move   (read, waiting)
+//!         who reads one part after the other finds the next one loaded                     (ahead)
 //! lease:  what a group's window may hand out, read likewise                                 (lending)
 //! publish to a topic with a log: appended; append to a log whose topic has bindings: handed on  (publish)
 //! transaction: partitions and groups are added, runs appended, all of it ended in one turn
@@ -18,6 +19,7 @@
 //! What always holds: readers see only what is durable; a run's bytes are written once, and the index points to them; a log's
 //! id and a producer's number are never given again.
 
+mod ahead;
 mod append;
 pub(crate) mod compaction;
 mod define;
@@ -53,6 +55,7 @@ use polybus_model::{
 use crate::namespace::Namespace;
 use crate::turn::{Asker, Turn};
 use crate::{Engine, Options, Place, Store};
+use ahead::Ahead;
 use compaction::Compaction;
 use durable::Marks;
 use keyed::KeyedWork;
@@ -104,6 +107,7 @@ pub(crate) struct Logs {
     following: FollowWork,
     waiters: Waiters,
     pub(crate) loadings: Loadings,
+    ahead: Ahead,
     sweep: Sweep,
     compaction: Compaction,
     pub(crate) transactions: Transactions,
@@ -126,6 +130,7 @@ impl Default for Logs {
             following: FollowWork::default(),
             waiters: Waiters::default(),
             loadings: Loadings::default(),
+            ahead: Ahead::default(),
             sweep: Sweep::default(),
             compaction: Compaction::default(),
             transactions: Transactions::default(),
@@ -192,6 +197,7 @@ impl Logs {
             self.keyed.deadline(),
             self.following.deadline(),
             self.owed.resumes().then_some(0),
+            self.ahead.deadline(),
         ];
         due.into_iter().flatten().min()
     }

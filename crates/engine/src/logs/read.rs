@@ -4,6 +4,7 @@
 //! plan: for each partition, runs from the index up to the bounds
 //!   not enough yet -> wait (waiting)          all in memory -> answer
 //!   some are not in memory -> a load -> handle_log_loaded: fill them in, answer (or plan again if they were moved)
+//!   they are on their way already (ahead) -> plan again when they have come
 //! ```
 
 use polybus_model::{
@@ -12,10 +13,11 @@ use polybus_model::{
 };
 use rustc_hash::FxHashMap;
 
+use super::ahead::{Follower, Sought, Stretch};
 use super::keyed::schedules::Due;
 use super::lending::{Failed, Lease};
 use super::owed::Payment;
-use super::partition::{Found, Indexed};
+use super::partition::Indexed;
 use super::waiting::{Asked, Waiter};
 use super::{At, Caller, is_forbidden};
 use crate::effects::LogLoad;
@@ -99,6 +101,20 @@ struct Plan {
     away_bytes: u64,
     runs: usize,
     failed: bool,
+    /// What of it comes from the disk.
+    stretches: Vec<Stretch>,
+    /// A load that is under way and brings what comes next.
+    coming: Option<u64>,
+}
+
+impl Plan {
+    /// The load to wait for, if without it there is little for so large a request.
+    fn follows(&self, request: &ReadRequest) -> Option<u64> {
+        let part_max = request.reads.iter().map(|read| read.bytes_max).max();
+        let wanted = part_max.unwrap_or(0).min(request.bytes_max);
+        let is_little = self.bytes < u64::from(wanted) / 2 || self.bytes == 0;
+        self.coming.filter(|_| is_little && !self.failed)
+    }
 }
 
 impl Engine {
@@ -124,6 +140,11 @@ impl Engine {
         turn: &mut Turn<'_, impl Store>,
     ) {
         let plan = self.plan_read(caller.namespace, &request, &forbidden);
+        if let Some(load) = plan.follows(&request) {
+            let asked = Asked::Read { request, forbidden };
+            let follower = Follower { caller, asked, due };
+            return self.logs.ahead.follow(load, follower);
+        }
         let enough = plan.failed || plan.bytes >= u64::from(request.bytes_min);
         if enough || due <= turn.now || self.logs.waiters.len() >= self.options.log_waiters_max {
             let slices = plan.slices;
@@ -134,6 +155,7 @@ impl Engine {
                 slices,
             };
             self.answer(wanted, plan.holes, turn);
+            self.read_on(&plan.stretches, turn);
             return;
         }
         let missing = u64::from(request.bytes_min) - plan.bytes;
@@ -151,11 +173,22 @@ impl Engine {
         let Some(waiter) = self.logs.stop_waiting(slot) else {
             return;
         };
-        match waiter.asked {
+        self.ask_again(waiter.caller, waiter.asked, waiter.due, turn);
+    }
+
+    /// Answers what waited, or lets it go on waiting.
+    pub(super) fn ask_again(
+        &mut self,
+        caller: Caller,
+        asked: Asked,
+        due: Millis,
+        turn: &mut Turn<'_, impl Store>,
+    ) {
+        match asked {
             Asked::Read { request, forbidden } => {
-                self.read_until(waiter.caller, request, forbidden, waiter.due, turn);
+                self.read_until(caller, request, forbidden, due, turn);
             }
-            Asked::Lease(lease) => self.lend_until(*lease, waiter.due, turn),
+            Asked::Lease(lease) => self.lend_until(*lease, due, turn),
         }
     }
 
@@ -212,7 +245,8 @@ impl Engine {
             ..Slice::default()
         };
         let all_max = u64::from(request.bytes_max).min(READ_BYTES_MAX);
-        let mut bytes = 0;
+        let most = all_max.min(bytes_max.into());
+        let (mut bytes, mut ahead_bytes, holes) = (0, 0, plan.holes.len());
         for (indexed, found) in partition.from(partition.position(offset)) {
             let len = u64::from(indexed.len);
             let fits = plan.bytes + len <= all_max
@@ -220,10 +254,19 @@ impl Engine {
             if indexed.end() > limit || !(fits || plan.runs == 0) {
                 break;
             }
-            let run = match found {
-                Found::Recent(run) => run.clone(),
-                Found::Away(_) if !may_load(plan, len) => break,
-                Found::Away(indexed) => {
+            let run = match self.logs.seek(at, &indexed, found) {
+                Sought::Recent(run) => run.clone(),
+                Sought::Ahead(run) => {
+                    ahead_bytes += len;
+                    run.clone()
+                }
+                Sought::Coming(load) => {
+                    plan.coming.get_or_insert(load);
+                    break;
+                }
+                // What is here is told before the disk is asked for more.
+                Sought::Away if !may_load(plan, len) || ahead_bytes * 2 > most => break,
+                Sought::Away => {
                     plan.away_bytes += len;
                     let run = slice.runs.len();
                     plan.holes.push(Hole { part, run, indexed });
@@ -234,6 +277,19 @@ impl Engine {
             bytes += len;
             plan.bytes += len;
             plan.runs += 1;
+        }
+        if let (true, Some(first), Some(last)) = (
+            ahead_bytes > 0 || plan.holes.len() > holes,
+            slice.runs.first(),
+            slice.runs.last(),
+        ) {
+            plan.stretches.push(Stretch {
+                at,
+                from: offset.min(first.offset),
+                behind: last.offset.saturating_add(last.count.into()),
+                bytes,
+                was_here: ahead_bytes > 0,
+            });
         }
         if let (true, Some(last)) = (request.committed, slice.runs.last()) {
             let behind = last.offset.saturating_add(last.count.into());
@@ -324,7 +380,10 @@ impl Engine {
         out: &mut Effects,
     ) {
         let mut turn = self.begin(now, store, out);
-        if self.reader_loaded(number, &mut runs) || self.followed_loaded(number, &mut runs) {
+        if self.reader_loaded(number, &mut runs)
+            || self.followed_loaded(number, &mut runs)
+            || self.ahead_loaded(number, &mut runs, &mut turn)
+        {
             self.finish(&mut turn);
             return;
         }

@@ -73,7 +73,7 @@ pub(crate) struct Desk {
     /// Answer loads at once.
     pub(crate) loads: bool,
     owed: Vec<crate::Load>,
-    owed_runs: Vec<crate::LogLoad>,
+    pub(super) owed_runs: Vec<crate::LogLoad>,
     owed_compactions: Vec<crate::CompactionLoad>,
     /// All is durable at once; else when [`Desk::tell_durable`] says so.
     pub(crate) durable: bool,
