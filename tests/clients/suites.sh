@@ -47,8 +47,11 @@ run_python() {
       cp "$here/python/requirements.txt" "$env/installed.txt"; } >"$log" 2>&1 || { setup_failed python "$log"; return; }
   fi
   rm -f "$WORK/python.xml"
+  local folders
+  folders=$(mktemp -d)
   # shellcheck disable=SC2086
-  (cd "$here/python" && PYTHONDONTWRITEBYTECODE=1 timeout 600 "$env/bin/python" -m pytest -q -n "${JOBS:-3}" --junitxml="$WORK/python.xml" ${PYTEST_ARGS:-}) >"$log" 2>&1
+  (cd "$here/python" && PYTHONDONTWRITEBYTECODE=1 timeout 600 "$env/bin/python" -m pytest -q -n "${JOBS:-3}" --basetemp="$folders" -o tmp_path_retention_policy=none --junitxml="$WORK/python.xml" ${PYTEST_ARGS:-}) >"$log" 2>&1
+  rm -rf "$folders"
   junit python "$log" "$WORK/python.xml"
 }
 
