@@ -7,14 +7,12 @@ mod power;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use polybus_broker::{Broker, Connection, Steps};
-use polybus_journal::{CrashMode, MemoryIo};
 use polybus_model::{
-    Append, Batch, Event, Lane, LogError, LogReply, LogRequest, LogSettings, NewRun, Origin, Read,
-    ReadRequest, Request, Run, RunContent, Writer,
+    Append, LogError, LogReply, LogRequest, NewRun, Origin, Read, ReadRequest, Run, RunContent,
+    Writer,
 };
 
-use power::{Dice, name, open, partition};
+use power::{Desk, Dice, partition};
 
 const PARTITIONS: u32 = 2;
 const ROUNDS: usize = 6;
@@ -36,12 +34,8 @@ struct Known {
 }
 
 struct World {
-    disk: MemoryIo,
-    broker: Broker,
-    steps: Steps,
-    connection: Connection,
+    desk: Desk,
     dice: Dice,
-    next_number: u64,
     asked: BTreeMap<u64, Sent>,
     trims: BTreeMap<u64, (u32, u64)>,
     known: Vec<Known>,
@@ -60,42 +54,16 @@ fn packed(content: &RunContent) -> Bytes {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let disk = MemoryIo::new();
-        let (broker, steps, connection) = open(&disk);
-        let mut world = Self {
-            disk,
-            broker,
-            steps,
-            connection,
+        Self {
+            desk: Desk::new(PARTITIONS),
             dice: Dice(seed),
-            next_number: 0,
             asked: BTreeMap::new(),
             trims: BTreeMap::new(),
             known: (0..PARTITIONS).map(|_| Known::default()).collect(),
             sequences: vec![0; PARTITIONS as usize],
             last: vec![Vec::new(); PARTITIONS as usize],
             bytes_of: 0,
-        };
-        world.ask(LogRequest::Declare {
-            name: name("l"),
-            settings: LogSettings {
-                partitions: PARTITIONS,
-                ..LogSettings::default()
-            },
-            dry_run: false,
-        });
-        while world.steps.commit().unwrap() {}
-        world.take();
-        world
-    }
-
-    fn ask(&mut self, request: LogRequest) -> u64 {
-        self.next_number += 1;
-        let number = self.next_number;
-        let request = Box::new(request);
-        let requests = vec![(Lane(1), Request::Log { number, request })];
-        self.connection.submit(&mut Batch { requests });
-        number
+        }
     }
 
     fn append(&mut self, at: u32, run: NewRun) {
@@ -104,7 +72,7 @@ impl World {
             id: None,
             run: run.clone(),
         };
-        let number = self.ask(LogRequest::Append(vec![append]));
+        let number = self.desk.ask(LogRequest::Append(vec![append]));
         self.asked.insert(number, Sent { partition: at, run });
     }
 
@@ -139,13 +107,8 @@ impl World {
 
     /// Takes in what was told.
     fn take(&mut self) {
-        let mut events = Vec::new();
-        self.connection.take_events(&mut events);
-        for event in events {
-            let Event::Log { number, reply } = event else {
-                continue;
-            };
-            match *reply {
+        for (number, reply) in self.desk.replies() {
+            match reply {
                 LogReply::Appended(results) => {
                     let sent = self.asked.remove(&number).unwrap();
                     let appended = results[0].as_ref().unwrap();
@@ -192,7 +155,7 @@ impl World {
             offset,
             bytes_max: 4_000,
         });
-        self.ask(LogRequest::Read(ReadRequest {
+        self.desk.ask(LogRequest::Read(ReadRequest {
             reads: reads.collect(),
             bytes_max: 6_000,
             bytes_min: 1,
@@ -204,8 +167,8 @@ impl World {
     fn step(&mut self) {
         match self.dice.roll(12) {
             0..=4 => self.append_new(),
-            5..=7 => drop(self.steps.commit().unwrap()),
-            8 => self.steps.upkeep().unwrap(),
+            5..=7 => drop(self.desk.steps.commit().unwrap()),
+            8 => self.desk.steps.upkeep().unwrap(),
             9 => {
                 let offsets = [0, 1].map(|at: usize| {
                     let known = &self.known[at];
@@ -215,12 +178,14 @@ impl World {
                 let wait_ms = self.dice.roll(2) * 1_000;
                 self.read(offsets, wait_ms);
             }
-            10 => while self.steps.load().unwrap() {},
+            10 => self.desk.read_all(),
             _ => {
                 let at = self.dice.roll(PARTITIONS.into()) as u32;
                 let runs = &self.known[at as usize].runs;
                 let to = runs.keys().rev().nth(8).copied().unwrap_or(0);
-                let number = self.ask(LogRequest::Trim(vec![(partition(at), Some(to))]));
+                let number = self
+                    .desk
+                    .ask(LogRequest::Trim(vec![(partition(at), Some(to))]));
                 self.trims.insert(number, (at, to));
             }
         }
@@ -229,14 +194,7 @@ impl World {
 
     /// The power goes, and comes back.
     fn restart(&mut self) {
-        let mode = match self.dice.roll(3) {
-            0 => CrashMode::Process,
-            1 => CrashMode::LoseUnsynced,
-            _ => CrashMode::Tear,
-        };
-        let seed = self.dice.roll(u64::MAX);
-        self.disk.crash(mode, seed);
-        (self.broker, self.steps, self.connection) = open(&self.disk);
+        self.desk.lose_power(&mut self.dice);
         self.asked.clear();
         // A trim that was not confirmed may have come to be all the same.
         let starts = self.starts();
@@ -251,14 +209,10 @@ impl World {
 
     fn starts(&mut self) -> Vec<u64> {
         let wanted = (0..PARTITIONS).map(|at| (partition(at), polybus_model::Place::Start));
-        self.ask(LogRequest::FindOffsets(wanted.collect()));
-        let mut events = Vec::new();
-        self.connection.take_events(&mut events);
-        let starts = events.into_iter().find_map(|event| match event {
-            Event::Log { reply, .. } => match *reply {
-                LogReply::Offsets(found) => Some(found),
-                _ => None,
-            },
+        self.desk.ask(LogRequest::FindOffsets(wanted.collect()));
+        let mut replies = self.desk.replies().into_iter();
+        let starts = replies.find_map(|(_, reply)| match reply {
+            LogReply::Offsets(found) => Some(found),
             _ => None,
         });
         let starts = starts.unwrap().into_iter();
@@ -300,21 +254,17 @@ impl World {
             offset,
             bytes_max: 10_000,
         };
-        self.ask(LogRequest::Read(ReadRequest {
+        self.desk.ask(LogRequest::Read(ReadRequest {
             reads: vec![read],
             bytes_max: 10_000,
             bytes_min: 0,
             wait_ms: 0,
             committed: false,
         }));
-        while self.steps.load().unwrap() {}
-        let mut events = Vec::new();
-        self.connection.take_events(&mut events);
-        let slice = events.into_iter().find_map(|event| match event {
-            Event::Log { reply, .. } => match *reply {
-                LogReply::Read(mut slices) => Some(slices.remove(0)),
-                _ => None,
-            },
+        self.desk.read_all();
+        let mut replies = self.desk.replies().into_iter();
+        let slice = replies.find_map(|(_, reply)| match reply {
+            LogReply::Read(mut slices) => Some(slices.remove(0)),
             _ => None,
         });
         slice.unwrap().unwrap().runs
@@ -332,14 +282,9 @@ impl World {
                     id: None,
                     run: run.clone(),
                 };
-                self.ask(LogRequest::Append(vec![append]));
-                while self.steps.commit().unwrap() {}
-                let mut events = Vec::new();
-                self.connection.take_events(&mut events);
-                let Some(Event::Log { reply, .. }) = events.pop() else {
-                    panic!("an answer");
-                };
-                let LogReply::Appended(results) = *reply else {
+                self.desk.ask(LogRequest::Append(vec![append]));
+                self.desk.write_all();
+                let Some((_, LogReply::Appended(results))) = self.desk.replies().pop() else {
                     panic!("appended");
                 };
                 match &results[0] {
@@ -385,17 +330,12 @@ fn a_waiting_read_is_answered_with_the_commit() {
     let mut world = World::new(1);
     world.read([0, 0], 10_000);
     world.append_new();
-    let mut events = Vec::new();
-    world.connection.take_events(&mut events);
-    assert!(events.is_empty(), "{events:?}");
-    world.steps.commit().unwrap();
-    world.connection.take_events(&mut events);
-    let replies: Vec<_> = events
-        .iter()
-        .map(|event| match event {
-            Event::Log { reply, .. } => matches!(**reply, LogReply::Read(_)),
-            _ => panic!("{event:?}"),
-        })
+    let early = world.desk.replies();
+    assert!(early.is_empty(), "{early:?}");
+    world.desk.steps.commit().unwrap();
+    let replies = world.desk.replies().into_iter();
+    let is_read: Vec<_> = replies
+        .map(|(_, reply)| matches!(reply, LogReply::Read(_)))
         .collect();
-    assert_eq!(replies, [false, true]);
+    assert_eq!(is_read, [false, true]);
 }

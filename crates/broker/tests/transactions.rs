@@ -8,14 +8,12 @@ mod power;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use polybus_broker::{Broker, Connection, Steps};
-use polybus_journal::{CrashMode, MemoryIo};
 use polybus_model::{
-    Append, Batch, Event, Lane, LogReply, LogRequest, LogSettings, NewRun, Origin, Read,
-    ReadRequest, Request, RunContent, Slice, TransactionalProducer, Transactor, Writer,
+    Append, LogReply, LogRequest, NewRun, Origin, Read, ReadRequest, RunContent, Slice,
+    TransactionalProducer, Transactor, Writer,
 };
 
-use power::{Dice, name, open, partition};
+use power::{Desk, Dice, partition};
 
 const PARTITIONS: u32 = 2;
 const ROUNDS: u64 = 5;
@@ -25,10 +23,7 @@ const TRANSACTIONS: u64 = 8;
 type Wrote = (u64, u64);
 
 struct World {
-    disk: MemoryIo,
-    broker: Broker,
-    steps: Steps,
-    connection: Connection,
+    desk: Desk,
     dice: Dice,
     next_transaction: u64,
     /// Those whose commit was asked for, by the number of the request.
@@ -36,68 +31,36 @@ struct World {
     /// Those that may be there: all whose commit was asked for.
     possible: BTreeMap<u64, u64>,
     confirmed: BTreeSet<u64>,
-    next_number: u64,
 }
 
 impl World {
     fn new(seed: u64) -> Self {
-        let disk = MemoryIo::new();
-        let (broker, steps, connection) = open(&disk);
-        let mut world = Self {
-            disk,
-            broker,
-            steps,
-            connection,
+        Self {
+            desk: Desk::new(PARTITIONS),
             dice: Dice(seed),
             next_transaction: 0,
             asked: BTreeMap::new(),
             possible: BTreeMap::new(),
             confirmed: BTreeSet::new(),
-            next_number: 0,
-        };
-        world.ask(LogRequest::Declare {
-            name: name("l"),
-            settings: LogSettings {
-                partitions: PARTITIONS,
-                ..LogSettings::default()
-            },
-            dry_run: false,
-        });
-        while world.steps.commit().unwrap() {}
-        world.take();
-        world
-    }
-
-    fn ask(&mut self, request: LogRequest) -> u64 {
-        self.next_number += 1;
-        let number = self.next_number;
-        let request = Box::new(request);
-        let requests = vec![(Lane(1), Request::Log { number, request })];
-        self.connection.submit(&mut Batch { requests });
-        number
+        }
     }
 
     /// Asks, and waits for the answer.
     fn answer(&mut self, request: LogRequest) -> LogReply {
-        let asked = self.ask(request);
-        while self.steps.commit().unwrap() {}
-        while self.steps.load().unwrap() {}
+        let asked = self.desk.ask(request);
+        self.desk.write_all();
+        self.desk.read_all();
         let replies = self.take();
         let reply = replies.into_iter().find(|(number, _)| *number == asked);
         reply.unwrap().1
     }
 
     fn take(&mut self) -> Vec<(u64, LogReply)> {
-        let mut events = Vec::new();
-        self.connection.take_events(&mut events);
-        let mut replies = Vec::new();
-        for event in events {
-            if let Event::Log { number, reply } = event {
-                if let Some((transaction, _)) = self.asked.remove(&number) {
-                    assert!(matches!(*reply, LogReply::Producer(Ok(_))), "{reply:?}");
-                    self.confirmed.insert(transaction);
-                }
-                replies.push((number, *reply));
+        let replies = self.desk.replies();
+        for (number, reply) in &replies {
+            if let Some((transaction, _)) = self.asked.remove(number) {
+                assert!(matches!(reply, LogReply::Producer(Ok(_))), "{reply:?}");
+                self.confirmed.insert(transaction);
             }
         }
         replies
@@ -126,7 +89,7 @@ impl World {
         self.next_transaction += 1;
         let transaction = self.next_transaction;
         let runs = self.dice.roll(4) + 1;
-        self.ask(LogRequest::AddPartitions {
+        self.desk.ask(LogRequest::AddPartitions {
             transactor: who.clone(),
             partitions: (0..PARTITIONS).map(partition).collect(),
         });
@@ -153,7 +116,7 @@ impl World {
             };
             sequences[at] += 1;
             let partition = partition(at as u32);
-            self.ask(LogRequest::Append(vec![Append {
+            self.desk.ask(LogRequest::Append(vec![Append {
                 partition,
                 id: None,
                 run,
@@ -161,7 +124,7 @@ impl World {
             self.maybe();
         }
         let committed = self.dice.roll(3) > 0;
-        let number = self.ask(LogRequest::End {
+        let number = self.desk.ask(LogRequest::End {
             transactor: who.clone(),
             committed,
             renew: false,
@@ -175,22 +138,15 @@ impl World {
 
     fn maybe(&mut self) {
         match self.dice.roll(4) {
-            0 => drop(self.steps.commit().unwrap()),
-            1 if self.dice.roll(4) == 0 => self.steps.upkeep().unwrap(),
+            0 => drop(self.desk.steps.commit().unwrap()),
+            1 if self.dice.roll(4) == 0 => self.desk.steps.upkeep().unwrap(),
             _ => {}
         }
         self.take();
     }
 
     fn restart(&mut self) {
-        let mode = match self.dice.roll(3) {
-            0 => CrashMode::Process,
-            1 => CrashMode::LoseUnsynced,
-            _ => CrashMode::Tear,
-        };
-        let seed = self.dice.roll(u64::MAX);
-        self.disk.crash(mode, seed);
-        (self.broker, self.steps, self.connection) = open(&self.disk);
+        self.desk.lose_power(&mut self.dice);
         self.asked.clear();
     }
 
@@ -244,7 +200,7 @@ impl World {
 
     fn check(&mut self) {
         // Partitions are read one after the other: nothing must become durable in between.
-        while self.steps.commit().unwrap() {}
+        self.desk.write_all();
         self.take();
         let mut seen: BTreeMap<u64, u64> = BTreeMap::new();
         for at in 0..PARTITIONS {
