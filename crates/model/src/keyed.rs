@@ -411,6 +411,30 @@ pub struct PickedRecords {
     pub end: u64,
 }
 
+/// Keys of a keyed log that are to be listed. So many are looked at for one answer as can be at once.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListKeys {
+    /// Of which partition.
+    pub partition: crate::PartitionName,
+    /// Which.
+    pub filter: LiveFilter,
+    /// Only those behind this one, in their order.
+    pub after: Option<Bytes>,
+    /// Only count them.
+    pub is_count: bool,
+}
+
+/// Keys of a keyed log.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ListedKeys {
+    /// In their order, with the numbers of their records.
+    pub keys: Vec<(Bytes, u64)>,
+    /// How many there are of them.
+    pub count: u64,
+    /// The last key that was looked at; none: there are no more.
+    pub after: Option<Bytes>,
+}
+
 /// Records to give up.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Purge {
@@ -444,7 +468,7 @@ pub struct KeyedState {
     pub next: u64,
     /// How many records there are.
     pub records: u64,
-    /// How many bytes they take.
+    /// How many bytes they count.
     pub bytes: u64,
     /// When the first of them was appended.
     pub first_time: Option<Millis>,
@@ -454,8 +478,6 @@ pub struct KeyedState {
     pub keys: u64,
     /// How many offsets between `start` and `next` have no record.
     pub removed: u64,
-    /// Keys that were asked for, with the numbers of their records.
-    pub key_records: Vec<(Bytes, u64)>,
     /// Offsets between `start` and `next` without a record, if they were asked for.
     pub removed_offsets: Vec<u64>,
     /// Whom it follows, in the order of its settings, and how far.

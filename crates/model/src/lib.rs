@@ -52,9 +52,9 @@ pub use group::{
 pub use key_rules::{Answers, KeyPatterns, KeyRules};
 pub use keyed::{
     Addition, BadTerm, BatchCommit, BatchError, BatchPart, Copies, Keeps, KeyedError,
-    KeyedSettings, KeyedState, LastOfKey, Pick, PickedRecords, Purge, RecordTtl, RecordsFrom,
-    RestoredRecord, RollUp, Stored, StoredMore, StoredRecord, Takes, TallyError, Terms, WhenFull,
-    WhichRecord, WhichRecords,
+    KeyedSettings, KeyedState, LastOfKey, ListKeys, ListedKeys, Pick, PickedRecords, Purge,
+    RecordTtl, RecordsFrom, RestoredRecord, RollUp, Stored, StoredMore, StoredRecord, Takes,
+    TallyError, Terms, WhenFull, WhichRecord, WhichRecords,
 };
 pub use lease::{
     Beginning, GroupSettings, LeasePart, LeaseRequest, Leased, LeasedPart, Lent, Settling, Verdict,

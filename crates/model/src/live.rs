@@ -253,8 +253,18 @@ impl LiveBlock {
     /// A message as queues and logs keep it. Its properties are [`LiveProperties`]; it does not share the block's bytes.
     #[must_use]
     pub fn message(&self, item: &LiveItem) -> Message {
+        self.message_answered_at(item, self.reply(item))
+    }
+
+    /// The message of an item, for where nobody answers it.
+    #[must_use]
+    pub fn message_without_reply(&self, item: &LiveItem) -> Message {
+        self.message_answered_at(item, b"")
+    }
+
+    fn message_answered_at(&self, item: &LiveItem, reply: &[u8]) -> Message {
         let properties = LiveProperties {
-            reply: self.reply(item),
+            reply,
             headers: self.headers(item),
         };
         Message::new(MessageParts {

@@ -10,8 +10,8 @@
 use bytes::Bytes;
 
 use crate::{
-    Error, KeyedError, KeyedSettings, KeyedState, LiveFilter, Message, Millis, Name, Origin, Pick,
-    PickedRecords, Purge, RestoredRecord, StoredRecord, Terms, WhichRecord,
+    Error, KeyedError, KeyedSettings, KeyedState, ListKeys, ListedKeys, Message, Millis, Name,
+    Origin, Pick, PickedRecords, Purge, RestoredRecord, StoredRecord, Terms, WhichRecord,
 };
 
 /// The name of a log that is never given to another one, not even after it was deleted.
@@ -451,12 +451,12 @@ pub enum LogRequest {
     Purge(Purge),
     /// List records of a keyed log. Answers [`LogReply::Picked`].
     Pick(Pick),
+    /// List keys of a keyed log. Answers [`LogReply::Keys`].
+    ListKeys(ListKeys),
     /// What a partition of a keyed log holds. Answers [`LogReply::State`].
     State {
         /// Which.
         partition: PartitionName,
-        /// List these keys with how many records they have.
-        keys: Option<LiveFilter>,
         /// List the offsets of records that were removed.
         removed: bool,
     },
@@ -589,6 +589,8 @@ pub enum LogReply {
     Removed(Result<u64, LogError>),
     /// Which records a keyed log has of those asked for.
     Picked(Result<PickedRecords, LogError>),
+    /// Which keys a keyed log has of those asked for.
+    Keys(Result<ListedKeys, LogError>),
     /// What a partition holds, with its log.
     State(Result<Box<(LogSummary, KeyedState)>, LogError>),
     /// A producer's number and epoch.

@@ -97,6 +97,9 @@ fn forbidden(request: &LogRequest, grants: &Grants, logs: &impl Logs) -> Vec<u32
         LogRequest::Pick(pick) => {
             refused(std::slice::from_ref(&pick.partition), on(Operation::Read))
         }
+        LogRequest::ListKeys(list) => {
+            refused(std::slice::from_ref(&list.partition), on(Operation::Read))
+        }
         LogRequest::Store { log, .. } => one(Operation::Write, log),
         LogRequest::State { partition, .. } => {
             refused(std::slice::from_ref(partition), on(Operation::Read))

@@ -40,7 +40,6 @@ impl Broker {
                     log: log.name.clone(),
                     partition: 0,
                 },
-                keys: None,
                 removed: false,
             };
             // One that is gone meanwhile is left out.

@@ -128,7 +128,12 @@ impl Engine {
             let Some(item) = block.item(at) else {
                 continue;
             };
-            let message = block.message(item);
+            // A log that gives records by themselves keeps nothing of where its publisher waits for an answer.
+            let is_asked = item.wants(LiveItem::WANTS_STORED);
+            let message = match is_asked {
+                true => block.message_without_reply(item),
+                false => block.message(item),
+            };
             let readers = &self.options.header_readers;
             let Some(namespace) = self.namespaces.get_mut(asker.namespace) else {
                 continue;
@@ -139,6 +144,12 @@ impl Engine {
                 .route(topic, &message, &[], mode, readers, &mut slots);
             let Ok(routed) = routed else {
                 continue;
+            };
+            let leads_further =
+                is_asked && !(slots.is_empty() && self.reached_keyed(asker.namespace));
+            let message = match leads_further {
+                true => block.message(item),
+                false => message,
             };
             heard |= self.tell_listeners(asker.namespace, &message, turn);
             if routed.logged {
@@ -175,6 +186,19 @@ impl Engine {
                 .any(|one| one.result.as_ref().is_ok_and(is_taken));
             turn.gate(asker.id, Event::Stored { block, stored }, taken);
         }
+    }
+
+    /// Whether all that the message routed last has reached are keyed logs.
+    fn reached_keyed(&self, namespace: u32) -> bool {
+        let Some(namespace) = self.namespaces.get(namespace) else {
+            return false;
+        };
+        let is_keyed = |log: &u64| {
+            let log = self.logs.all.get(log);
+            log.is_some_and(|log| log.settings.keyed.is_some())
+        };
+        let router = &namespace.router;
+        !router.live.has_reached() && router.logs_reached().iter().all(is_keyed)
     }
 
     /// Tells those who listen to the topics that the message routed last has come through. True if anyone does.

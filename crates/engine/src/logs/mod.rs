@@ -297,6 +297,7 @@ impl Engine {
             | LogRequest::Restore { .. }
             | LogRequest::Purge(_)
             | LogRequest::Pick(_)
+            | LogRequest::ListKeys(_)
             | LogRequest::State { .. } => {
                 self.keyed_request(caller, request, forbids(0), turn);
             }

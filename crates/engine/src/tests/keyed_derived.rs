@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use polybus_model::{
     Copies, Destination, Event, FilterWord, FollowFrom, Followed, Follows, KeyedError,
-    KeyedSettings, LiveFilter, LiveNote, LogError, LogReply, LogRequest, LogSettings, NewWord,
-    RecordTtl, Renaming, Request, SubscribeLive, SubscriberId, Takes, Terms,
+    KeyedSettings, ListKeys, LiveFilter, LiveNote, LogError, LogReply, LogRequest, LogSettings,
+    NewWord, RecordTtl, Renaming, Request, SubscribeLive, SubscriberId, Takes, Terms,
 };
 
 use super::desk::{Desk, Told, bodies, durable, message, name, subscribe};
@@ -75,21 +75,8 @@ fn a_message_is_known_by_its_new_key() {
     for key in ["a.x", "c.x"] {
         store(&mut desk, key, Terms::default());
     }
-    let state = desk.log(LogRequest::State {
-        partition: super::logs::at("l", 0),
-        keys: Some(LiveFilter::new([FilterWord::Rest])),
-        removed: false,
-    });
-    let LogReply::State(Ok(state)) = state else {
-        panic!("{state:?}");
-    };
-    let keys: Vec<&[u8]> = state
-        .1
-        .key_records
-        .iter()
-        .map(|(key, _)| &key[..])
-        .collect();
-    assert_eq!(keys, [b"b.x", b"c.x"]);
+    let keys = records(&mut desk, "l");
+    assert_eq!(keys, [("b.x".to_owned(), 1), ("c.x".to_owned(), 1)]);
 }
 
 #[test]
@@ -141,15 +128,16 @@ fn copying(from: &str, to: &str, takes: &str) -> LogSettings {
 }
 
 fn records(desk: &mut Desk, log: &str) -> Vec<(String, u64)> {
-    let state = desk.log(LogRequest::State {
+    let listed = desk.log(LogRequest::ListKeys(ListKeys {
         partition: super::logs::at(log, 0),
-        keys: Some(LiveFilter::new([FilterWord::Rest])),
-        removed: false,
-    });
-    let LogReply::State(Ok(state)) = state else {
-        panic!("{state:?}");
+        filter: LiveFilter::new([FilterWord::Rest]),
+        after: None,
+        is_count: false,
+    }));
+    let LogReply::Keys(Ok(listed)) = listed else {
+        panic!("{listed:?}");
     };
-    let keys = state.1.key_records.iter();
+    let keys = listed.keys.iter();
     keys.map(|(key, count)| (String::from_utf8_lossy(key).into_owned(), *count))
         .collect()
 }

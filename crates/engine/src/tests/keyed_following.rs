@@ -95,7 +95,6 @@ fn state(desk: &mut Desk, log: &str) -> (u64, u64, Vec<FollowState>) {
     };
     let told = desk.log(LogRequest::State {
         partition,
-        keys: None,
         removed: false,
     });
     let LogReply::State(Ok(state)) = told else {

@@ -2,9 +2,9 @@
 //! as they are to be, every record found by its key, also after an end at any point and with copies in cold places.
 
 use polybus_model::{
-    FilterWord, KeyedError, KeyedSettings, LastOfKey, LiveFilter, LogError, LogReply, LogRequest,
-    LogSettings, Place, Purge, RecordTtl, RollUp, SessionId, StoredRecord, Terms, WhenFull,
-    WhichRecord,
+    FilterWord, KeyedError, KeyedSettings, LastOfKey, ListKeys, LiveFilter, LogError, LogReply,
+    LogRequest, LogSettings, Place, Purge, RecordTtl, RollUp, SessionId, StoredRecord, Terms,
+    WhenFull, WhichRecord,
 };
 use proptest::prelude::*;
 
@@ -372,7 +372,6 @@ impl World {
         let records = self.records.clone();
         let state = LogRequest::State {
             partition: at("l", 0),
-            keys: Some(pattern(0)),
             removed: true,
         };
         let LogReply::State(Ok(state)) = self.desk.log(state) else {
@@ -384,7 +383,16 @@ impl World {
         assert_eq!(state.records, records.len() as u64);
         assert_eq!(state.removed, self.next - start - records.len() as u64);
         assert_eq!(state.removed_offsets.len() as u64, state.removed);
-        for (key, count) in &state.key_records {
+        let listed = LogRequest::ListKeys(ListKeys {
+            partition: at("l", 0),
+            filter: pattern(0),
+            after: None,
+            is_count: false,
+        });
+        let LogReply::Keys(Ok(listed)) = self.desk.log(listed) else {
+            panic!("keys");
+        };
+        for (key, count) in &listed.keys {
             let held = records.iter().filter(|one| one.key.as_bytes() == key);
             assert_eq!(held.count() as u64, *count);
         }

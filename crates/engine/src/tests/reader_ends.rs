@@ -36,7 +36,6 @@ fn work_goes_when_it_is_done_and_is_not_shared() {
     assert_eq!(desk.described().leased, 0);
     let LogReply::State(Ok(state)) = desk.log(LogRequest::State {
         partition: super::logs::at("l", 0),
-        keys: None,
         removed: false,
     }) else {
         panic!("state");
@@ -53,7 +52,6 @@ fn what_nobody_wants_is_not_kept() {
     let records = |desk: &mut Desk| {
         let reply = desk.log(LogRequest::State {
             partition: super::logs::at("l", 0),
-            keys: None,
             removed: false,
         });
         match reply {

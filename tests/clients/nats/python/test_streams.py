@@ -1,6 +1,7 @@
 """Streams, by nats-py: what they keep, refuse, deduplicate, and tell."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -430,3 +431,34 @@ async def test_a_stream_is_sealed_later(name):
         with pytest.raises(APIError) as error:
             await js.add_stream(name=name + "2", subjects=[name + "2"], sealed=True)
         assert error.value.description == "stream configuration for create can not be sealed"
+
+
+async def test_subjects_by_pages(name):
+    count, page = 100_500, 100_000
+
+    async with client() as nc:
+        js = await made(nc, name)
+        for at in range(0, count, 5_000):
+            for number in range(at, min(at + 5_000, count)):
+                await nc.publish(f"{name}.{'even' if number % 2 == 0 else 'odd'}.{number:06}", b"")
+            await nc.flush()
+
+        async def is_there():
+            return (await js.stream_info(name)).state.messages == count
+
+        await until(is_there)
+
+        async def listed(subjects, offset):
+            body = json.dumps({"subjects_filter": subjects, "offset": offset}).encode()
+            answer = json.loads((await nc.request(f"$JS.API.STREAM.INFO.{name}", body, timeout=20)).data)
+            return answer["total"], answer["limit"], sorted(answer["state"].get("subjects", {}))
+
+        total, limit, first = await listed(">", 0)
+        assert (total, limit, len(first)) == (count, page, page)
+        total, _, rest = await listed(">", page)
+        assert (total, len(rest)) == (count, count - page) and first[-1] < rest[0]
+        # Without the page before it.
+        assert (await listed(">", page))[2] == rest
+        total, _, odd = await listed(f"{name}.odd.*", 50_200)
+        assert (total, odd) == (count // 2, [f"{name}.odd.{number:06}" for number in range(100_401, count, 2)])
+        assert await listed("nothing", 0) == (0, page, [])

@@ -17,7 +17,8 @@ use polybus_model::{
 };
 
 use super::copies::renamed;
-use super::store::{check_terms, fits, known, record_bytes};
+use super::size::{counted_bytes, message_bytes};
+use super::store::{check_terms, fits, known};
 use super::tallies;
 use crate::logs::At;
 use crate::logs::log::Log;
@@ -296,7 +297,7 @@ fn check_batch(
             keyed.keys.records(),
             keyed.keys.key(message.key()).map_or(0, |key| key.count()),
             before.keys.get(message.key()).copied().unwrap_or(0),
-            partition.bytes,
+            counted_bytes(partition, keyed.keys.records()),
             settings.retention_bytes,
         )?;
     }
@@ -343,7 +344,7 @@ impl<'a> Before<'a> {
         *self.keys.entry(message.key()).or_default() += 1;
         self.ids.extend(terms.id.as_deref());
         self.messages += 1;
-        self.bytes += record_bytes(message);
+        self.bytes += message_bytes(message);
     }
 
     /// Whether a log that refuses what is too much takes them. What would go for them is not counted.

@@ -1,13 +1,14 @@
 //! What a keyed log holds, and which of its records is meant.
 
-use polybus_model::{KeyedSettings, KeyedState, LiveFilter, LogError, PartitionName, WhichRecord};
+use polybus_model::{KeyedSettings, KeyedState, LogError, PartitionName, WhichRecord};
 
 use super::Keyed;
+use super::size::counted_bytes;
 use crate::Engine;
 use crate::logs::partition::Partition;
 use crate::logs::{At, Caller};
 
-/// Keys and removed offsets that one answer lists at most.
+/// Removed offsets that one answer lists at most.
 const LISTED_MAX: usize = 100_000;
 
 impl Engine {
@@ -23,7 +24,6 @@ impl Engine {
         &self,
         caller: Caller,
         name: &PartitionName,
-        keys: Option<&LiveFilter>,
         removed: bool,
     ) -> Result<KeyedState, LogError> {
         let at = self.partition_at(caller.namespace, name)?;
@@ -36,21 +36,16 @@ impl Engine {
             let (run, _) = partition.from(partition.position(found?)).next()?;
             Some(run.time)
         };
-        let keys = keys.into_iter().flat_map(|keys| keyed.keys.matching(keys));
-        let keys = keys.take(LISTED_MAX);
         let first_time = time_of(keyed.keys.first());
         Ok(KeyedState {
             start,
             next: partition.next,
             records,
-            bytes: partition.bytes,
+            bytes: counted_bytes(partition, records),
             first_time,
             last_time: keyed.last_time,
             keys: keyed.keys.len() as u64,
             removed: partition.next - start - records,
-            key_records: keys
-                .map(|one| (bytes::Bytes::copy_from_slice(one.key()), one.count()))
-                .collect(),
             removed_offsets: match removed {
                 true => keyed.gaps(start, partition.next),
                 false => Vec::new(),

@@ -299,18 +299,30 @@ impl Keys {
         Some(KeyRecords { held })
     }
 
+    /// The keys that begin like that, behind one of them if it is named, in their order.
+    pub(super) fn keys_after<'a>(
+        &'a self,
+        prefix: &'a [u8],
+        after: Option<&[u8]>,
+    ) -> impl Iterator<Item = KeyRecords<'a>> {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        self.by_key
+            .range::<[u8], _>((from, Bound::Unbounded))
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .filter_map(|(_, slot)| self.held.get(*slot))
+            .map(|held| KeyRecords { held })
+    }
+
     /// The keys that a filter lets through, in their order.
     pub(crate) fn matching<'a>(
         &'a self,
         filter: &'a LiveFilter,
     ) -> impl Iterator<Item = KeyRecords<'a>> {
-        let prefix = filter.prefix();
-        self.by_key
-            .range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(move |(key, _)| key.starts_with(prefix))
-            .filter(|(key, _)| filter.fits(key))
-            .filter_map(|(_, slot)| self.held.get(*slot))
-            .map(|held| KeyRecords { held })
+        let keys = self.keys_after(filter.prefix(), None);
+        keys.filter(|held| filter.fits(held.key()))
     }
 
     /// The last record before an offset whose key a filter lets through.

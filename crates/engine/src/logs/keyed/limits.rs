@@ -7,6 +7,7 @@
 use polybus_model::{FilterWord, LiveFilter, Millis};
 
 use super::Keyed;
+use super::size::{counted_bytes, run_bytes};
 use crate::logs::At;
 use crate::turn::Turn;
 use crate::{Engine, Store};
@@ -59,16 +60,16 @@ impl Engine {
         let Some(partition) = log.partitions.get_mut(at.partition as usize) else {
             return;
         };
-        let (mut excess_bytes, next) = (
-            bytes_max.map_or(0, |max| partition.bytes.saturating_sub(max)),
-            partition.next,
-        );
+        let records = partition.keyed.as_ref().map_or(0, |one| one.keys.records());
+        let bytes = counted_bytes(partition, records);
+        let mut excess_bytes = bytes_max.map_or(0, |max| bytes.saturating_sub(max));
+        let next = partition.next;
         let mut first = 0;
         for (run, _) in partition.from(0) {
             if excess_bytes == 0 {
                 break;
             }
-            excess_bytes = excess_bytes.saturating_sub(run.len.into());
+            excess_bytes = excess_bytes.saturating_sub(run_bytes(run.len.into()));
             first = run.end();
         }
         let Some(keyed) = &mut partition.keyed else {

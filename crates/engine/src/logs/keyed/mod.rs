@@ -36,6 +36,7 @@ mod requests;
 pub(super) mod schedule_record;
 pub(super) mod schedules;
 mod settings;
+mod size;
 mod store;
 mod takes;
 mod tallies;

@@ -1,9 +1,12 @@
 //! Lists of records: the next ones of some keys, or the last one of each. Only their offsets, which rise; their bytes are looked
-//! up as any record's.
+//! up as any record's. Lists of keys, slice by slice.
 
 use std::collections::BTreeSet;
 
-use polybus_model::{LiveFilter, LogError, Pick, PickedRecords, RecordsFrom, WhichRecords};
+use bytes::Bytes;
+use polybus_model::{
+    ListKeys, ListedKeys, LiveFilter, LogError, Pick, PickedRecords, RecordsFrom, WhichRecords,
+};
 
 use super::Keys;
 use crate::Engine;
@@ -12,6 +15,8 @@ use crate::logs::partition::Partition;
 
 /// Records that one answer lists at most.
 const PICKED_MAX: usize = 16 * 1024;
+/// Keys that are looked at for one answer: nobody waits long for it.
+const KEYS_LOOKED_AT_MAX: usize = 8 * 1024;
 
 impl Engine {
     /// Lists the records that a pick names.
@@ -40,6 +45,21 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Lists keys, as many as can be looked at at once.
+    pub(super) fn list_keys(
+        &self,
+        caller: Caller,
+        list: &ListKeys,
+    ) -> Result<ListedKeys, LogError> {
+        let at = self.partition_at(caller.namespace, &list.partition)?;
+        self.rules(at)?;
+        let partition = self.logs.partition(at).ok_or(LogError::NotFound)?;
+        let keyed = partition.keyed.as_ref().ok_or(LogError::NotFound)?;
+        Ok(keyed.keys.list(list, KEYS_LOOKED_AT_MAX))
+    }
+}
+
 /// The offset of a place.
 fn place(partition: &Partition, from: RecordsFrom) -> u64 {
     match from {
@@ -54,6 +74,29 @@ fn place(partition: &Partition, from: RecordsFrom) -> u64 {
 }
 
 impl Keys {
+    /// The next keys that are wanted, if so many are looked at.
+    fn list(&self, list: &ListKeys, most: usize) -> ListedKeys {
+        let mut listed = ListedKeys::default();
+        let mut keys = self.keys_after(list.filter.prefix(), list.after.as_deref());
+        let mut last: Option<&[u8]> = None;
+        for held in keys.by_ref().take(most) {
+            last = Some(held.key());
+            if !list.filter.fits(held.key()) {
+                continue;
+            }
+            listed.count += 1;
+            if !list.is_count {
+                let key = Bytes::copy_from_slice(held.key());
+                listed.keys.push((key, held.count()));
+            }
+        }
+        listed.after = match keys.next() {
+            Some(_) => last.map(Bytes::copy_from_slice),
+            None => None,
+        };
+        listed
+    }
+
     /// The first records at or behind an offset that are wanted.
     fn pick_next(
         &self,
@@ -124,6 +167,50 @@ mod tests {
         assert_eq!((&picked.offsets[..], picked.left), (&[1, 3, 4, 5][..], 0));
         let picked = keys.pick_next(Some(&a), 6, 6, 2);
         assert_eq!((&picked.offsets[..], picked.left), (&[][..], 0));
+    }
+
+    #[test]
+    fn keys_are_listed_slice_by_slice() {
+        let keys = keys(&["a.x", "b.x", "a.y", "b.y", "a.x", "c"]);
+        let list = |filter: &LiveFilter, after: Option<&str>| ListKeys {
+            partition: polybus_model::PartitionName {
+                log: polybus_model::Name::empty(),
+                partition: 0,
+            },
+            filter: filter.clone(),
+            after: after.map(|key| Bytes::copy_from_slice(key.as_bytes())),
+            is_count: false,
+        };
+        let b = LiveFilter::new([FilterWord::Exact(b"b"), FilterWord::AnyOne]);
+        let all = LiveFilter::new([FilterWord::Rest]);
+        let listed = |filter: &LiveFilter, after: Option<&str>, most| {
+            let listed = keys.list(&list(filter, after), most);
+            let names = listed.keys.iter();
+            let names =
+                names.map(|(key, count)| (String::from_utf8_lossy(key).into_owned(), *count));
+            (names.collect::<Vec<_>>(), listed.after)
+        };
+        let one = |key: &str, count| (key.to_owned(), count);
+        let (first, after) = listed(&all, None, 2);
+        assert_eq!(first, [one("a.x", 2), one("a.y", 1)]);
+        assert_eq!(after.as_deref(), Some(&b"a.y"[..]));
+        let rest = listed(&all, Some("a.y"), 9);
+        assert_eq!(
+            rest,
+            (vec![one("b.x", 1), one("b.y", 1), one("c", 1)], None)
+        );
+        assert_eq!(
+            listed(&b, None, 2),
+            (vec![one("b.x", 1), one("b.y", 1)], None)
+        );
+        assert_eq!(listed(&b, Some("b.x"), 2), (vec![one("b.y", 1)], None));
+        assert_eq!(listed(&b, Some("b.y"), 2), (vec![], None));
+        let count = ListKeys {
+            is_count: true,
+            ..list(&all, None)
+        };
+        let counted = keys.list(&count, 9);
+        assert_eq!((counted.count, counted.keys.len()), (5, 0));
     }
 
     #[test]

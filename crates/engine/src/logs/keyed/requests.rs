@@ -1,8 +1,8 @@
 //! What sessions ask of keyed logs only.
 
 use polybus_model::{
-    AppendedRun, KeyedState, LiveFilter, LogError, LogReply, LogRequest, LogSummary, Message, Name,
-    NewRun, PartitionName, RunContent, StoredRecord, Terms,
+    AppendedRun, KeyedState, LogError, LogReply, LogRequest, LogSummary, Message, Name, NewRun,
+    PartitionName, RunContent, StoredRecord, Terms,
 };
 
 use crate::logs::{At, Caller};
@@ -66,14 +66,18 @@ impl Engine {
                 turn.tell(caller.session, caller.event(LogReply::Picked(result)));
                 return;
             }
-            LogRequest::State {
-                partition,
-                keys,
-                removed,
-            } => {
+            LogRequest::ListKeys(list) => {
                 let result = match forbidden {
                     true => Err(LogError::Forbidden),
-                    false => self.state_of(caller, &partition, keys.as_ref(), removed),
+                    false => self.list_keys(caller, &list),
+                };
+                turn.tell(caller.session, caller.event(LogReply::Keys(result)));
+                return;
+            }
+            LogRequest::State { partition, removed } => {
+                let result = match forbidden {
+                    true => Err(LogError::Forbidden),
+                    false => self.state_of(caller, &partition, removed),
                 };
                 let event = caller.event(LogReply::State(result.map(Box::new)));
                 turn.tell(caller.session, event);
@@ -187,12 +191,11 @@ impl Engine {
         &self,
         caller: Caller,
         partition: &PartitionName,
-        keys: Option<&LiveFilter>,
         removed: bool,
     ) -> Result<(LogSummary, KeyedState), LogError> {
         let at = self.partition_at(caller.namespace, partition)?;
         let log = self.logs.all.get(&at.log).ok_or(LogError::NotFound)?;
-        let state = self.keyed_state(caller, partition, keys, removed)?;
+        let state = self.keyed_state(caller, partition, removed)?;
         Ok((log.summary(), state))
     }
 }

@@ -7,6 +7,7 @@ use polybus_model::{
 
 use super::copies::renamed;
 use super::record::{MessageId, put_message_id};
+use super::size::{counted_bytes, message_bytes, run_bytes};
 use super::{Expiry, schedules, tallies};
 use crate::logs::At;
 use crate::logs::append::check_size;
@@ -15,9 +16,6 @@ use crate::logs::record::RunHead;
 use crate::record::Range;
 use crate::turn::Turn;
 use crate::{Engine, Store};
-
-/// What a message's record takes beside topic, key, properties and body.
-const RECORD_OVERHEAD_BYTES: u64 = 54;
 
 /// What goes with the message that is appended.
 #[derive(Clone, Copy, Default, Debug)]
@@ -386,18 +384,13 @@ pub(super) fn room(
     let stands = gives
         .oldest_of_key
         .and_then(|offset| partition.stand(offset));
-    let freed = stands.map_or(0, |stand| u64::from(stand.len));
-    let bytes = partition.bytes - freed.min(partition.bytes) + record_bytes(message);
+    let freed = stands.map_or(0, |stand| run_bytes(stand.len.into()));
+    let held = counted_bytes(partition, keyed.keys.records());
+    let bytes = held.saturating_sub(freed) + message_bytes(message);
     if bytes_max.is_some_and(|max| bytes > max) {
         return Err(KeyedError::BytesMax.into());
     }
     Ok(gives)
-}
-
-/// What a message's record takes.
-pub(super) fn record_bytes(message: &Message) -> u64 {
-    let shared = message.shared_body().map_or(0, bytes::Bytes::len);
-    (message.inline_bytes().len() + shared) as u64 + RECORD_OVERHEAD_BYTES
 }
 
 /// The message as its terms have it: with a time to live, and with the mark of one that ends its key. Where what ends a key

@@ -58,16 +58,6 @@ pub(crate) fn stream_info(
         if state.keys > 0 {
             told.insert("num_subjects".into(), state.keys.into());
         }
-        if !state.key_records.is_empty() {
-            let subjects = state.key_records.iter();
-            let subjects = subjects.map(|(key, count)| {
-                (
-                    String::from_utf8_lossy(key).into_owned(),
-                    Value::from(*count),
-                )
-            });
-            told.insert("subjects".into(), Value::Object(subjects.collect()));
-        }
         if state.removed > 0 {
             told.insert("num_deleted".into(), state.removed.into());
         }

@@ -16,6 +16,7 @@ mod messages;
 mod pulling;
 mod restore;
 mod streams;
+mod subjects;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,6 +59,10 @@ enum Step {
     LookBefore(Box<StreamConfig>),
     /// It is changed.
     Update,
+    /// Its state is told with its subjects, once these are listed.
+    TellSubjects(Box<subjects::SubjectList>),
+    /// More of them.
+    Subjects(Box<subjects::SubjectList>),
     /// Its state is told, as the answer of that type.
     Tell(&'static str, Value),
     Delete,
@@ -105,6 +110,7 @@ pub(super) struct JetStream {
     answers: Answers,
     backups: Vec<backup::Backup>,
     restores: Vec<restore::Restore>,
+    page_end: Option<subjects::PageEnd>,
     api: Arc<ApiCounts>,
 }
 
@@ -272,6 +278,8 @@ impl Connection {
             Step::LookBefore(config) => self.stream_looked_at(&to, config, reply),
             Step::Update => self.stream_updated(&to, reply),
             Step::Tell(kind, more) => self.tell_stream(&to, kind, more, reply, now),
+            Step::TellSubjects(list) => self.subjects_of(&to, list, reply, now),
+            Step::Subjects(list) => self.subjects_listed(&to, list, reply),
             Step::Delete => self.stream_deleted(&to, reply),
             Step::Purge => self.stream_purged(&to, reply),
             Step::Names(page) => self.streams_named(&to, &page, reply),

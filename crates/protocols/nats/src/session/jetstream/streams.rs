@@ -7,8 +7,9 @@ use polybus_model::{
     WhichLogs,
 };
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::subjects::SubjectList;
 use super::{Connection, Step, partition};
 use crate::mapping::jetstream::{
     ApiError, StreamConfig, created_of, read_json, response, stream_info, stream_name_of,
@@ -18,8 +19,6 @@ use crate::session::filter;
 /// Names on one page, and streams.
 const NAMES_PER_PAGE: usize = 1_024;
 const STREAMS_PER_PAGE: usize = 256;
-/// Subjects on one page of a stream's.
-const SUBJECTS_MAX: usize = 100_000;
 
 /// Which part of a list is wanted.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
@@ -44,7 +43,7 @@ pub(super) struct Listing {
 struct InfoRequest {
     deleted_details: bool,
     subjects_filter: String,
-    offset: usize,
+    offset: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -194,20 +193,17 @@ impl Connection {
             Ok(asked) => asked,
             Err(error) => return self.answer_error(reply, kind, &error),
         };
-        let keys = match asked.subjects_filter.as_bytes() {
-            b"" => None,
-            subjects => Some(filter(subjects)),
-        };
-        let more = match &keys {
-            Some(_) => json!({ "offset": asked.offset, "limit": SUBJECTS_MAX }),
-            None => json!({ "offset": 0, "limit": 0 }),
+        let step = match asked.subjects_filter.as_str() {
+            "" => Step::Tell(kind, json!({ "total": 0, "offset": 0, "limit": 0 })),
+            subjects => {
+                Step::TellSubjects(Box::new(SubjectList::new(name, subjects, asked.offset)))
+            }
         };
         let state = LogRequest::State {
             partition: partition(name),
-            keys,
             removed: asked.deleted_details,
         };
-        self.ask_log(reply, Step::Tell(kind, more), state);
+        self.ask_log(reply, step, state);
     }
 
     /// Answers with what a stream is and holds.
@@ -230,13 +226,6 @@ impl Connection {
             return self.answer_error(to, kind, &ApiError::stream_not_found());
         };
         if let Value::Object(more) = more {
-            if let Some(offset) = more.get("offset").and_then(Value::as_u64) {
-                let state = told.get_mut("state");
-                let listed = state.and_then(|state| state.get_mut("subjects"));
-                let listed = listed.and_then(Value::as_object_mut);
-                let total = listed.map_or(0, |listed| keep_page(listed, offset));
-                told.insert("total".into(), total.into());
-            }
             told.extend(more);
         }
         self.answer(to, kind, Value::Object(told));
@@ -409,20 +398,10 @@ impl Connection {
     }
 }
 
-/// Leaves one page of the subjects that are listed, from an offset on; how many there are in all.
-fn keep_page(listed: &mut Map<String, Value>, offset: u64) -> usize {
-    let total = listed.len();
-    let all = std::mem::take(listed).into_iter();
-    let from = usize::try_from(offset).unwrap_or(usize::MAX);
-    listed.extend(all.skip(from).take(SUBJECTS_MAX));
-    total
-}
-
 /// What a stream holds, without lists.
 pub(super) fn state_of(name: &Name) -> LogRequest {
     LogRequest::State {
         partition: partition(name),
-        keys: None,
         removed: false,
     }
 }
