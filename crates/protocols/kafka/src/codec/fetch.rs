@@ -3,21 +3,16 @@
 //!
 //! ```text
 //! FetchWriter::new -> topic -> partition, partition, ... -> topic -> ... -> finish(Outbound)
-//!
-//! heads:    [ response, topic, partition ][ partition ][ tagged fields ]
-//! batches:                               ^ after so many bytes of heads, ...
 //! ```
-//! The size of the frame stands first and large records cannot be staged, so heads and batches are kept apart until all
-//! of it is known.
 
-use bytes::{BufMut, BytesMut};
 use polybus_session::Outbound;
 
 use super::api::Api;
 use super::batch::SentBatch;
 use super::frame::write_response_header;
-use super::primitives::{Uuid, Writer};
+use super::primitives::Uuid;
 use super::produce::TopicRef;
+use super::woven::Woven;
 
 /// The first version with an error for the whole and a session.
 const SESSION_FROM: i16 = 7;
@@ -62,10 +57,7 @@ pub struct FetchedPartition<'a> {
 pub struct FetchWriter {
     version: i16,
     flexible: bool,
-    heads: BytesMut,
-    /// The batches, each with how much of the heads is before it.
-    batches: Vec<(usize, SentBatch)>,
-    batch_bytes: usize,
+    woven: Woven,
     topics_left: usize,
     partitions_left: usize,
 }
@@ -76,8 +68,8 @@ impl FetchWriter {
     pub fn new(version: i16, correlation_id: i32, head: &FetchHead) -> Self {
         let shape = Api::Fetch.shape_near(version);
         let (version, flexible) = (shape.version, shape.flexible);
-        let mut heads = BytesMut::with_capacity(256);
-        let mut writer = Writer::new(&mut heads);
+        let mut woven = Woven::new();
+        let mut writer = woven.writer();
         write_response_header(&mut writer, Api::Fetch, version, correlation_id);
         writer.i32(head.throttle_time_ms);
         if version >= SESSION_FROM {
@@ -88,9 +80,7 @@ impl FetchWriter {
         let mut response = Self {
             version,
             flexible,
-            heads,
-            batches: Vec::new(),
-            batch_bytes: 0,
+            woven,
             topics_left: head.topics,
             partitions_left: 0,
         };
@@ -104,7 +94,7 @@ impl FetchWriter {
     /// it; the other way of naming is left out.
     pub fn topic(&mut self, topic: TopicRef<'_>, partitions: usize) {
         let flexible = self.flexible;
-        let mut writer = Writer::new(&mut self.heads);
+        let mut writer = self.woven.writer();
         match topic {
             TopicRef::Name(name) if self.version < BY_ID_FROM => writer.str(Some(name), flexible),
             TopicRef::Id(id) if self.version >= BY_ID_FROM => writer.raw(&id),
@@ -125,16 +115,7 @@ impl FetchWriter {
         batches: impl IntoIterator<Item = SentBatch>,
     ) {
         self.partition_head(partition);
-        let from = self.batches.len();
-        self.batches
-            .extend(batches.into_iter().map(|batch| (0, batch)));
-        let added = self.batches.get_mut(from..).unwrap_or_default();
-        let bytes = added.iter().map(|(_, batch)| batch.bytes.len()).sum();
-        Writer::new(&mut self.heads).len(Some(bytes), self.flexible);
-        for (at, _) in added {
-            *at = self.heads.len();
-        }
-        self.batch_bytes += bytes;
+        self.woven.records(batches, self.flexible);
         self.end_struct();
         self.partitions_left = self.partitions_left.saturating_sub(1);
         if self.partitions_left == 0 {
@@ -144,7 +125,7 @@ impl FetchWriter {
 
     fn partition_head(&mut self, partition: &FetchedPartition<'_>) {
         let flexible = self.flexible;
-        let mut writer = Writer::new(&mut self.heads);
+        let mut writer = self.woven.writer();
         writer.i32(partition.index);
         writer.i16(partition.error_code);
         writer.i64(partition.high_watermark);
@@ -168,21 +149,12 @@ impl FetchWriter {
     /// How many bytes the response has so far, with its records.
     #[must_use]
     pub fn len_bytes(&self) -> usize {
-        self.heads.len() + self.batch_bytes
+        self.woven.len_bytes()
     }
 
     /// Appends the response, once all that was told has followed.
     pub fn finish(self, out: &mut Outbound) {
-        out.staged().put_i32(self.len_bytes() as i32);
-        let mut written = 0;
-        for (at, batch) in &self.batches {
-            let head = self.heads.get(written..*at).unwrap_or_default();
-            out.staged().extend_from_slice(head);
-            batch.write(out);
-            written = *at;
-        }
-        let tail = self.heads.get(written..).unwrap_or_default();
-        out.staged().extend_from_slice(tail);
+        self.woven.finish(out);
     }
 
     fn end_topic(&mut self) {
@@ -196,7 +168,7 @@ impl FetchWriter {
     /// A struct of a flexible version ends with its tagged fields: none.
     fn end_struct(&mut self) {
         if self.flexible {
-            self.heads.put_u8(0);
+            self.woven.writer().uvarint(0);
         }
     }
 }

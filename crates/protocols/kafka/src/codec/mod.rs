@@ -4,7 +4,7 @@
 //! bytes -> split_frame -> RequestHeader -> messages: a struct to each request     (tables of fields and versions)
 //!                                      -> ProduceReader, batch, records: the hot ones, without allocating
 //! bytes <- write_response              <- messages: a struct to each response
-//!       <- FetchWriter                 <- batches, by reference
+//!       <- FetchWriter, share_fetch    <- batches, by reference
 //! ```
 //! No state, no input or output. Every byte is hostile until parsed: nothing here panics, recurses on input, or allocates by
 //! a count that a peer wrote.
@@ -20,6 +20,8 @@ mod primitives;
 mod produce;
 mod records;
 mod rewrite;
+mod share_fetch;
+mod woven;
 
 pub use api::Api;
 pub use batch::{BATCH_HEADER_BYTES, BatchError, BatchHeader, Batches, Marker, SentBatch};
@@ -36,6 +38,7 @@ pub use primitives::{ALLOWANCE_BYTES, Reader, Uuid, Writer};
 pub use produce::{PRODUCE_BY_ID_FROM, ProduceReader, TopicRef};
 pub use records::{BatchBuilder, Record, RecordHeader, RecordHeaders, Records, read_records};
 pub use rewrite::{Rewritten, rewrite};
+pub use share_fetch::write_share_fetch;
 
 #[cfg(test)]
 mod tests;

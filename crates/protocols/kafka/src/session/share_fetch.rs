@@ -7,15 +7,15 @@
 
 use std::collections::HashMap;
 
-use bytes::{Bytes, BytesMut};
 use polybus_model::{
     GroupError, GroupReply, GroupRequest, LeasePart, LeaseRequest, Leased, LeasedPart, LogError,
     Metered, PartitionName, Run, RunContent, Settling, Verdict,
 };
+use polybus_session::Outbound;
 
 use super::core::{Core, wire_offset};
 use super::known::with_names;
-use super::pending::Step;
+use super::pending::{Body, Step};
 use super::share_sessions::{Key, Plan, Who, plan, plan_settling};
 use crate::codec::messages::share_acknowledge::{
     PartitionData as Acknowledged, ShareAcknowledgeRequest, ShareAcknowledgeResponse,
@@ -25,7 +25,7 @@ use crate::codec::messages::share_fetch::{
     AcknowledgementBatch, AcquiredRecords, LeaderIdAndEpoch, PartitionData, ShareFetchRequest,
     ShareFetchResponse, ShareFetchableTopicResponse,
 };
-use crate::codec::{BatchHeader, Uuid};
+use crate::codec::{BatchHeader, SentBatch, Uuid, write_share_fetch};
 use crate::error::{Code, of_group, of_log, text_of_group, text_of_log};
 use crate::mapping::{LEADER_EPOCH, batch_of_run};
 
@@ -44,6 +44,25 @@ type Settles = HashMap<Key, Vec<Settling>>;
 
 /// The partitions that are asked for, in the order of the answer; an error where one cannot be asked for.
 type Asked = Vec<(Key, Result<(), Code>)>;
+
+/// The answer, until its turn to be written comes.
+struct Taken {
+    response: ShareFetchResponse,
+    /// The records of its partitions, in their order.
+    batches: Vec<Vec<SentBatch>>,
+}
+
+impl Body for Taken {
+    fn write(&self, out: &mut Outbound, version: i16, correlation: i32) {
+        let batches = self.batches.clone();
+        write_share_fetch(out, version, correlation, &self.response, batches);
+    }
+
+    fn hold_back(&mut self, throttle_ms: i32) {
+        let told = &mut self.response.throttle_time_ms;
+        *told = (*told).max(throttle_ms);
+    }
+}
 
 /// Takes records.
 pub(super) fn fetch(core: &mut Core, request: ShareFetchRequest, _version: i16) -> Step {
@@ -160,13 +179,8 @@ fn add_part(
     Ok(())
 }
 
-fn taken(
-    core: &mut Core,
-    asked: Asked,
-    leased: Leased,
-    settled: &[bool],
-    is_new: bool,
-) -> ShareFetchResponse {
+fn taken(core: &mut Core, asked: Asked, leased: Leased, settled: &[bool], is_new: bool) -> Taken {
+    let mut batches = Vec::new();
     let mut responses: Vec<ShareFetchableTopicResponse> = Vec::new();
     let mut parts = leased.parts.into_iter().zip(settled);
     for ((id, index), result) in asked {
@@ -176,10 +190,9 @@ fn taken(
                 leader_id: -1,
                 leader_epoch: -1,
             },
-            records: Some(Bytes::new()),
             ..PartitionData::default()
         };
-        let mut has_news = is_new;
+        let (mut has_news, mut records) = (is_new, Vec::new());
         match result {
             Err(code) => {
                 part.error_code = code.0;
@@ -188,13 +201,14 @@ fn taken(
             Ok(()) => {
                 if let Some((leased, settled)) = parts.next() {
                     has_news |= *settled || !leased.lent.is_empty() || leased.slice.is_err();
-                    fill(core, &mut part, id, leased);
+                    records = fill(core, &mut part, id, leased);
                 }
             }
         }
         if !has_news {
             continue;
         }
+        batches.push(records);
         match responses.last_mut() {
             Some(last) if last.topic_id == id => last.partitions.push(part),
             _ => responses.push(ShareFetchableTopicResponse {
@@ -203,19 +217,22 @@ fn taken(
             }),
         }
     }
-    let parts = responses.iter().flat_map(|topic| &topic.partitions);
-    let records = parts.filter_map(|part| part.records.as_ref());
-    let bytes = records.map(Bytes::len).sum();
-    ShareFetchResponse {
+    let bytes = batches
+        .iter()
+        .flatten()
+        .map(|batch| batch.bytes.len())
+        .sum();
+    let response = ShareFetchResponse {
         throttle_time_ms: core.meter(Metered::BytesOut, bytes),
         acquisition_lock_timeout_ms: i32::try_from(leased.lease_ms).unwrap_or(i32::MAX),
         responses,
         ..ShareFetchResponse::default()
-    }
+    };
+    Taken { response, batches }
 }
 
-/// Puts into a partition's part what the member has got of it.
-fn fill(core: &mut Core, part: &mut PartitionData, id: Uuid, leased: LeasedPart) {
+/// Puts into a partition's part what the member has got of it. Gives the batches that hold it.
+fn fill(core: &mut Core, part: &mut PartitionData, id: Uuid, leased: LeasedPart) -> Vec<SentBatch> {
     if let Err(error) = &leased.settled {
         part.acknowledge_error_code = of_group(error).0;
         part.acknowledge_error_message = text_of_settling(error);
@@ -226,24 +243,20 @@ fn fill(core: &mut Core, part: &mut PartitionData, id: Uuid, leased: LeasedPart)
             forget_lost(core, id, &error);
             part.error_code = of_log(&error).0;
             part.error_message = text_of_log(&error);
-            return;
+            return Vec::new();
         }
     };
     let aborted = &leased.aborted;
-    let runs = slice.runs.into_iter();
-    let runs = runs.filter(|run| !is_aborted(run, aborted));
-    let batches = runs.filter_map(|run| batch_of_run(run, &core.settings.headers_of));
-    let mut bytes = BytesMut::new();
-    for batch in batches {
-        bytes.extend_from_slice(&batch.to_bytes());
-    }
-    part.records = Some(bytes.freeze());
     let acquired = leased.lent.into_iter().map(|lent| AcquiredRecords {
         first_offset: wire_offset(lent.first),
         last_offset: wire_offset(lent.end.saturating_sub(1)),
         delivery_count: i16::try_from(lent.attempts).unwrap_or(i16::MAX),
     });
     part.acquired_records = acquired.collect();
+    let runs = slice.runs.into_iter();
+    let runs = runs.filter(|run| !is_aborted(run, aborted));
+    runs.filter_map(|run| batch_of_run(run, &core.settings.headers_of))
+        .collect()
 }
 
 /// Whether a run belongs to an aborted transaction. What is left out is acknowledged by the client as a gap.

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::super::{
     Api, BatchBuilder, BatchHeader, CodecError, FetchHead, FetchWriter, FetchedPartition,
     ProduceReader, Reader, SentBatch, TopicRef, Writer, read_response_header, split_frame,
+    write_share_fetch,
 };
 use super::batch::outbound_bytes;
 use super::sample::{Sample, Source};
@@ -130,6 +131,38 @@ proptest! {
             prop_assert!(written.is_empty());
             let mut reader = Reader::new(&frame);
             prop_assert_eq!(read_response_header(&mut reader, Api::Fetch, version), Ok(77));
+            prop_assert_eq!(frame.slice(frame.len() - reader.remaining()..), encode(&same, version));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_share_fetch_response_is_written_as_it_is_encoded(
+        mut source in Source::any(),
+        lens in prop::collection::vec(prop::collection::vec((0usize..6000, any::<i64>()), 0..3), 0..8),
+    ) {
+        let mut same = ShareFetchResponse::sample(&mut source);
+        let partitions = same.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+        let mut lens = lens.into_iter();
+        let mut batches = Vec::new();
+        for partition in partitions {
+            let lens = lens.next().unwrap_or_default();
+            let sent: Vec<_> = lens.iter().map(|(len, base_offset)| SentBatch {
+                bytes: batch(&vec![7; *len]), base_offset: *base_offset, leader_epoch: 1, stamped: None,
+            }).collect();
+            let records: Vec<u8> = sent.iter().flat_map(|batch| batch.to_bytes().to_vec()).collect();
+            partition.records = Some(records.into());
+            batches.push(sent);
+        }
+        for version in Api::ShareFetch.versions() {
+            let mut out = Outbound::new();
+            write_share_fetch(&mut out, version, 77, &same, batches.clone());
+            let mut written = BytesMut::from(&outbound_bytes(&mut out)[..]);
+            let frame = split_frame(&mut written, u32::MAX).unwrap().unwrap();
+            prop_assert!(written.is_empty());
+            let mut reader = Reader::new(&frame);
+            prop_assert_eq!(read_response_header(&mut reader, Api::ShareFetch, version), Ok(77));
             prop_assert_eq!(frame.slice(frame.len() - reader.remaining()..), encode(&same, version));
         }
     }
