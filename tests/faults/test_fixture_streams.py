@@ -4,7 +4,6 @@ tests/fixtures/data-v3: every later version opens it and finds all of it.
 `python test_fixture_streams.py FOLDER` writes such a folder (POLYBUS_BIN, and root for a small disk). A new format gets a fixture of its
 own beside this one, which stays as it is."""
 
-import json
 import pathlib
 import shutil
 import sys
@@ -12,58 +11,12 @@ import time
 
 import pika
 from fixture import write_folder
-
-sys.path.append(str(pathlib.Path(__file__).parent.parent / "clients" / "nats" / "python"))
-from nats_wire import Wire
+from jetstream import JetStream
 
 FIXTURE = pathlib.Path(__file__).parent.parent / "fixtures" / "data-v3"
 SECOND_NS = 10**9
 # Longer than this fixture will be read.
 YEARS_NS = 80 * 365 * 86_400 * SECOND_NS
-
-
-class JetStream:
-    """Requests to the API, one after the other."""
-
-    def __init__(self, one):
-        self.wire = Wire(("127.0.0.1", one.nats_port), {})
-        self.wire.send(b"SUB answers 1\r\n")
-
-    def ask(self, subject, body=b"", headers=()):
-        if isinstance(body, dict):
-            body = json.dumps(body).encode()
-        head = b"".join(b"%s: %s\r\n" % pair for pair in headers)
-        if head:
-            head = b"NATS/1.0\r\n" + head + b"\r\n"
-            self.wire.send(b"HPUB %s answers %d %d\r\n%s%s\r\n" % (subject, len(head), len(head) + len(body), head, body))
-        else:
-            self.wire.send(b"PUB %s answers %d\r\n%s\r\n" % (subject, len(body), body))
-        return self.wire.message()
-
-    def api(self, subject, body=b""):
-        answer = json.loads(self.ask(b"$JS.API." + subject, body)[4])
-        assert "error" not in answer, answer
-        return answer
-
-    def publish(self, subject, body, *headers):
-        answer = json.loads(self.ask(subject, body, headers)[4])
-        assert "error" not in answer, answer
-        return answer
-
-    def take(self, stream, consumer, count):
-        """So many messages of a consumer at once: (sequence, body, reply)."""
-        request = json.dumps({"batch": count, "no_wait": True}).encode()
-        self.wire.send(b"PUB $JS.API.CONSUMER.MSG.NEXT.%s.%s answers %d\r\n%s\r\n" % (stream, consumer, len(request), request))
-        got = []
-        while len(got) < count:
-            subject, _, reply, headers, body = self.wire.message()
-            if not reply.startswith(b"$JS.ACK."):
-                break
-            got.append((int(reply.split(b".")[5]), body, reply))
-        return got
-
-    def acknowledge(self, reply):
-        assert self.ask(reply, b"+ACK")[4] == b"", "it is answered when it is on disk"
 
 
 def define(js):
@@ -97,7 +50,7 @@ def write(one):
     for at in range(3):
         channel.basic_publish("", "history", b"%d" % at, pika.BasicProperties(delivery_mode=2))
     connection.close()
-    js.wire.socket.close()
+    js.close()
     one.stop()
     one.start()
     js = JetStream(one)
@@ -109,20 +62,10 @@ def write(one):
     js.publish(b"$KV.box.size", b"", (b"KV-Operation", b"DEL"))
     time.sleep(1.1)
     js.acknowledge([reply for sequence, _, reply in js.take(b"ORDERS", b"slow", 5) if sequence == 5][0])
-    js.wire.socket.close()
+    js.close()
     # The mark of an idle journal.
     time.sleep(1.5)
     one.kill()
-
-
-def state(js, stream):
-    state = js.api(b"STREAM.INFO." + stream)["state"]
-    return state["messages"], state["first_seq"], state["last_seq"]
-
-
-def last(js, stream, subject):
-    message = js.ask(b"$JS.API.DIRECT.GET.%s.%s" % (stream, subject))
-    return message[4], message[3]
 
 
 def check(one):
@@ -130,18 +73,18 @@ def check(one):
     for again in range(2):
         js = JetStream(one)
         # Of six orders 2, 4 and 6 were rolled up and 3 was deleted; 1 was settled, and 5 in the second run.
-        assert state(js, b"ORDERS") == (3, 1, 7)
+        assert js.state(b"ORDERS") == (3, 1, 7)
         known = js.publish(b"orders.a0", b"order 4", (b"Nats-Msg-Id", b"id 4"))
         assert known["duplicate"] and known["seq"] == 5, known
-        assert state(js, b"LATEST") == (2, 6, 7)
-        assert state(js, b"WORK") == (3, 2, 4)
-        assert last(js, b"KV_box", b"$KV.box.colour")[0] == b"blue"
-        body, headers = last(js, b"KV_box", b"$KV.box.size")
+        assert js.state(b"LATEST") == (2, 6, 7)
+        assert js.state(b"WORK") == (3, 2, 4)
+        assert js.last(b"KV_box", b"$KV.box.colour")[0] == b"blue"
+        body, headers = js.last(b"KV_box", b"$KV.box.size")
         assert body == b"" and b"KV-Operation: DEL" in headers
         time.sleep(1.1 * again)
         assert [(sequence, body) for sequence, body, _ in js.take(b"ORDERS", b"slow", 9)] == [(7, b"rolled")]
         assert [(sequence, body) for sequence, body, _ in js.take(b"WORK", b"hand", 9)] == [(at, b"task %d" % (at - 1)) for at in (2, 3, 4)]
-        js.wire.socket.close()
+        js.close()
         connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", one.port))
         channel = connection.channel()
         channel.basic_qos(prefetch_count=10)

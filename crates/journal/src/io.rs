@@ -98,6 +98,15 @@ pub trait IoFile: Send + Sync {
         Ok(())
     }
 
+    /// Gives back the room behind the first `bytes`, which nobody reads any more. Whether that outlives a crash does not
+    /// matter; a disk that cannot keeps the file as it is.
+    ///
+    /// # Errors
+    /// Whatever the disk says: the file is as it was.
+    fn shrink(&self, _bytes: u64) -> Result<()> {
+        Ok(())
+    }
+
     /// Makes everything that was written stable.
     ///
     /// # Errors

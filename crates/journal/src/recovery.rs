@@ -10,7 +10,7 @@
 //! Nothing on disk changes before the caller has replayed what it needs and accepted it: damage in
 //! a sealed segment is found only there. Then the manifest of the next epoch seals every segment at
 //! the end that was found, so a cut is made once and stays made, and new frames go to a new segment
-//! with a new nonce. Since it stays made, the place is read twice before.
+//! with a new nonce. Since it stays made, the place is read twice before. What the files hold behind their ends is given back.
 
 use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
@@ -35,6 +35,9 @@ use crate::shared::{Parts, Shared, recycle};
 use crate::snapshot::{self, Snapshot};
 use crate::whole_file::tmp_name;
 use crate::writer::Writer;
+
+/// A segment that ended with less than one such part of its room unused keeps its file's length: it can be used again.
+const KEPT_ROOM_PARTS: u32 = 8;
 
 /// A crash-safe log of opaque records.
 #[derive(Debug)]
@@ -213,7 +216,7 @@ impl Recovery {
     }
 
     /// Puts the epoch that began with the open in force, durably: the segments end where they were
-    /// found to end, and what crashes left behind goes. Called once, after the replay and before
+    /// found to end, and what crashes left behind goes, unused room of segments too. Called once, after the replay and before
     /// anything is written; without it a failed start leaves the folder as it was.
     ///
     /// # Errors
@@ -230,7 +233,23 @@ impl Recovery {
             &catalogue.manifest,
         )?;
         shared.note_spares(&catalogue);
+        drop(catalogue);
+        self.give_back();
         Ok(())
+    }
+
+    /// Each open ends a segment, mostly early: without this each would take a whole segment's room for as long as
+    /// anything lives in it, and a broker that is started often would fill its disk.
+    fn give_back(&self) {
+        let kept_max = u64::from(self.shared.options.segment_bytes / KEPT_ROOM_PARTS);
+        for segment in &self.segments {
+            let end = u64::from(segment.readable().next_multiple_of(BLOCK));
+            let is_worth_it = |len| len > end + kept_max;
+            // What cannot be given back is only room.
+            if segment.file.len().is_ok_and(is_worth_it) {
+                let _ = segment.file.shrink(end);
+            }
+        }
     }
 
     fn replay_one(

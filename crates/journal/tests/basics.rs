@@ -4,7 +4,9 @@
 mod support;
 
 use bytes::Bytes;
-use polybus_journal::{Durability, Error, Io as _, Journal, Lsn, MemoryIo, Position, SegmentKind};
+use polybus_journal::{
+    Durability, Error, Io as _, Journal, Lsn, MemoryIo, OpenMode, Position, SegmentKind,
+};
 use support::{TempFolder, append, commit, open, open_with, options, replayed, write_all};
 
 #[test]
@@ -250,4 +252,24 @@ fn a_read_waits_for_its_record_and_ends_with_the_appender() {
         waiting.join().unwrap(),
         Err(Error::NotWritten { .. })
     ));
+}
+
+#[test]
+fn what_a_segment_does_not_use_is_given_back_at_the_next_open() {
+    let folder = TempFolder::new("room");
+    for n in 0..20_u64 {
+        let mut opened = Journal::open(folder.io(), options()).unwrap();
+        let found = replayed(&opened);
+        assert_eq!(found.len() as u64, n, "all that was written is there");
+        opened.recovery.accept().unwrap();
+        commit(&mut opened, &[&n.to_le_bytes()]);
+    }
+    let io = folder.io();
+    let names = io.list().unwrap();
+    let segments = names.iter().filter(|name| name.ends_with(".seg"));
+    let lens = segments.map(|name| io.open(name, OpenMode::Existing).unwrap().len().unwrap());
+    let taken: u64 = lens.sum();
+    // A header and a frame each; the last one is whole.
+    let most = 20 * 8192 + u64::from(options().segment_bytes);
+    assert!(taken <= most, "20 opens took {taken} bytes");
 }

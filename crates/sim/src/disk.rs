@@ -77,6 +77,10 @@ impl IoFile for BrokenFile {
         self.file.write_at(parts, offset, durable && !lies)
     }
 
+    fn shrink(&self, bytes: u64) -> Result<()> {
+        self.file.shrink(bytes)
+    }
+
     fn sync(&self) -> Result<()> {
         self.file.sync()
     }

@@ -256,6 +256,10 @@ impl IoFile for DiskFile {
         allocated.or_else(|_| self.file.set_len(0))
     }
 
+    fn shrink(&self, bytes: u64) -> Result<()> {
+        self.file.set_len(bytes)
+    }
+
     fn sync(&self) -> Result<()> {
         self.file.sync_data()
     }

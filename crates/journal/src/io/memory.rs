@@ -442,6 +442,13 @@ impl IoFile for MemoryFile {
         Ok(())
     }
 
+    fn shrink(&self, bytes: u64) -> Result<()> {
+        let mut disk = self.disk()?;
+        let node = disk.nodes.get_mut(&self.node).ok_or(ErrorKind::NotFound)?;
+        node.shrink(bytes);
+        Ok(())
+    }
+
     fn sync(&self) -> Result<()> {
         let mut disk = self.disk()?;
         let failed = disk.sync_fails();

@@ -68,6 +68,14 @@ impl Node {
         }
     }
 
+    /// Cuts the end off, at once stable.
+    pub(super) fn shrink(&mut self, len: u64) {
+        self.bytes.truncate(len as usize);
+        self.len_stable = self.len_stable.min(len);
+        self.undo.retain(|number, _| number * SECTOR < len);
+        self.lost.retain(|number, _| number * SECTOR < len);
+    }
+
     /// Keeps what is stable under these sectors.
     fn remember(&mut self, sectors: Range<u64>) {
         for number in sectors {
