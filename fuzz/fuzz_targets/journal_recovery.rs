@@ -50,6 +50,8 @@ struct World {
     /// Copies in cold segments.
     cold: BTreeMap<u32, Vec<u64>>,
     is_marked: bool,
+    /// A sync of the disk fails, or has failed.
+    has_failing_sync: bool,
 }
 
 fn payload(number: u64) -> Vec<u8> {
@@ -94,6 +96,7 @@ impl World {
             acknowledged: Vec::new(),
             cold: BTreeMap::new(),
             is_marked: false,
+            has_failing_sync: false,
         }
     }
 
@@ -121,7 +124,10 @@ impl World {
                 210..220 => self.release(),
                 220..230 => self.copy(script.u8()),
                 230..235 => drop(self.opened.as_ref().map(|o| o.writer.prepare_spare())),
-                235..240 => self.disk.fail_sync(script.u8().into()),
+                235..240 => {
+                    self.disk.fail_sync(script.u8().into());
+                    self.has_failing_sync = true;
+                }
                 240..245 => self.disk.lose_power(script.u8().into()),
                 245..250 => {
                     let room = 40_000 + 1_000 * u64::from(script.u8());
@@ -289,8 +295,9 @@ impl World {
             1 => CrashMode::LoseUnsynced,
             _ => CrashMode::Tear,
         };
-        if mode != CrashMode::Process && self.options.durability == Durability::None {
-            // It promises nothing then.
+        let may_lose = mode != CrashMode::Process || self.has_failing_sync;
+        if may_lose && self.options.durability == Durability::None {
+            // It promises nothing then: a sync that fails takes what it was to bring to the disk.
             self.acknowledged.clear();
         }
         // What was not acknowledged may be there all the same.
