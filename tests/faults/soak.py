@@ -14,6 +14,9 @@ import tempfile
 REPO = pathlib.Path(__file__).resolve().parents[2]
 os.environ.setdefault("POLYBUS_BIN", str(REPO / "target/release/polybus"))
 
+# NATS by hand is there already.
+sys.path.append(str(REPO / "tests/clients/nats/python"))
+
 import scenarios
 import survival
 from stage import MIB, play
