@@ -12,9 +12,12 @@ pub use crate::access::KeptKeyRules as KeyRules;
 pub use keyed::KeyedLog;
 pub use logs::{Log, LogChange};
 pub use replay::{Bound, Range, Replay, Replayed, Selection, Target};
-pub use view::{Binding, ConnectionInfo, Consumer, Peeked, Permission, Queue, Status, Topic, User};
+pub use view::{
+    Binding, ConnectionInfo, Consumer, Peeked, Permission, Queue, Status, Topic, Traffic, User,
+};
 
 use std::borrow::Borrow;
+use std::sync::atomic::Ordering;
 
 use polybus_engine::inspect;
 use polybus_model::{
@@ -30,6 +33,9 @@ use visitor::Visitor;
 
 /// Bodies that one call shows: what is shown is in memory at once.
 const SHOWN_BYTES_MAX: usize = 32 << 20;
+
+/// Live subscribers that are looked at in one go.
+const LIVE_LOOK: usize = 1024;
 
 /// Why an administrative call failed, in a sentence for a person.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -193,10 +199,23 @@ impl Broker {
                     client: summary.client.clone(),
                     label: summary.label.clone(),
                     connected_at: entry.connected_at,
+                    active_at: entry.active_at.load(Ordering::Relaxed),
                     number: summary.number,
                     traffic: summary.traffic.into(),
                 }
             })
+            .collect()
+    }
+
+    /// So many of a connection's live subscribers, in no order.
+    #[must_use]
+    pub fn live_of(&self, id: u64, most: usize) -> Vec<inspect::LiveSummary> {
+        let (shard, session) = (&self.0.shard, SessionId(id));
+        let all = shard.look().engine.live_of(session, most);
+        // The broker goes on between the parts: there may be hundreds of thousands.
+        let parts = all.chunks(LIVE_LOOK);
+        parts
+            .flat_map(|part| shard.look().engine.live_among(session, part))
             .collect()
     }
 

@@ -134,11 +134,13 @@ impl Broker {
         }
         let id = SessionId(inner.next_session.fetch_add(1, Ordering::Relaxed));
         let mailbox = Arc::new(Mailbox::default());
+        let now = inner.clock.now();
         let entry = Arc::new(Entry {
             id,
             protocol,
             peer: peer.clone(),
-            connected_at: inner.clock.now(),
+            connected_at: now,
+            active_at: AtomicU64::new(now),
             mailbox: Arc::clone(&mailbox),
             summary: Mutex::default(),
             user: Mutex::default(),

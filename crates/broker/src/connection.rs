@@ -1,6 +1,7 @@
 //! A session's handle to the broker: it submits batches and takes events. Whoever drives a socket owns one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use parking_lot::Mutex;
@@ -31,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) protocol: &'static str,
     pub(crate) peer: Peer,
     pub(crate) connected_at: u64,
+    /// When its summary was last told.
+    pub(crate) active_at: AtomicU64,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) summary: Mutex<PeerSummary>,
     /// Who it is, once that is proven.
@@ -145,6 +148,8 @@ impl Connection {
     /// What listings are to show.
     pub fn update_summary(&self, summary: PeerSummary) {
         *self.entry.summary.lock() = summary;
+        let now = self.broker.clock.now();
+        self.entry.active_at.store(now, Ordering::Relaxed);
     }
 
     /// What a session may ask before it is in a namespace: who it is, and to enter one.

@@ -1,10 +1,14 @@
 //! What listings show: plain copies of the state, never the state itself.
 
 use bytes::Bytes;
-use polybus_model::{Binding, Message, Name, QueueSettings, SessionId, Table, TopicSettings};
+use polybus_model::{
+    Binding, LiveFilter, Message, Name, QueueSettings, SessionId, SubscriberId, Table,
+    TopicSettings,
+};
 
 use crate::Engine;
 use crate::queue::entry::REDELIVERED;
+use crate::session::Session;
 
 /// A queue, for listings.
 #[derive(Clone, Debug)]
@@ -65,6 +69,19 @@ pub struct ConsumerSummary {
     pub active: bool,
     /// Its arguments.
     pub arguments: Table,
+}
+
+/// A live subscriber, for listings.
+#[derive(Clone, Debug)]
+pub struct LiveSummary {
+    /// Which keys it wants.
+    pub filter: LiveFilter,
+    /// Of those who share under one name, one gets each message.
+    pub share: Option<Bytes>,
+    /// Messages that it has had.
+    pub had: u64,
+    /// It ends when it has had so many.
+    pub most: Option<u64>,
 }
 
 /// A ready message, seen without taking it.
@@ -202,5 +219,47 @@ impl Engine {
             })
         });
         Some(peeked.collect())
+    }
+
+    /// A session's live subscribers, as many as that at most: what [`Engine::live_among`] is to be asked for, in parts.
+    #[must_use]
+    pub fn live_of(&self, session: SessionId, most: usize) -> Vec<(SubscriberId, u32)> {
+        let listeners = self.live_session(session).map(|one| one.listeners.iter());
+        let listeners = listeners.into_iter().flatten().take(most);
+        listeners.map(|(id, number)| (*id, *number)).collect()
+    }
+
+    /// Those of a session's live subscribers that are still there.
+    #[must_use]
+    pub fn live_among(
+        &self,
+        session: SessionId,
+        listeners: &[(SubscriberId, u32)],
+    ) -> Vec<LiveSummary> {
+        let Some(session) = self.live_session(session) else {
+            return Vec::new();
+        };
+        let Some(namespace) = self.namespaces.get(session.namespace) else {
+            return Vec::new();
+        };
+        // A number may be another's by now.
+        let is_there =
+            |(id, number): &&(SubscriberId, u32)| session.listeners.get(id) == Some(number);
+        let there = listeners.iter().filter(is_there);
+        let summary = |(_, number): &(SubscriberId, u32)| {
+            let (listener, filter, share) = namespace.router.live.look_at(*number)?;
+            Some(LiveSummary {
+                filter: filter.clone(),
+                share: share.cloned(),
+                had: listener.had,
+                most: (listener.most != u64::MAX).then_some(listener.most),
+            })
+        };
+        there.filter_map(summary).collect()
+    }
+
+    fn live_session(&self, session: SessionId) -> Option<&Session> {
+        let slot = self.session_slots.get(&session)?;
+        self.sessions.get(*slot)
     }
 }

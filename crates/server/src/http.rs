@@ -50,6 +50,15 @@ impl Page {
         }
     }
 
+    /// A text that says why there is no other page.
+    pub(crate) fn refusal(status: StatusCode, why: &str) -> Self {
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: format!("{why}\n"),
+        }
+    }
+
     /// The same with another status.
     pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
         self.status = status;
@@ -74,6 +83,24 @@ impl<'a> Query<'a> {
         pairs
             .find(|(known, _)| *known == name)
             .map(|(_, value)| value)
+    }
+
+    /// A value that is a text, of which some letters may be written as `%2A`.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        let mut bytes = self.lookup(name)?.bytes();
+        let mut decoded = Vec::new();
+        while let Some(byte) = bytes.next() {
+            decoded.push(match byte {
+                b'+' => b' ',
+                b'%' => {
+                    let mut digit = || char::from(bytes.next()?).to_digit(16);
+                    let (high, low) = (digit()?, digit()?);
+                    u8::try_from(high << 4 | low).ok()?
+                }
+                byte => byte,
+            });
+        }
+        String::from_utf8(decoded).ok()
     }
 
     /// A value that is a count.
@@ -113,18 +140,13 @@ pub(crate) async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) {
 }
 
 fn answer(request: &Request<Incoming>, pages: &dyn Pages) -> Response<Full<Bytes>> {
-    let plain = |status, text: &str| Page {
-        status,
-        content_type: "text/plain; charset=utf-8",
-        body: format!("{text}\n"),
-    };
     let page = if matches!(*request.method(), Method::GET | Method::HEAD) {
         let query = Query(request.uri().query().unwrap_or_default());
         pages
             .page(request.uri().path(), &query)
-            .unwrap_or_else(|| plain(StatusCode::NOT_FOUND, "there is no such page"))
+            .unwrap_or_else(|| Page::refusal(StatusCode::NOT_FOUND, "there is no such page"))
     } else {
-        plain(StatusCode::METHOD_NOT_ALLOWED, "pages are asked for by GET")
+        Page::refusal(StatusCode::METHOD_NOT_ALLOWED, "pages are asked for by GET")
     };
     let mut response = Response::new(Full::new(Bytes::from(page.body)));
     *response.status_mut() = page.status;
@@ -139,6 +161,17 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
+
+    #[test]
+    fn texts_of_a_query_are_decoded() {
+        let query = Query("a=orders.%3E&b=x+y&c=%4&d=%zz&e=%ff");
+        let text = |name| query.text(name);
+        assert_eq!(text("a").as_deref(), Some("orders.>"));
+        assert_eq!(text("b").as_deref(), Some("x y"));
+        for bad in ["c", "d", "e", "f"] {
+            assert_eq!(text(bad), None, "{bad}");
+        }
+    }
 
     struct Echo;
 

@@ -1,8 +1,11 @@
 //! What tools for NATS look at over HTTP: `/varz`, `/connz`, `/subsz`, `/jsz` and `/healthz`, with nats-server's names for
 //! what there is. What there is not (routes, leaf nodes, gateways) is left out or none.
 
+mod connections;
+mod subscriptions;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -11,14 +14,14 @@ use polybus_broker::admin::ConnectionInfo;
 use polybus_model::Millis;
 use polybus_nats::{ReportWants, Totals, VERSION, jetstream_report, server_id, time_text};
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::clock::{Clock, millis};
 use crate::config::{Config, Nats};
 use crate::http::{Page, Pages, Query};
 
-/// As many connections are listed if nobody says otherwise.
-const CONNECTIONS_LISTED: usize = 1024;
+/// The share of the processor is measured over so long at least.
+const CPU_MS_MIN: Millis = 500;
 /// The protocol's name in listings.
 const PROTOCOL: &str = "NATS";
 
@@ -34,6 +37,37 @@ pub(crate) struct Monitoring {
     /// Where clients connect, and where these pages are.
     listens: Option<SocketAddr>,
     address: SocketAddr,
+    cpu: Cpu,
+}
+
+/// The processor time that the process takes, as a share of one core since somebody last asked.
+#[derive(Debug, Default)]
+struct Cpu(Mutex<CpuLook>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct CpuLook {
+    at: Millis,
+    used_s: f64,
+    percent: f64,
+}
+
+impl Cpu {
+    fn percent(&self, now: Millis) -> f64 {
+        let used = clock_gettime(ClockId::ProcessCPUTime);
+        let used_s = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed_ms = now.saturating_sub(last.at);
+        // Two who ask in turn are told the same.
+        if passed_ms >= CPU_MS_MIN {
+            let percent = (used_s - last.used_s) / (passed_ms as f64 / 1000.0) * 100.0;
+            *last = CpuLook {
+                at: now,
+                used_s,
+                percent,
+            };
+        }
+        last.percent
+    }
 }
 
 impl Monitoring {
@@ -56,25 +90,22 @@ impl Monitoring {
             has_tls: config.tls.certificate.is_some(),
             listens,
             address,
+            cpu: Cpu(Mutex::new(CpuLook {
+                at: clock.now(),
+                ..CpuLook::default()
+            })),
         }
-    }
-
-    fn connections(&self) -> Vec<ConnectionInfo> {
-        let mut all = self.broker.connections();
-        all.retain(|connection| connection.protocol == PROTOCOL);
-        all
     }
 
     fn varz(&self) -> Value {
         let now = self.clock.now();
-        let open = self.connections();
+        let open = connections::open(&self.broker);
         let gone = self.totals.traffic();
         let sum =
             |gone: u64, each: fn(&ConnectionInfo) -> u64| gone + open.iter().map(each).sum::<u64>();
-        let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        let lived_s = (now.saturating_sub(self.started_at) as f64 / 1000.0).max(0.001);
-        json!({
-            "server_id": server_id(self.broker.identity()),
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let settings = json!({
+            "server_id": self.server_id(),
             "server_name": self.nats.server_name,
             "version": VERSION,
             "polybus_version": env!("CARGO_PKG_VERSION"),
@@ -96,12 +127,18 @@ impl Monitoring {
             "ping_max": self.nats.pings_max,
             "auth_timeout": self.nats.auth_timeout.as_secs_f64(),
             "write_deadline": nanos(self.nats.write_deadline),
+            "tls_timeout": self.nats.auth_timeout.as_secs_f64(),
+            "jetstream": self.jetstream(),
+            "config_load_time": time_text(self.started_at),
+        });
+        let counts = json!({
             "start": time_text(self.started_at),
             "now": time_text(now),
             "uptime": uptime(now.saturating_sub(self.started_at)),
             "mem": resident_bytes(),
-            "cores": std::thread::available_parallelism().map_or(1, usize::from),
-            "cpu": (cpu.tv_sec as f64 + cpu.tv_nsec as f64 / 1e9) / lived_s * 100.0,
+            "cores": cores,
+            "gomaxprocs": cores,
+            "cpu": self.cpu.percent(now),
             "connections": open.len(),
             "total_connections": self.totals.connections(),
             "routes": 0,
@@ -112,50 +149,59 @@ impl Monitoring {
             "in_bytes": sum(gone.bytes_in, |c| c.traffic.bytes_in),
             "out_bytes": sum(gone.bytes_out, |c| c.traffic.bytes_out),
             "slow_consumers": self.totals.slow(),
+            "slow_consumer_stats": { "clients": self.totals.slow(), "routes": 0, "gateways": 0, "leafs": 0 },
             "subscriptions": sum(0, |c| c.traffic.subscriptions),
-        })
-    }
-
-    fn connz(&self, query: &Query<'_>) -> Value {
-        let now = self.clock.now();
-        let mut all = self.connections();
-        match query.lookup("sort") {
-            Some("subs") => all.sort_by_key(|c| std::cmp::Reverse(c.traffic.subscriptions)),
-            Some("msgs_to") => all.sort_by_key(|c| std::cmp::Reverse(c.traffic.messages_out)),
-            Some("msgs_from") => all.sort_by_key(|c| std::cmp::Reverse(c.traffic.messages_in)),
-            Some("bytes_to") => all.sort_by_key(|c| std::cmp::Reverse(c.traffic.bytes_out)),
-            Some("bytes_from") => all.sort_by_key(|c| std::cmp::Reverse(c.traffic.bytes_in)),
-            _ => all.sort_by_key(|c| c.id),
+        });
+        let Value::Object(mut told) = settings else {
+            return Value::Null;
+        };
+        if let Value::Object(counts) = counts {
+            told.extend(counts);
         }
-        let total = all.len();
-        let offset = query.count("offset").unwrap_or(0);
-        let limit = query.count("limit").filter(|limit| *limit > 0);
-        let limit = limit.unwrap_or(CONNECTIONS_LISTED);
-        let listed: Vec<Value> = all
-            .iter()
-            .skip(offset)
-            .take(limit)
-            .map(|connection| connection_value(connection, now))
-            .collect();
+        Value::Object(told)
+    }
+
+    /// What streams take, and may take.
+    fn jetstream(&self) -> Value {
+        let used = self.report(ReportWants::default());
+        let count = |name: &str| used.get(name).cloned().unwrap_or_default();
         json!({
-            "server_id": server_id(self.broker.identity()),
-            "now": time_text(now),
-            "num_connections": listed.len(),
-            "total": total,
-            "offset": offset,
-            "limit": limit,
-            "connections": listed,
+            "config": { "max_memory": -1, "max_storage": -1 },
+            "stats": {
+                "memory": count("memory"),
+                "storage": count("storage"),
+                "reserved_memory": 0,
+                "reserved_storage": 0,
+                "accounts": 1,
+                "ha_assets": 0,
+            },
         })
     }
 
-    fn subsz(&self) -> Value {
-        let open = self.connections();
-        let subscriptions: u64 = open.iter().map(|c| c.traffic.subscriptions).sum();
-        json!({
-            "server_id": server_id(self.broker.identity()),
-            "now": time_text(self.clock.now()),
-            "num_subscriptions": subscriptions,
-        })
+    fn report(&self, wants: ReportWants) -> Map<String, Value> {
+        // A namespace that is not there has no streams.
+        let logs = self.broker.keyed_logs(&self.nats.namespace);
+        let logs = logs.unwrap_or_default();
+        let shown = logs
+            .iter()
+            .map(|one| (&one.log, &one.state, &one.readers[..]));
+        jetstream_report(shown, wants, self.clock.now())
+    }
+
+    /// A listing with the server's id, or why there is none.
+    fn listing(&self, listed: Result<Value, String>) -> Page {
+        match listed {
+            Ok(Value::Object(mut told)) => {
+                told.insert("server_id".into(), self.server_id().into());
+                Page::json(&Value::Object(told))
+            }
+            Ok(other) => Page::json(&other),
+            Err(why) => Page::refusal(StatusCode::BAD_REQUEST, &why),
+        }
+    }
+
+    fn server_id(&self) -> String {
+        server_id(self.broker.identity())
     }
 
     fn jsz(&self, query: &Query<'_>) -> Value {
@@ -166,15 +212,8 @@ impl Monitoring {
             consumers: is_set("consumers"),
             config: is_set("config"),
         };
-        // A namespace that is not there has no streams.
-        let logs = self.broker.keyed_logs(&self.nats.namespace);
-        let logs = logs.unwrap_or_default();
-        let shown = logs
-            .iter()
-            .map(|one| (&one.log, &one.state, &one.readers[..]));
-        let mut told = jetstream_report(shown, wants, now);
-        let id = server_id(self.broker.identity());
-        told.insert("server_id".into(), id.into());
+        let mut told = self.report(wants);
+        told.insert("server_id".into(), self.server_id().into());
         told.insert("now".into(), time_text(now).into());
         Value::Object(told)
     }
@@ -194,42 +233,36 @@ impl Pages for Monitoring {
     fn page(&self, path: &str, query: &Query<'_>) -> Option<Page> {
         Some(match path {
             "/varz" => Page::json(&self.varz()),
-            "/connz" => Page::json(&self.connz(query)),
-            "/subsz" | "/subscriptionsz" => Page::json(&self.subsz()),
+            "/connz" => {
+                let gone = self.totals.gone();
+                let now = self.clock.now();
+                self.listing(connections::list(&self.broker, &gone, query, now))
+            }
+            "/subsz" | "/subscriptionsz" => {
+                let now = self.clock.now();
+                self.listing(subscriptions::list(&self.broker, query, now))
+            }
             "/jsz" => Page::json(&self.jsz(query)),
             "/healthz" => self.healthz(),
-            "/" => Page::json(&json!(["/varz", "/connz", "/subsz", "/jsz", "/healthz"])),
+            // A single server has no others.
+            "/routez" => self.listing(Ok(json!({ "num_routes": 0, "routes": [] }))),
+            "/gatewayz" => self.listing(Ok(json!({}))),
+            "/leafz" => self.listing(Ok(json!({ "leafnodes": 0, "leafs": [] }))),
+            "/accountz" => self.listing(Ok(json!({ "accounts": ["$G"] }))),
+            "/" => Page::json(&json!([
+                "/varz",
+                "/connz",
+                "/subsz",
+                "/jsz",
+                "/healthz",
+                "/routez",
+                "/gatewayz",
+                "/leafz",
+                "/accountz"
+            ])),
             _ => return None,
         })
     }
-}
-
-fn connection_value(connection: &ConnectionInfo, now: Millis) -> Value {
-    let address = connection.peer.parse::<SocketAddr>().ok();
-    let (lang, version) = match connection.client.as_deref() {
-        Some(software) => software.split_once(' ').unwrap_or((software, "")),
-        None => ("", ""),
-    };
-    let traffic = connection.traffic;
-    json!({
-        "cid": connection.number,
-        "kind": "Client",
-        "type": "nats",
-        "ip": address.map(|at| at.ip().to_string()),
-        "port": address.map(|at| at.port()),
-        "start": time_text(connection.connected_at),
-        "uptime": uptime(now.saturating_sub(connection.connected_at)),
-        "in_msgs": traffic.messages_in,
-        "out_msgs": traffic.messages_out,
-        "in_bytes": traffic.bytes_in,
-        "out_bytes": traffic.bytes_out,
-        "subscriptions": traffic.subscriptions,
-        "name": connection.label,
-        "lang": lang,
-        "version": version,
-        "tls_version": connection.tls.then_some("yes"),
-        "authorized_user": connection.user,
-    })
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -59,4 +59,6 @@ pub struct Traffic {
     pub bytes_out: u64,
     /// Its subscriptions.
     pub subscriptions: u64,
+    /// Bytes that wait for it.
+    pub pending: u64,
 }

@@ -122,6 +122,9 @@ pub struct ConnectionInfo {
     pub label: Option<String>,
     /// When it came, in milliseconds since the Unix epoch.
     pub connected_at: Millis,
+    /// When something last came or went, as far as that was told.
+    #[serde(default)]
+    pub active_at: Millis,
     /// What the peer was told its number is; 0 where its protocol tells none.
     #[serde(default)]
     pub number: u64,
@@ -143,6 +146,9 @@ pub struct Traffic {
     pub bytes_out: u64,
     /// Its subscriptions.
     pub subscriptions: u64,
+    /// Bytes that wait for it.
+    #[serde(default)]
+    pub pending: u64,
 }
 
 impl From<polybus_session::Traffic> for Traffic {
@@ -153,6 +159,7 @@ impl From<polybus_session::Traffic> for Traffic {
             messages_out: traffic.messages_out,
             bytes_out: traffic.bytes_out,
             subscriptions: traffic.subscriptions,
+            pending: traffic.pending,
         }
     }
 }

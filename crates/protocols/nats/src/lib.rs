@@ -20,7 +20,7 @@ mod totals;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use polybus_model::{Millis, Origin};
+use polybus_model::{FilterWord, LiveFilter, Millis, Origin};
 use polybus_session::{Claim, Peer, Protocol, Session};
 
 pub use mapping::jetstream::{KEYED_WRITER, report_key};
@@ -28,7 +28,7 @@ pub use mapping::{copy_properties, read_headers, read_property};
 pub use nkey::PublicKey;
 pub use report::{ReportWants, jetstream_report};
 pub use settings::{Random, Settings, Upgrade, Verify};
-pub use totals::Totals;
+pub use totals::{Gone, Totals};
 
 /// The mark of messages that carry NATS' headers and reply.
 pub const ORIGIN: Origin = Origin(3);
@@ -55,6 +55,23 @@ impl Nats {
             api: Arc::default(),
         }
     }
+}
+
+/// A filter as a subject; one that no client could have asked for is not quite what it says.
+#[must_use]
+pub fn subject_of(filter: &LiveFilter) -> String {
+    let words = filter.words().map(|word| match word {
+        FilterWord::Exact(word) => String::from_utf8_lossy(word),
+        FilterWord::AnyOne => "*".into(),
+        FilterWord::Rest => ">".into(),
+    });
+    words.collect::<Vec<_>>().join(".")
+}
+
+/// A subject as the broker filters by it; none if it is no subject.
+#[must_use]
+pub fn filter_of(subject: &[u8]) -> Option<LiveFilter> {
+    codec::is_valid(subject).then(|| session::filter(subject))
 }
 
 /// The server's id as clients see it, of a data folder with this number.

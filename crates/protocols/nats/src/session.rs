@@ -37,6 +37,7 @@ use crate::codec::{
 };
 use crate::error::{Fault, publish_denied};
 use crate::settings::{Settings, Upgrade};
+use crate::totals::Gone;
 use crate::{ApiCounts, TOPIC};
 
 /// With so many bytes unwritten a peer's silence is not held against it.
@@ -85,6 +86,9 @@ pub(crate) struct Connection {
     user: Option<String>,
     /// Why it is done, for the operator.
     fault: Option<String>,
+    connected_at: Millis,
+    /// When it was last told anything.
+    last_at: Millis,
 }
 
 impl Connection {
@@ -122,6 +126,8 @@ impl Connection {
             traffic: Traffic::default(),
             user: None,
             fault: None,
+            connected_at: now,
+            last_at: now,
         }
     }
 
@@ -191,6 +197,7 @@ impl Connection {
 
     /// What counts times is told the time.
     fn tell_time(&mut self, now: Millis) {
+        self.last_at = now;
         if let Some(permissions) = &mut self.permissions {
             permissions.now = now;
         }
@@ -336,6 +343,7 @@ impl Session for Connection {
     }
 
     fn handle_timeout(&mut self, now: Millis) {
+        self.last_at = now;
         if self.leave_at.is_some_and(|at| at <= now) {
             self.finish(None);
         } else if self.phase == Phase::Fresh && self.auth_until <= now {
@@ -358,7 +366,8 @@ impl Session for Connection {
         }
     }
 
-    fn handle_eof(&mut self, _now: Millis) {
+    fn handle_eof(&mut self, now: Millis) {
+        self.last_at = now;
         self.finish(None);
     }
 
@@ -424,6 +433,7 @@ impl Session for Connection {
             number: self.info.client_id,
             traffic: Traffic {
                 subscriptions: self.subscriptions.len() as u64,
+                pending: self.out.len() as u64,
                 ..self.traffic
             },
         }
@@ -432,7 +442,15 @@ impl Session for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.settings.totals.add(self.traffic);
+        let gone = Gone {
+            summary: self.summary(),
+            remote: self.peer.remote,
+            is_encrypted: self.peer.tls,
+            connected_at: self.connected_at,
+            gone_at: self.last_at,
+            reason: self.fault.take(),
+        };
+        self.settings.totals.left(gone);
     }
 }
 

@@ -1,8 +1,32 @@
 //! What went through all connections that are gone, and a few counts of all that ever were.
 
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use polybus_session::Traffic;
+use polybus_model::Millis;
+use polybus_session::{PeerSummary, Traffic};
+
+/// Connections that are gone and still listed.
+const GONE_MAX: usize = 1_000;
+
+/// A connection that is gone.
+#[derive(Clone, Debug)]
+pub struct Gone {
+    /// What listings showed of it last.
+    pub summary: PeerSummary,
+    /// Where its client was.
+    pub remote: SocketAddr,
+    /// It was encrypted.
+    pub is_encrypted: bool,
+    /// When it came.
+    pub connected_at: Millis,
+    /// When it went.
+    pub gone_at: Millis,
+    /// Why; none: its client left.
+    pub reason: Option<String>,
+}
 
 /// Counts of a server's life. Connections that are open count for themselves.
 #[derive(Debug, Default)]
@@ -13,6 +37,8 @@ pub struct Totals {
     bytes_in: AtomicU64,
     messages_out: AtomicU64,
     bytes_out: AtomicU64,
+    /// The last connections that are gone, the latest last.
+    gone: Mutex<VecDeque<Gone>>,
 }
 
 impl Totals {
@@ -27,7 +53,8 @@ impl Totals {
     }
 
     /// A connection is gone.
-    pub(crate) fn add(&self, traffic: Traffic) {
+    pub(crate) fn left(&self, gone: Gone) {
+        let traffic = gone.summary.traffic;
         for (total, count) in [
             (&self.messages_in, traffic.messages_in),
             (&self.bytes_in, traffic.bytes_in),
@@ -36,6 +63,18 @@ impl Totals {
         ] {
             total.fetch_add(count, Ordering::Relaxed);
         }
+        let mut listed = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        if listed.len() >= GONE_MAX {
+            listed.pop_front();
+        }
+        listed.push_back(gone);
+    }
+
+    /// The last connections that are gone, the latest last.
+    #[must_use]
+    pub fn gone(&self) -> Vec<Gone> {
+        let listed = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
+        listed.iter().cloned().collect()
     }
 
     /// Connections ever.
@@ -59,6 +98,7 @@ impl Totals {
             messages_out: self.messages_out.load(Ordering::Relaxed),
             bytes_out: self.bytes_out.load(Ordering::Relaxed),
             subscriptions: 0,
+            pending: 0,
         }
     }
 }

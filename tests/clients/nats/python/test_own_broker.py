@@ -287,7 +287,8 @@ def fetch(port, path):
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.request("GET", path)
     answer = connection.getresponse()
-    return answer.status, json.loads(answer.read() or b"null")
+    body = answer.read()
+    return answer.status, body if answer.status == 400 else json.loads(body or b"null")
 
 
 async def test_monitoring(server):
@@ -314,11 +315,34 @@ async def test_monitoring(server):
 
 async def test_monitoring_lists_subscriptions(server):
     one = server()
-    async with client(one.url) as nc:
+    async with client(one.url, name="first") as nc, client(one.url, name="second") as other:
         await nc.subscribe("x.y")
+        await nc.subscribe("x.>", queue="q")
+        await other.subscribe("z")
         await nc.flush()
-        _, connz = fetch(one.monitor, "/connz?subs=1")
-        assert "x.y" in connz["connections"][0]["subscriptions_list"]
+        await other.flush()
+        connz = lambda query: fetch(one.monitor, "/connz?" + query)[1]
+        await until(lambda: [c["subscriptions"] for c in connz("sort=subs")["connections"]] == [2, 1])
+        told = connz("subs=1&sort=cid")["connections"]
+        assert [c["subscriptions_list"] for c in told] == [["x.>", "x.y"], ["z"]]
+        [detail] = connz("subs=detail&cid=%d" % told[0]["cid"])["connections"]
+        assert [(d["subject"], d.get("qgroup"), d["cid"]) for d in detail["subscriptions_list_detail"]] == \
+            [("x.>", "q", detail["cid"]), ("x.y", None, detail["cid"])]
+        page = connz("limit=1&offset=1")
+        assert (page["total"], page["num_connections"]) == (2, 1) and page["connections"][0]["name"] == "second"
+        assert [c["name"] for c in connz("filter_subject=z")["connections"]] == ["second"]
+        assert connz("user=nobody")["connections"] == []
+        subsz = fetch(one.monitor, "/subsz?subs=1&limit=2")[1]
+        assert (subsz["num_subscriptions"], subsz["total"], len(subsz["subscriptions_list"])) == (3, 3, 2)
+        hit = fetch(one.monitor, "/subsz?test=x.y")[1]["subscriptions_list"]
+        assert [d["subject"] for d in hit] == ["x.>", "x.y"]
+    await until(lambda: connz("state=closed")["num_connections"] == 2)
+    gone = connz("state=closed&sort=stop")["connections"]
+    assert {c["name"] for c in gone} == {"first", "second"}
+    assert all(c["reason"] == "Client Closed" and c["stop"] >= c["start"] for c in gone)
+    assert connz("state=any")["total"] == 2 and connz("")["total"] == 0
+    for bad in ("/connz?sort=nothing", "/connz?state=maybe", "/subsz?test=a.%3E"):
+        assert fetch(one.monitor, bad)[0] == 400, bad
 
 
 async def test_monitoring_counts_streams(server):

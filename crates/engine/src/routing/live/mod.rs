@@ -221,6 +221,19 @@ impl Live {
         }
     }
 
+    /// A listener, which keys it wants, and the name under which it shares them.
+    pub(crate) fn look_at(&self, number: u32) -> Option<(&Listener, &LiveFilter, Option<&Bytes>)> {
+        let listener = self.listeners.get(number)?;
+        let (filter, share) = match &listener.home {
+            Home::Alone(filter) => (&**filter, None),
+            Home::Shared(share) => {
+                let key = &self.shares.get(*share)?.key;
+                (&key.filter, Some(&key.name))
+            }
+        };
+        Some((listener, filter, share))
+    }
+
     /// Adds a listener to a topic; its number.
     pub(super) fn add(&mut self, topic: u32, wanted: Wanted) -> u32 {
         if topic as usize >= self.topics.len() {
