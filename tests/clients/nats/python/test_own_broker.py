@@ -134,6 +134,31 @@ async def test_nkey(server, tmp_path):
     assert await is_refused(one.url, nkeys_seed=paths[1])
 
 
+async def test_nkeys_are_users_with_their_permissions(server, tmp_path):
+    import nkeys
+
+    seeds = [nkeys.encode_seed(bytes([i]) * 32, nkeys.PREFIX_BYTE_USER) for i in (7, 8)]
+    keys = [nkeys.from_seed(bytearray(seed)).public_key.decode() for seed in seeds]
+    one = server("authorization { users: [ { nkey: %s }, { nkey: %s, permissions: { publish: \"a.>\", subscribe: { deny: \"a.secret\" } } } ] }" % tuple(keys))
+    paths = [tmp_path / f"seed{i}" for i in range(2)]
+    for path, seed in zip(paths, seeds):
+        path.write_bytes(seed)
+    errors = []
+
+    async def note(error):
+        errors.append(str(error))
+
+    async with client(one.url, nkeys_seed=str(paths[0])) as free, client(one.url, nkeys_seed=str(paths[1]), error_cb=note) as held:
+        heard = await free.subscribe(">")
+        await free.flush()
+        await held.publish("b.1", b"no")
+        await held.publish("a.1", b"yes")
+        assert (await heard.next_msg(5)).data == b"yes"
+        await held.subscribe("a.secret")
+        await until(lambda: len(errors) == 2)
+        assert "publish" in errors[0].lower() and "b.1" in errors[0] and "a.secret" in errors[1], errors
+
+
 async def test_silent_ones_are_let_go(server):
     one = server("authorization { user: a, password: b, timeout: 0.5 }")
     with Wire(one.address, timeout_s=10) as raw:
