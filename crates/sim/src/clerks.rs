@@ -1,4 +1,4 @@
-//! Clerks: clients of logs that each use one thing (transactions, keyed logs with a reader, groups that lease) and keep their
+//! Clerks: clients that each use one thing (transactions, keyed logs with a reader, groups that lease, a log that compacts, live subscribers) and keep their
 //! own books of what they were promised.
 //!
 //! ```text
@@ -10,8 +10,13 @@
 //! be is what was answered.
 
 mod keyed;
+pub(crate) mod latest;
 mod leases;
+mod listeners;
+pub(crate) mod packing;
 pub(crate) mod transactions;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use polybus_model::{
@@ -19,6 +24,7 @@ use polybus_model::{
     ReadRequest, Request, RunContent, Slice,
 };
 
+use crate::clock::SimClock;
 use crate::random::Random;
 use crate::shape::name;
 use crate::violation::Verdict;
@@ -36,11 +42,19 @@ pub(crate) trait Clerk {
         Vec::new()
     }
 
+    /// The clock has moved.
+    fn time_passed(&mut self) {}
+
     /// What it asks next; nothing while it waits for an answer.
     fn next(&mut self, random: &mut Random) -> Vec<Request>;
 
     /// What it is told. `may_refuse`: the disk is full or has failed.
     fn told(&mut self, event: Event, may_refuse: bool) -> Verdict;
+
+    /// All that its requests brought about at once was told.
+    fn turn_over(&mut self, _may_refuse: bool) -> Verdict {
+        Ok(())
+    }
 
     /// Its connection is gone, and with it the answers that it waits for.
     fn connection_gone(&mut self);
@@ -61,13 +75,15 @@ pub(crate) struct Clerks {
 }
 
 impl Clerks {
-    pub(crate) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64, clock: &Arc<SimClock>) -> Self {
         Self {
             random: Random::new(seed ^ 0xc1e_c1e_c1e),
             all: vec![
                 Box::new(transactions::Transactions::new()),
                 Box::new(keyed::Keyed::new()),
                 Box::new(leases::Leases::new()),
+                Box::new(latest::Latest::new(Arc::clone(clock))),
+                Box::new(listeners::Listeners::default()),
             ],
             declared: false,
         }

@@ -2,6 +2,7 @@
 
 pub(crate) mod answers;
 pub(crate) mod clerk_answers;
+pub(crate) mod compacted;
 pub(crate) mod confirmed_kept;
 pub(crate) mod confirms;
 pub(crate) mod counts;
@@ -12,6 +13,7 @@ pub(crate) mod healthy;
 pub(crate) mod keyed_kept;
 pub(crate) mod lease_settled;
 pub(crate) mod limits;
+pub(crate) mod live_heard;
 pub(crate) mod log_answers;
 pub(crate) mod log_dense;
 pub(crate) mod log_durable;

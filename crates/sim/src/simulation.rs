@@ -228,7 +228,7 @@ impl Simulation {
         Self {
             ledger: Ledger::new(Arc::clone(&shape), knobs.window_bytes, clock.now()),
             logs: plan.logs.then(|| LogWorld::new(plan.seed)),
-            clerks: plan.logs.then(|| Clerks::new(plan.seed)),
+            clerks: plan.logs.then(|| Clerks::new(plan.seed, &clock)),
             plan: plan.clone(),
             random,
             clock,
@@ -298,6 +298,7 @@ impl Simulation {
             2..=20 => self.clock.advance(self.random.below(500)),
             _ => self.clock.advance(self.random.below(10)),
         }
+        self.tell_clerks_time();
     }
 
     fn begin(&mut self) {
@@ -558,6 +559,7 @@ impl Simulation {
             }
             // A retry may be due only after the clock has made up for what it was set back.
             self.clock.advance(if round < 200 { 20 } else { 60_000 });
+            self.tell_clerks_time();
             self.timers(running)?;
             if let Some(client) = running.clients.first_mut() {
                 client.read(usize::MAX);

@@ -1,5 +1,6 @@
 //! Bugs put in on purpose, between the broker and who watches it, to show which invariant catches each.
 
+use crate::clerks::packing;
 use polybus_model::{
     Batch, Body, Event, GroupRequest, LogReply, LogRequest, Message, MessageParts, Outcome,
     ReaderOutcome, ReaderRequest, Request, RunContent, SessionId, Verdict,
@@ -56,6 +57,14 @@ pub enum Tamper {
     ForgottenId,
     /// What is stored in a keyed log goes elsewhere than is said.
     MisplacedMessage,
+    /// A log that compacts loses the last record of a run, as if it had been superseded.
+    LostLatest,
+    /// Tombstones go as soon as they are looked after.
+    EarlyTombstones,
+    /// Who leaves goes on listening.
+    LostLeave,
+    /// What is said to listeners goes elsewhere.
+    LostSaying,
 }
 
 impl Tamper {
@@ -118,10 +127,19 @@ impl Tamper {
                 (Self::LostCommit, LogRequest::End { committed, .. }) => *committed = false,
                 (Self::LostAbort, LogRequest::End { committed, .. }) => *committed = true,
                 (Self::ForgottenId, LogRequest::Store { terms, .. }) => terms.id = None,
+                (Self::EarlyTombstones, LogRequest::Declare { settings, .. }) => {
+                    settings.compaction.tombstones_ms = 0;
+                }
                 _ => {}
             },
             Request::Group { request, .. } if self == Self::LostSettlement => {
                 lose_settlement(request);
+            }
+            Request::UnsubscribeLive { subscriber, .. } if self == Self::LostLeave => {
+                subscriber.0 += 1_000_000;
+            }
+            Request::Publish(publish) if self == Self::LostSaying => {
+                publish.message = elsewhere(&publish.message);
             }
             _ => {}
         }
@@ -137,6 +155,17 @@ impl Tamper {
                 for slice in slices.iter_mut().flatten() {
                     let first = slice.runs.first().cloned();
                     slice.runs.extend(first);
+                }
+            }
+            (Self::LostLatest, LogReply::Read(slices)) => {
+                let runs = slices.iter_mut().flatten().flat_map(|one| &mut one.runs);
+                for run in runs {
+                    if let RunContent::Packed { bytes, .. } = &mut run.content
+                        && let Some((mut records, until)) = packing::unpack(bytes)
+                    {
+                        records.pop();
+                        *bytes = packing::pack(&records, until);
+                    }
                 }
             }
             (Self::MisplacedMessage, LogReply::Stored(Ok(stored))) => stored.offset += 1,
@@ -230,6 +259,21 @@ fn lose_settlement(request: &mut GroupRequest) {
         }
         _ => {}
     }
+}
+
+/// The same message, to a key that nobody listens to.
+fn elsewhere(message: &Message) -> Message {
+    Message::new(MessageParts {
+        origin: message.origin(),
+        topic: message.topic(),
+        key: b"nowhere.at.all",
+        properties: message.properties(),
+        body: Body::Copied(message.body()),
+        durable: message.is_durable(),
+        priority: message.priority(),
+        ttl: message.ttl(),
+        deaths: message.deaths().cloned(),
+    })
 }
 
 fn swap(events: &mut [(SessionId, Event)]) {

@@ -36,6 +36,8 @@ fn assert_found(tamper: Tamper, invariant: &str) {
         "keyed_",
         "reader_",
         "lease_",
+        "compacted_",
+        "live_",
     ];
     let of_logs = of_logs.iter().any(|part| invariant.starts_with(part));
     let found = found_by(tamper, of_logs);
@@ -177,4 +179,24 @@ fn a_settlement_of_a_reader_that_is_lost_is_found() {
 #[test]
 fn a_settlement_of_a_group_that_is_lost_is_found() {
     assert_found(Tamper::LostSettlement, "lease_settled");
+}
+
+#[test]
+fn a_latest_record_that_is_lost_is_found() {
+    assert_found(Tamper::LostLatest, "compacted_latest");
+}
+
+#[test]
+fn a_tombstone_that_goes_early_is_found() {
+    assert_found(Tamper::EarlyTombstones, "compacted_tombstones");
+}
+
+#[test]
+fn who_leaves_and_goes_on_listening_is_found() {
+    assert_found(Tamper::LostLeave, "live_heard");
+}
+
+#[test]
+fn what_listeners_do_not_hear_is_found() {
+    assert_found(Tamper::LostSaying, "live_heard");
 }

@@ -8,6 +8,13 @@ use crate::violation::Verdict;
 
 /// Of a hundred steps so many are followed by one of a clerk.
 const STEPS_PERCENT: u64 = 40;
+/// In so many of a hundred of these the broker looks after its logs instead.
+const ROUNDS_PERCENT: u64 = 8;
+/// It does so that often,
+const ROUND_MS: u64 = 31_000;
+/// in that many steps of compaction, with pauses between them.
+const ROUND_STEPS: u32 = 5;
+const ROUND_STEP_MS: u64 = 3;
 
 impl Simulation {
     /// Something that a clerk does, perhaps.
@@ -17,6 +24,9 @@ impl Simulation {
         };
         if !clerks.random.chance(STEPS_PERCENT) {
             return Ok(());
+        }
+        if clerks.random.chance(ROUNDS_PERCENT) && !self.ledger.failed {
+            return self.look_after_logs(running);
         }
         let at = clerks.random.index(clerks.all.len());
         let clerk = &mut clerks.all[at];
@@ -33,6 +43,24 @@ impl Simulation {
         }
         let requests = clerk.next(&mut clerks.random);
         self.ask_of_clerk(running, at, requests)
+    }
+
+    /// Time goes by until the broker looks after its logs, and it does.
+    fn look_after_logs(&mut self, running: &mut Running) -> Verdict {
+        self.clock.advance(ROUND_MS);
+        for _ in 0..ROUND_STEPS {
+            self.tell_clerks_time();
+            self.timers(running)?;
+            self.load_all(running)?;
+            self.clock.advance(ROUND_STEP_MS);
+        }
+        Ok(())
+    }
+
+    /// The clock has moved.
+    pub(super) fn tell_clerks_time(&mut self) {
+        let clerks = self.clerks.iter_mut().flat_map(|clerks| &mut clerks.all);
+        clerks.for_each(|clerk| clerk.time_passed());
     }
 
     /// Asks as a clerk, on its connection.
@@ -65,15 +93,26 @@ impl Simulation {
         if let Some(counter) = running.counters.get_mut(&at) {
             counter.submit(&mut Batch { requests });
         }
-        self.collect(running)
+        self.collect(running)?;
+        let may_refuse = self.may_refuse();
+        let clerks = self.clerks.iter_mut().flat_map(|clerks| &mut clerks.all);
+        clerks
+            .skip(at)
+            .take(1)
+            .try_for_each(|clerk| clerk.turn_over(may_refuse))
+    }
+
+    /// Whether the broker may refuse what clerks ask.
+    fn may_refuse(&self) -> bool {
+        self.ledger.failed || matches!(self.fault, Fault::DiskFull(_))
     }
 
     /// Takes what clerks were told, and holds it against their books.
     pub(super) fn collect_clerks(&mut self, running: &mut Running) -> Verdict {
+        let may_refuse = self.may_refuse();
         let Some(clerks) = &mut self.clerks else {
             return Ok(());
         };
-        let may_refuse = self.ledger.failed || matches!(self.fault, Fault::DiskFull(_));
         let mut events: Vec<Event> = Vec::new();
         for (at, counter) in &mut running.counters {
             counter.take_events(&mut events);

@@ -8,6 +8,7 @@ use polybus_broker::{Broker, Durability, OpenError, Options, Steps};
 use polybus_journal::{CrashMode, Io, MemoryIo};
 
 use super::{Fault, Running, Simulation};
+use crate::clerks::packing;
 use crate::disk::{BrokenDisk, Defect};
 use crate::invariants::{damage, healthy, opens};
 use crate::ledger::audit::{Contents, Found};
@@ -61,6 +62,7 @@ impl Simulation {
             disk_free_min_bytes: self.knobs.disk_free_min_bytes,
             first_user: None,
             clock: self.clock.clone(),
+            run_readers: packing::readers(),
             ..Options::new("simulated")
         };
         Broker::open_stepwise(options, io, self.plan.seed)
