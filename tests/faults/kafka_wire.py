@@ -135,8 +135,9 @@ class Kafka:
         assert answered == number
         return data
 
-    def create(self, topic, partitions=1):
-        named = string(topic) + struct.pack(">ih", partitions, 1) + array([]) + array([])
+    def create(self, topic, partitions=1, configs=()):
+        settings = array([string(key) + string(value) for key, value in configs])
+        named = string(topic) + struct.pack(">ih", partitions, 1) + array([]) + settings
         error = self.call(CREATE_TOPICS, 2, array([named]) + struct.pack(">ib", 10_000, 0))
         code = struct.unpack_from(">h", error, 8 + 2 + len(topic))[0]
         assert code in (0, 36), code

@@ -22,7 +22,8 @@ def play(stage):
     stage.outcome.did = f"Kafka producers and readers, a NATS publisher and consumer of a stream, and AMQP publishers and consumers for {seconds:g} s, on one broker"
     one = stage.start(limits_memory=LIMIT, kafka_listen="127.0.0.1:0", nats_listen="127.0.0.1:0")
     stage.bound("the 64 MiB of limits.memory + 128 MiB + 512 bytes a record", LIMIT + 128 * MIB)
-    Kafka(one.kafka_port).create(kafka.TOPIC, kafka.PARTITIONS)
+    # The batches say that they are years old.
+    Kafka(one.kafka_port).create(kafka.TOPIC, kafka.PARTITIONS, [("retention.ms", "-1")])
     client = nats.Client(one.nats_port)
     assert "error" not in client.ask("STREAM.CREATE.KILLS", {"name": "KILLS", "subjects": ["kills.>"]})
     assert "error" not in client.ask("CONSUMER.CREATE.KILLS.d", {"stream_name": "KILLS", "config": {"durable_name": "d", "name": "d", "ack_policy": "explicit", "max_ack_pending": 1_000}})
