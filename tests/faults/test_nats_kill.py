@@ -1,9 +1,10 @@
-"""kill -9 again and again while publishes to a stream are acknowledged and a consumer acknowledges: none is lost, none is there twice."""
+"""kill -9 again and again while publishes to a stream and puts to a bucket are acknowledged and a consumer acknowledges: none is lost, none is
+there twice, none comes again."""
 
 import json
 import random
 import time
-from base64 import b64encode
+from base64 import b64decode, b64encode
 
 from broker import eventually
 from nats_wire import Wire
@@ -11,6 +12,7 @@ from worker import Worker
 
 WINDOW = 64
 BATCH = 500
+KILLS_MIN = 20
 
 
 class Client(Wire):
@@ -71,6 +73,36 @@ class Publisher(Worker):
             self.waiting.remove(number)
 
 
+class Keeper(Worker):
+    """Puts numbers that grow under a few keys of a Key/Value bucket, one at a time."""
+
+    KEYS = 5
+
+    def __init__(self, one):
+        super().__init__(lambda: Client(one.nats_port))
+        # By key: the last number that was put and acknowledged, and the last one that was sent.
+        self.kept, self.sent, self.next = {}, {}, 0
+
+    def work(self, client):
+        while not self.stopping.is_set():
+            key, body = self.next % self.KEYS, b"%d" % self.next
+            self.sent[key] = self.next
+            client.send(b"PUB $KV.kept.k%d %s.kv.%d %d\r\n%s\r\n" % (key, client.inbox, self.next, len(body), body))
+            subject, _, _, _, body = client.message()
+            answer = json.loads(body)
+            assert "seq" in answer, answer
+            assert int(subject.rsplit(b".", 1)[1]) == self.next
+            self.kept[key] = self.next
+            self.next += 1
+
+    def check(self, client):
+        """What the bucket holds is what was last acknowledged, or what was sent since."""
+        for key, kept in self.kept.items():
+            message = client.ask("STREAM.MSG.GET.KV_kept", {"last_by_subj": f"$KV.kept.k{key}"})["message"]
+            found = int(b64decode(message["data"]))
+            assert kept <= found <= self.sent[key], (key, kept, found, self.sent[key])
+
+
 class Reader(Worker):
     """Pulls with a durable consumer and acknowledges, each confirmed."""
 
@@ -111,22 +143,25 @@ def test_kills_while_publishes_are_acknowledged(broker, pytestconfig):
         config = {"durable_name": "d", "ack_policy": "explicit", "deliver_policy": "all", "ack_wait": 2_000_000_000}
         made = client.ask("CONSUMER.DURABLE.CREATE.KILLS.d", {"stream_name": "KILLS", "config": config})
         assert "error" not in made, made
-        has_consumers = "none" not in made
-    publisher, reader = Publisher(one), Reader(one)
-    publisher.start()
-    if has_consumers:
-        reader.start()
-    for _ in range(pytestconfig.getoption("kills")):
+        bucket = {"name": "KV_kept", "subjects": ["$KV.kept.>"], "max_msgs_per_subject": 1, "storage": "file", "discard": "new", "allow_rollup_hdrs": True}
+        made = client.ask("STREAM.CREATE.KV_kept", bucket)
+        assert "error" not in made, made
+    publisher, reader, keeper = Publisher(one), Reader(one), Keeper(one)
+    workers = [publisher, reader, keeper]
+    for worker in workers:
+        worker.start()
+    for _ in range(max(pytestconfig.getoption("kills"), KILLS_MIN)):
         before = len(publisher.acknowledged)
-        eventually(lambda: len(publisher.acknowledged) > before + 50 or publisher.failure, 20)
+        eventually(lambda: len(publisher.acknowledged) > before + 50 or any(worker.failure for worker in workers), 20)
         time.sleep(random.uniform(0, 0.3))
         one.kill()
         one.start()
     publisher.stop()
-    if has_consumers:
-        eventually(lambda: len(reader.done | reader.in_doubt) == publisher.next or reader.failure, 30, "not all was read")
-        reader.stop()
+    keeper.stop()
+    eventually(lambda: len(reader.done | reader.in_doubt) == publisher.next or reader.failure, 30, "not all was read")
+    reader.stop()
     with Client(one.nats_port) as client:
+        keeper.check(client)
         state = client.ask("STREAM.INFO.KILLS")["state"]
         assert (state["messages"], state["last_seq"]) == (publisher.next, publisher.next), "something is there twice, or lost"
         # Each is where its acknowledgement said.
