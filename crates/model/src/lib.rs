@@ -75,7 +75,7 @@ pub use quota::{Metered, Quota, QuotaChange, QuotaOwner, Whose};
 pub use reader::{
     Acknowledging, CopyNote, Declaring, LiveNote, Notice, Progress, Pull, PullLimits, Push,
     ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart,
-    ReaderSummary,
+    ReaderSummary, ResetRefused,
 };
 pub use records::{HandedRecord, RecordBlock};
 pub use renaming::{NewWord, Renaming, Taking};

@@ -51,6 +51,8 @@ impl LiveItem {
     pub const WANTS_STORED: u8 = 2;
     /// The broker answers by way of this session: it hears it itself, whether it wants its echo or not.
     pub const OF_BROKER: u8 = 4;
+    /// It is for live subscribers alone: no binding leads it on.
+    pub const LIVE_ONLY: u8 = 8;
 
     /// A message of a key and a body. A key is cut at 65,535 bytes: sessions refuse longer ones before.
     #[must_use]

@@ -183,6 +183,8 @@ pub enum ReaderRequest {
         /// The log.
         log: Name,
     },
+    /// How many readers the namespace has. Answers [`ReaderReply::Count`].
+    Count,
     /// Ask for records. They, and what else is to be said, come to the pull's key; not even an error is answered otherwise.
     Pull {
         /// The log.
@@ -213,6 +215,15 @@ pub enum ReaderRequest {
         log: Name,
         /// The reader's name.
         name: String,
+    },
+    /// Forget what was handed out, and begin anew. Answers [`ReaderReply::Reader`], when durable.
+    Reset {
+        /// The log.
+        log: Name,
+        /// The reader's name.
+        name: String,
+        /// With the record with this offset; none: with the first one that is not settled.
+        to: Option<u64>,
     },
     /// Whoever of that group gets all records gets them no longer. Answers [`ReaderReply::Done`].
     Unpin {
@@ -245,6 +256,8 @@ pub enum ReaderError {
     Exists,
     /// Its pullers have no such group.
     NoGroup,
+    /// It cannot begin anew there.
+    ResetRefused(ResetRefused),
     /// A log that keeps records until they are settled has a reader of these keys already.
     Overlaps,
     /// There are as many as there may be.
@@ -257,6 +270,17 @@ pub enum ReaderError {
     Forbidden,
     /// The log refuses it.
     Log(LogError),
+}
+
+/// Why a reader cannot begin anew at a record.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ResetRefused {
+    /// It is declared to start behind it.
+    BelowStart,
+    /// It is declared to start with a later time.
+    BelowStartTime,
+    /// Where it starts is no record of its own choice.
+    NotByOffset,
 }
 
 /// How far a reader has come with records.
@@ -306,6 +330,8 @@ pub enum ReaderReply {
     Reader(Result<Box<ReaderSummary>, ReaderError>),
     /// Several.
     Readers(Result<Vec<ReaderSummary>, ReaderError>),
+    /// So many.
+    Count(u64),
     /// To what has nothing to tell.
     Done(Result<(), ReaderError>),
 }

@@ -18,6 +18,9 @@ pub enum Reported {
     Rejected(String),
     /// It was given back, to be handed out again.
     Released,
+    /// It was settled so many milliseconds after it was handed out the last time: of those that are looked at
+    /// ([`crate::ReaderSettings::sampled_percent`]).
+    Settled(Millis),
     /// From now on one puller gets all: its group, and its pin.
     Pinned(String, Arc<str>),
     /// It does no longer.

@@ -112,7 +112,9 @@ pub(super) fn refuse_forbidden(request: &mut GroupRequest, grants: &Grants) {
 /// writes to the topic that gets them, as if each were published there.
 fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderReply> {
     use ReaderError::Forbidden;
-    use ReaderRequest::{Declare, Delete, Describe, Flow, List, Pause, Pull, Settle, Unpin};
+    use ReaderRequest::{
+        Count, Declare, Delete, Describe, Flow, List, Pause, Pull, Reset, Settle, Unpin,
+    };
     let (Declare { log, .. }
     | Delete { log, .. }
     | Describe { log, .. }
@@ -121,7 +123,11 @@ fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderRepl
     | Settle { log, .. }
     | Flow { log, .. }
     | Unpin { log, .. }
-    | Pause { log, .. }) = request;
+    | Reset { log, .. }
+    | Pause { log, .. }) = request
+    else {
+        return None;
+    };
     let mut may = grants.allows(Operation::Read, Guarded::Topic, log.as_str());
     if let Declare { settings, .. } = request {
         let pushes = settings.push.as_ref().map(|_| &settings.topic);
@@ -134,9 +140,11 @@ fn refused_reader(request: &ReaderRequest, grants: &Grants) -> Option<ReaderRepl
         return None;
     }
     Some(match request {
-        Declare { .. } | Describe { .. } | Pause { .. } => ReaderReply::Reader(Err(Forbidden)),
+        Declare { .. } | Describe { .. } | Pause { .. } | Reset { .. } => {
+            ReaderReply::Reader(Err(Forbidden))
+        }
         List { .. } => ReaderReply::Readers(Err(Forbidden)),
-        Delete { .. } | Pull { .. } | Settle { .. } | Flow { .. } | Unpin { .. } => {
+        Delete { .. } | Pull { .. } | Settle { .. } | Flow { .. } | Unpin { .. } | Count => {
             ReaderReply::Done(Err(Forbidden))
         }
     })

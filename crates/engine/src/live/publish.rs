@@ -59,7 +59,7 @@ impl Engine {
             let heard = namespace.router.live.offer(found, |number, listener| {
                 live.post(posted, number, listener, sessions, options.live_pending_max)
             });
-            if leads_on {
+            if leads_on && !item.wants(LiveItem::LIVE_ONLY) {
                 live.onward.push((at, heard));
             } else if !heard && item.wants(LiveItem::WANTS_UNHEARD) {
                 unheard.push(at);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use polybus_model::{
     Acknowledging, Declaring, Event, Keeps, KeyedSettings, LiveNote, LogReply, LogRequest, Message,
-    ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, Reported, Request,
+    ReaderError, ReaderOutcome, ReaderReply, ReaderRequest, ReaderSettings, ReaderStart, Reported,
+    Request, ResetRefused,
 };
 
 use super::desk::{Desk, Told, durable, name};
@@ -164,6 +165,96 @@ fn what_becomes_of_records_is_reported_to_who_listens() {
         (2, 1, 3, Reported::Exhausted),
     ];
     assert_eq!(reports(&told), wanted);
+}
+
+#[test]
+fn a_reader_begins_anew_where_it_may() {
+    let reset = |desk: &mut Desk, to| {
+        let (reply, told) = desk.reader(ReaderRequest::Reset {
+            log: name("l"),
+            name: "r".into(),
+            to,
+        });
+        match reply {
+            Some(ReaderReply::Reader(result)) => (result, told),
+            other => panic!("{other:?}"),
+        }
+    };
+    let mut desk = desk();
+    for _ in 0..5 {
+        desk.store_in("a");
+    }
+    desk.declare_reader(settings()).0.unwrap();
+    assert_eq!(offsets(&desk.pull_from(pull(5))), [0, 1, 2, 3, 4]);
+    desk.settle_record(0, ReaderOutcome::Accept);
+    desk.pull_from(pull(9));
+    let (summary, told) = reset(&mut desk, None);
+    assert_eq!(got(&told)[0], Got::Record(1, 1, 1));
+    assert_eq!(offsets(&told), [1, 2, 3, 4]);
+    // It is told before the waiting pull gets what there is again.
+    let summary = summary.unwrap();
+    assert_eq!((summary.leased, summary.pending), (0, 4));
+    assert_eq!((summary.settled.offset, summary.delivered.sequence), (1, 0));
+    let history = History::default();
+    let (summary, told) = reset(&mut desk, Some(3));
+    assert_eq!(
+        (summary.unwrap().settled.offset, offsets(&told)),
+        (3, vec![3, 4])
+    );
+    assert_eq!(reset(&mut desk, Some(7)).0.unwrap().pending, 0);
+    assert_eq!(offsets(&desk.store_in("a")), [] as [u64; 0]);
+    assert_eq!(offsets(&desk.store_in("a")), [] as [u64; 0]);
+    reset(&mut desk, Some(2)).0.unwrap();
+    (desk.engine, desk.shelf) = history.recover(&desk, false);
+    desk.attach_all();
+    desk.batch(2, vec![subscribe(listen(1, "in.box"))]);
+    let told = desk.pull_from(pull(9));
+    // Three of them went out with the reset, and were counted with it.
+    assert_eq!(got(&told)[0], Got::Record(2, 1, 4));
+    let start = |start| ReaderSettings {
+        start,
+        ..settings()
+    };
+    for (start, why) in [
+        (start(ReaderStart::Offset(3)), ResetRefused::BelowStart),
+        (
+            start(ReaderStart::Time(u64::MAX)),
+            ResetRefused::BelowStartTime,
+        ),
+        (start(ReaderStart::Next), ResetRefused::NotByOffset),
+    ] {
+        desk.reader(ReaderRequest::Delete {
+            log: name("l"),
+            name: "r".into(),
+        });
+        desk.declare_reader(start).0.unwrap();
+        let refused = reset(&mut desk, Some(1)).0;
+        assert_eq!(refused, Err(ReaderError::ResetRefused(why)));
+    }
+}
+
+#[test]
+fn so_many_of_a_hundred_are_told_how_long_they_took() {
+    let mut desk = desk();
+    desk.declare_reader(ReaderSettings {
+        sampled_percent: 40,
+        ..settings()
+    })
+    .0
+    .unwrap();
+    desk.batch(2, vec![subscribe(listen(5, "report.r"))]);
+    let mut all = Vec::new();
+    for offset in 0..10 {
+        desk.store_in("a");
+        desk.pull_from(pull(1));
+        desk.wait(7);
+        let told = desk.settle_record(offset, ReaderOutcome::Accept);
+        all.extend(reports(&told));
+        let again = desk.settle_record(offset, ReaderOutcome::Accept);
+        assert!(reports(&again).is_empty(), "it is settled");
+    }
+    let sampled = [2, 4, 7, 9].map(|at: u64| (at, 1, at + 1, Reported::Settled(7)));
+    assert_eq!(all, sampled);
 }
 
 /// Offset, attempts, number of the delivery, and what became of it.

@@ -16,6 +16,7 @@ mod report;
 mod session;
 mod settings;
 mod totals;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -90,11 +91,12 @@ pub fn time_text(at: Millis) -> String {
     mapping::jetstream::time::write(at)
 }
 
-/// Requests of the API that were answered, on all connections together.
+/// Requests of the API that were answered, on all connections together, and who listens to them.
 #[derive(Debug, Default)]
 struct ApiCounts {
     all: AtomicU64,
     failed: AtomicU64,
+    watched: Arc<watch::Watched>,
 }
 
 impl Protocol for Nats {

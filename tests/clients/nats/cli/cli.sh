@@ -52,6 +52,20 @@ check "server check connection" "OK" n server check connection
 check "bench pub" "msgs/sec" n bench pub "$name.bench" --msgs 20000 --no-progress
 check "account info" "JetStream" n account info
 
+events() { # COMMAND...: what `nats events` prints of what a command does
+  n events --js-advisory >"$work/events" &
+  local listener=$!
+  for _ in $(seq 50); do grep -q "Listening for" "$work/events" && break; sleep 0.05; done
+  sleep 0.2
+  "$@" >/dev/null
+  for _ in $(seq 50); do grep -q "$name-e" "$work/events" && break; sleep 0.05; done
+  kill "$listener"
+  wait "$listener" 2>/dev/null
+  cat "$work/events"
+}
+check "events" "STREAM.*[cC]reate|Stream Action" events n stream add "$name-e" --subjects "$name-e" --defaults
+n stream rm "$name-e" --force >/dev/null
+
 check "stream add" "Information for Stream $name" n stream add "$name" --subjects "$name.s.>" --defaults --max-msgs-per-subject 5
 check "stream ls" "$name" n stream ls -n
 check "publish to it" "Published 9 bytes" n pub "$name.s.a" "message {{Count}}" --count 7

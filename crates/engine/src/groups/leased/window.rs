@@ -101,6 +101,15 @@ impl Window {
         span.map_or(0, |(_, span)| span.attempts)
     }
 
+    /// Until when a record is leased.
+    pub(crate) fn leased_until(&self, offset: u64) -> Option<Millis> {
+        let (_, span) = self.spans.within(offset..offset + 1).next()?;
+        match span.state {
+            State::Leased { until, .. } => Some(until),
+            _ => None,
+        }
+    }
+
     /// How often a record may be handed out.
     pub(crate) const fn set_attempts_max(&mut self, most: Option<u32>) {
         self.attempts_max = most;

@@ -269,22 +269,7 @@ impl Engine {
             turn.append(&self.readers.buffer, at.log);
         }
         self.windows.close(number, turn);
-        let log = self.logs.all.get(&at.log);
-        let rules = log.and_then(|log| log.settings.keyed.as_deref());
-        if rules.is_none_or(|rules| rules.keeps != Keeps::Wanted) {
-            return;
-        }
-        let partition = self.logs.partition(at);
-        let keyed = partition.and_then(|one| one.keyed.as_ref());
-        let all: Vec<u64> =
-            keyed.map_or_else(Vec::new, |keyed| keyed.keys.offsets_from(0).collect());
-        let unwanted: Vec<u64> = all
-            .into_iter()
-            .filter(|offset| !self.is_wanted(at, *offset))
-            .collect();
-        if !unwanted.is_empty() {
-            self.remove_records(at, &unwanted, turn);
-        }
+        self.remove_unwanted(at, turn);
     }
 
     /// A reader is gone; its window is the caller's to close.
@@ -364,6 +349,7 @@ impl Reader {
             created,
             origin: Origin::default(),
             sequence: 0,
+            was_reset: false,
             delivered_at: None,
             settled_at: None,
             handed: BTreeMap::new(),

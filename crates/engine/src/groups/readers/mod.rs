@@ -1,7 +1,7 @@
 //! Readers: groups that read a partition of a keyed log record by record, lease each, and hand it to live subscribers.
 //!
 //! ```text
-//! declare, delete, describe, pause           (define)
+//! declare, delete, describe, pause           (define); begin anew (reset)
 //! pull -> waits among the pulls of its reader (pulls)
 //! records became durable, a pull came, somebody listens, a lease broke off, a peer drained
 //!      -> touched -> at the end of the turn: fed, while there is somebody to hand to     (feed)
@@ -27,6 +27,7 @@ mod reader;
 mod record;
 mod recovery;
 mod report;
+mod reset;
 mod run;
 mod settle;
 
@@ -283,8 +284,17 @@ impl Engine {
                 let result = self.list_readers(asker.namespace, &log);
                 (ReaderReply::Readers(result), false)
             }
+            ReaderRequest::Count => {
+                let all = self.readers.all.values();
+                let own = all.filter(|one| one.namespace == asker.namespace);
+                (ReaderReply::Count(own.count() as u64), false)
+            }
             ReaderRequest::Pause { log, name, until } => {
                 let result = self.pause_reader(asker, &log, &name, until, turn);
+                (ReaderReply::Reader(result.map(Box::new)), true)
+            }
+            ReaderRequest::Reset { log, name, to } => {
+                let result = self.reset_reader(asker, (&log, &name), to, turn);
                 (ReaderReply::Reader(result.map(Box::new)), true)
             }
             ReaderRequest::Unpin { log, name, group } => {

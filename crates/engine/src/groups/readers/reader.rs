@@ -34,6 +34,8 @@ pub(crate) struct Reader {
     /// The number of the last delivery, and when that was.
     pub(super) sequence: u64,
     pub(super) delivered_at: Option<Millis>,
+    /// It began anew in this process.
+    pub(super) was_reset: bool,
     /// When the last record was settled.
     pub(super) settled_at: Option<Millis>,
     pub(super) handed: BTreeMap<u64, u64>,
@@ -120,6 +122,19 @@ impl Reader {
         lease.copied().unwrap_or(self.settings.lease_ms)
     }
 
+    /// Whether it is told how long a record took to be settled: so many of a hundred deliveries, evenly.
+    pub(super) fn samples(&self, offset: u64) -> bool {
+        let percent = u64::from(self.settings.sampled_percent);
+        if percent == 0 {
+            return false;
+        }
+        let Some(sequence) = self.handed.get(&offset) else {
+            return false;
+        };
+        let before = |sequence: u64| sequence.saturating_mul(percent) / 100;
+        before(*sequence) > before(sequence.saturating_sub(1))
+    }
+
     /// The first record at or behind an offset, and before `end`, that it wants.
     pub(super) fn next_wanted(&self, keys: &Keys, from: u64, end: u64) -> Option<u64> {
         if from < self.origin.last_of_keys {
@@ -189,6 +204,7 @@ impl Reader {
     /// As listings show it.
     pub(super) fn summary(&self, window: &Window, pending: u64) -> ReaderSummary {
         let again = window.tried_again();
+        let has_begun = self.sequence > 0 || self.was_reset;
         let settled_sequence = match self.handed.values().min() {
             Some(first) => first.saturating_sub(1),
             None => self.sequence,
@@ -200,16 +216,12 @@ impl Reader {
             created: self.created,
             delivered: Progress {
                 sequence: self.sequence,
-                offset: if self.sequence == 0 { 0 } else { window.next() },
+                offset: if has_begun { window.next() } else { 0 },
                 time: self.delivered_at,
             },
             settled: Progress {
                 sequence: settled_sequence,
-                offset: if self.sequence == 0 {
-                    0
-                } else {
-                    window.floor()
-                },
+                offset: if has_begun { window.floor() } else { 0 },
                 time: self.settled_at,
             },
             leased: window.unsettled(),

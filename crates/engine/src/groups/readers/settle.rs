@@ -39,8 +39,15 @@ impl Engine {
         let only = offset..offset.saturating_add(1);
         match outcome {
             ReaderOutcome::Accept => {
+                let lease = reader.lease_ms(attempts);
+                let until = window.leased_until(offset);
+                let floor = window.floor();
+                if let Some(until) = until.filter(|_| reader.samples(offset)) {
+                    let took = turn.now.saturating_sub(until.saturating_sub(lease));
+                    self.report(number, (offset, attempts), Reported::Settled(took), turn);
+                }
                 let range = match through {
-                    true => window.floor()..only.end,
+                    true => floor..only.end,
                     false => only,
                 };
                 self.settle_window(number, range, Settlement::Accept, turn);
@@ -188,7 +195,7 @@ impl Engine {
     }
 
     /// Until when a log's records stay.
-    fn keeps(&self, at: At) -> Keeps {
+    pub(super) fn keeps(&self, at: At) -> Keeps {
         let log = self.logs.all.get(&at.log);
         let rules = log.and_then(|log| log.settings.keyed.as_deref());
         rules.map_or(Keeps::All, |rules| rules.keeps)

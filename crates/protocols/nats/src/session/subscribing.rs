@@ -33,7 +33,10 @@ impl Connection {
             if permissions.is_some_and(|one| !one.may_subscribe(&wanted)) {
                 return self.complain(&subscription_denied(subject, queue));
             }
-            let subscriber = self.subscriptions.insert(sid, subject, queue, &wanted);
+            let watching = self.jetstream.watched().watch(&wanted);
+            let subscriber = self
+                .subscriptions
+                .insert(sid, subject, queue, &wanted, watching);
             let request = SubscribeLive {
                 subscriber,
                 topic: self.topic.clone(),

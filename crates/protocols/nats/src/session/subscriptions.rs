@@ -11,6 +11,8 @@ use std::collections::{HashMap, VecDeque};
 
 use polybus_model::{FilterWord, LiveFilter, SubscriberId};
 
+use crate::watch::Watching;
+
 const SLOT_BITS: u32 = 20;
 /// No connection has more, whatever the settings say.
 pub(super) const SUBSCRIPTIONS_MAX: usize = 1 << SLOT_BITS;
@@ -27,6 +29,9 @@ pub(super) struct Subscription {
     queue: Option<Box<[u8]>>,
     /// Messages that it has got.
     pub(super) delivered: u64,
+    /// It hears what the broker is asked or tells, and counts as one that does.
+    #[expect(dead_code, reason = "it counts while it is kept")]
+    watching: Option<Watching>,
 }
 
 impl Subscription {
@@ -109,6 +114,7 @@ impl Subscriptions {
         subject: &[u8],
         queue: Option<&[u8]>,
         filter: &LiveFilter,
+        watching: Option<Watching>,
     ) -> SubscriberId {
         let slot = self.free.pop_front().unwrap_or_else(|| {
             self.slots.push(Slot::default());
@@ -125,6 +131,7 @@ impl Subscriptions {
             subject: subject.into(),
             queue: queue.map(Into::into),
             delivered: 0,
+            watching,
         });
         self.sids.insert(sid.into(), id);
         if queue.is_none() {
@@ -195,7 +202,7 @@ mod tests {
 
     fn insert(all: &mut Subscriptions, sid: &str, subject: &str) -> SubscriberId {
         let wanted = filter(subject.as_bytes());
-        all.insert(sid.as_bytes(), subject.as_bytes(), None, &wanted)
+        all.insert(sid.as_bytes(), subject.as_bytes(), None, &wanted, None)
     }
 
     #[test]

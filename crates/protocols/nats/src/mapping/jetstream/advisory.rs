@@ -10,6 +10,10 @@ use super::write_time;
 const ADVISORY: &str = "$JS.EVENT.ADVISORY.CONSUMER.";
 /// and their types.
 const TYPE: &str = "io.nats.jetstream.advisory.v1.";
+/// The same of how long acknowledgements took.
+const METRIC: &str = "$JS.EVENT.METRIC.CONSUMER.ACK.";
+const METRIC_TYPE: &str = "io.nats.jetstream.metric.v1.consumer_ack";
+const NS_PER_MS: u64 = 1_000_000;
 
 /// The subject that a report is told under.
 #[must_use]
@@ -18,6 +22,7 @@ pub fn report_key(report: &ReaderReport) -> Bytes {
         Reported::Exhausted => "MAX_DELIVERIES",
         Reported::Rejected(_) => "MSG_TERMINATED",
         Reported::Released => "MSG_NAKED",
+        Reported::Settled(_) => return format!("{METRIC}{}.{}", report.log, report.reader).into(),
         Reported::Pinned(..) => "PINNED",
         Reported::Unpinned(..) => "UNPINNED",
     };
@@ -30,12 +35,17 @@ pub(crate) fn advisory(report: &ReaderReport, id: String) -> Vec<u8> {
         Reported::Exhausted => "max_deliver",
         Reported::Rejected(_) => "terminated",
         Reported::Released => "nak",
+        Reported::Settled(_) => "",
         Reported::Pinned(..) => "consumer_group_pinned",
         Reported::Unpinned(..) => "consumer_group_unpinned",
     };
     let mut told = Map::new();
     let mut tell = |name: &str, value: Value| told.insert(name.to_owned(), value);
-    tell("type", format!("{TYPE}{kind}").into());
+    let kind = match &report.what {
+        Reported::Settled(_) => METRIC_TYPE.to_owned(),
+        _ => format!("{TYPE}{kind}"),
+    };
+    tell("type", kind.into());
     tell("id", id.into());
     tell("timestamp", write_time(report.time).into());
     tell("stream", report.log.as_str().into());
@@ -54,6 +64,9 @@ pub(crate) fn advisory(report: &ReaderReport, id: String) -> Vec<u8> {
                 tell("consumer_seq", report.sequence.into());
             }
             tell("stream_seq", report.offset.saturating_add(1).into());
+            if let Reported::Settled(took) = of_record {
+                tell("ack_time", took.saturating_mul(NS_PER_MS).into());
+            }
             tell("deliveries", report.attempts.into());
             if let Reported::Rejected(why) = of_record
                 && !why.is_empty()
@@ -104,6 +117,13 @@ mod tests {
         let (key, json) = told(Reported::Exhausted);
         assert_eq!(&key[..], b"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.S.c");
         assert!(json.get("consumer_seq").is_none() && json.get("reason").is_none());
+        let (key, json) = told(Reported::Settled(3));
+        assert_eq!(&key[..], b"$JS.EVENT.METRIC.CONSUMER.ACK.S.c");
+        assert_eq!(json["type"], "io.nats.jetstream.metric.v1.consumer_ack");
+        assert_eq!(
+            (&json["ack_time"], &json["stream_seq"]),
+            (&3_000_000.into(), &5.into())
+        );
         let (key, json) = told(Reported::Pinned("A".into(), "p".into()));
         assert_eq!(&key[..], b"$JS.EVENT.ADVISORY.CONSUMER.PINNED.S.c");
         assert_eq!(

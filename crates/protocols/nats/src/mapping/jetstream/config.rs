@@ -3,6 +3,7 @@
 //! The text that a client gave, with what it left open filled in, is kept with the log ([`CONFIG`]) and told again.
 
 mod gathering;
+mod limits;
 mod subjects;
 mod update;
 
@@ -69,7 +70,7 @@ pub(crate) struct StreamConfig {
     deny_delete: bool,
     deny_purge: bool,
     allow_rollup_hdrs: bool,
-    consumer_limits: Map<String, Value>,
+    consumer_limits: limits::ConsumerLimits,
     allow_msg_ttl: bool,
     #[serde(skip_serializing_if = "is_zero")]
     subject_delete_marker_ttl: i64,
@@ -169,7 +170,7 @@ impl Default for StreamConfig {
             deny_delete: false,
             deny_purge: false,
             allow_rollup_hdrs: false,
-            consumer_limits: Map::new(),
+            consumer_limits: limits::ConsumerLimits::default(),
             allow_msg_ttl: false,
             subject_delete_marker_ttl: 0,
             first_seq: 0,
@@ -411,6 +412,7 @@ impl StreamConfig {
                 return refused(10093, text);
             }
         }
+        self.check_limits(consumer)?;
         if self.retention == Retention::Workqueue {
             if !consumer.acknowledges_each() {
                 return refused(10098, "workqueue stream requires explicit ack");

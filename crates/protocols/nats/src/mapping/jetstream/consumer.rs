@@ -67,7 +67,7 @@ pub(crate) struct ConsumerConfig {
     #[serde(skip_serializing_if = "is_zero")]
     max_waiting: i64,
     #[serde(skip_serializing_if = "is_zero")]
-    max_ack_pending: i64,
+    pub(super) max_ack_pending: i64,
     #[serde(skip_serializing_if = "is_false")]
     flow_control: bool,
     #[serde(skip_serializing_if = "is_false")]
@@ -85,7 +85,7 @@ pub(crate) struct ConsumerConfig {
     #[serde(skip_serializing_if = "is_zero")]
     idle_heartbeat: i64,
     #[serde(skip_serializing_if = "is_zero")]
-    inactive_threshold: i64,
+    pub(super) inactive_threshold: i64,
     num_replicas: i64,
     #[serde(skip_serializing_if = "is_false")]
     mem_storage: bool,
@@ -215,9 +215,24 @@ impl ConsumerConfig {
             return refused(10132, text);
         }
         self.check_delivery()?;
+        self.sampled_percent()?;
         self.check_filters()?;
         self.check_priority()?;
         self.check_start()
+    }
+
+    /// Of how many in a hundred acknowledgements it is told how long they took.
+    fn sampled_percent(&self) -> Result<u8, ApiError> {
+        if self.sample_freq.is_empty() {
+            return Ok(0);
+        }
+        let text = self.sample_freq.strip_suffix('%');
+        let read = text.unwrap_or(&self.sample_freq).parse::<i64>();
+        let percent = read.map_err(|error| {
+            let text = format!("failed to parse consumer sampling configuration: {error}");
+            ApiError::new(400, 10095, text)
+        });
+        Ok(percent?.clamp(0, 100) as u8)
     }
 
     fn metadata_len(&self) -> usize {
@@ -383,7 +398,7 @@ impl ConsumerConfig {
                 wait_ms_max: positive(self.max_expires).map(|_| ms(self.max_expires)),
             },
             groups: self.groups(),
-            sampled_percent: 0,
+            sampled_percent: self.sampled_percent().unwrap_or(0),
             start,
             filters: self.subjects().map(|one| filter(one.as_bytes())).collect(),
             acknowledging: match self.ack_policy {
@@ -408,7 +423,7 @@ impl ConsumerConfig {
 }
 
 /// A consumer's configuration, if the reader is one.
-fn config_of(reader: &ReaderSummary) -> Option<ConsumerConfig> {
+pub(crate) fn config_of(reader: &ReaderSummary) -> Option<ConsumerConfig> {
     let arguments = reader.settings.arguments.iter();
     let (_, kept) = arguments.clone().find(|(name, _)| name == CONSUMER)?;
     ConsumerConfig::kept(kept)
@@ -492,6 +507,7 @@ mod tests {
     #[test]
     fn what_is_wrong_has_its_number() {
         for (text, number) in [
+            (r#"{"sample_freq":"often"}"#, 10095),
             (r#"{"name":"a.b"}"#, 10052),
             (r#"{"deliver_subject":"a.*"}"#, 10079),
             (r#"{"flow_control":true}"#, 10089),

@@ -2,6 +2,7 @@
 
 mod advisory;
 mod archive;
+mod audit;
 mod config;
 mod consumer;
 mod delivery;
@@ -18,8 +19,9 @@ mod transform;
 pub(crate) use advisory::advisory;
 pub use advisory::report_key;
 pub(crate) use archive::{ArchiveReader, ArchiveWriter};
+pub(crate) use audit::Advisory;
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
-pub(crate) use consumer::{ConsumerConfig, check_group_name, consumer_info};
+pub(crate) use consumer::{ConsumerConfig, check_group_name, config_of, consumer_info};
 pub(crate) use delivery::{
     ACK, FLOW, ack_prefix, copy_headers, headers_alone, pinned_headers, reply_of, status_of,
     write_ack,

@@ -24,6 +24,16 @@ impl Answers {
 
     /// Adds one that is to be answered itself.
     pub(super) fn add_with_reply(&mut self, to: &[u8], reply: &[u8], headers: &[u8], body: &[u8]) {
+        self.write(to, reply, headers, body, LiveItem::OF_BROKER);
+    }
+
+    /// Adds what is for live subscribers alone: neither answer nor message, but what the broker was asked or has to tell.
+    pub(super) fn add_aside(&mut self, to: &[u8], reply: &[u8], headers: &[u8], body: &[u8]) {
+        let wanting = LiveItem::OF_BROKER | LiveItem::LIVE_ONLY;
+        self.write(to, reply, headers, body, wanting);
+    }
+
+    fn write(&mut self, to: &[u8], reply: &[u8], headers: &[u8], body: &[u8], wanting: u8) {
         if to.is_empty() {
             return;
         }
@@ -52,7 +62,7 @@ impl Answers {
             .with_reply(reply)
             .with_headers(u32::try_from(headers.len()).unwrap_or_default())
             .with_rest(u32::try_from(rest).unwrap_or(u32::MAX))
-            .wanting(LiveItem::OF_BROKER);
+            .wanting(wanting);
         self.items.push(item);
     }
 

@@ -2,14 +2,14 @@
 
 use polybus_model::{
     Declaring, GroupReply, GroupRequest, Lane, LogReply, Millis, Name, ReaderError, ReaderOutcome,
-    ReaderReply, ReaderRequest, Request,
+    ReaderReply, ReaderRequest, Request, ResetRefused,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::pulling::pull;
 use super::streams::{state_of, stream_of};
-use super::{Connection, PENDING_MAX, Pending, Step};
+use super::{Connection, PENDING_MAX, Step};
 use crate::mapping::jetstream::{
     ApiError, ConsumerConfig, NO_TIME, consumer_info, parse_time, read_json, write_time,
 };
@@ -41,6 +41,12 @@ struct CreateRequest {
 #[serde(default)]
 struct ListRequest {
     offset: usize,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ResetRequest {
+    seq: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +87,7 @@ impl Connection {
             ["NAMES", stream] => self.consumers(stream, reply, body, false),
             ["LIST", stream] => self.consumers(stream, reply, body, true),
             ["PAUSE", stream, name] => self.consumer_pause(stream, name, reply, body),
+            ["RESET", stream, name] => self.consumer_reset(stream, name, reply, body),
             ["UNPIN", stream, name] => self.consumer_unpin(stream, name, reply, body),
             ["MSG", "NEXT", stream, name] => self.next_message(stream, name, reply, body),
             _ => return false,
@@ -112,10 +119,13 @@ impl Connection {
     pub(super) fn consumer_looked_at(&mut self, to: &[u8], making: Making, reply: LogReply) {
         let Making {
             stream,
-            config,
+            mut config,
             declaring,
         } = making;
         let settings = stream_of(reply).and_then(|(log, stream)| {
+            stream.fill_in_consumer(&mut config);
+            config.fill_in();
+            config.check()?;
             stream.check_consumer(&config)?;
             config.settings(log.settings.durable)
         });
@@ -190,6 +200,22 @@ impl Connection {
         }
     }
 
+    fn consumer_reset(&mut self, stream: &str, name: &str, reply: &[u8], body: &[u8]) {
+        let asked = read_json(body).and_then(|asked: ResetRequest| {
+            let log = Name::new(stream).map_err(|_| ApiError::stream_not_found())?;
+            Ok((log, Some(asked.seq).filter(|seq| *seq > 0)))
+        });
+        match asked {
+            Ok((log, seq)) => {
+                let name = name.to_owned();
+                let to = seq.map(|seq| seq - 1);
+                let reset = ReaderRequest::Reset { log, name, to };
+                self.ask_reader(reply, Step::ConsumerReset(seq), reset);
+            }
+            Err(error) => self.answer_error(reply, "consumer_reset", &error),
+        }
+    }
+
     /// Takes an acknowledgement: what follows `$JS.ACK.`.
     pub(super) fn handle_ack(&mut self, asked: &str, reply: &[u8], body: &[u8]) {
         let words: Vec<&str> = asked.split('.').collect();
@@ -260,11 +286,8 @@ impl Connection {
         if self.jetstream.pending.len() >= PENDING_MAX {
             return;
         }
-        let reply = reply.to_vec();
         let number = self.jetstream.next;
-        self.jetstream
-            .pending
-            .insert(number, Pending { reply, step });
+        self.pend(number, reply, step);
         self.tell_reader(request);
     }
 
@@ -284,7 +307,7 @@ impl Connection {
         reply: GroupReply,
         now: Millis,
     ) {
-        let Some(Pending { reply: to, step }) = self.jetstream.pending.remove(&number) else {
+        let Some((to, step)) = self.pended(number) else {
             return;
         };
         let GroupReply::Reader(reply) = reply else {
@@ -315,6 +338,24 @@ impl Connection {
                     "consumer_delete",
                     said.map_err(|error| ApiError::from(&error)),
                 )
+            }
+            (Step::ConsumerReset(seq), ReaderReply::Reader(result)) => {
+                let told = result.map_err(|error| ApiError::from(&error));
+                let said = told.and_then(|one| {
+                    let mut said = told_of(&one, now)?;
+                    said["reset_seq"] = seq.unwrap_or(one.settled.offset + 1).into();
+                    Ok(said)
+                });
+                ("consumer_reset", said)
+            }
+            (Step::UpdateLimits(config, log), ReaderReply::Readers(result)) => {
+                return self.limits_looked_at(&to, &config, *log, result);
+            }
+            (Step::AccountReaders(said), ReaderReply::Count(consumers)) => {
+                let mut said = *said;
+                said["consumers"] = consumers.into();
+                // Not a request that failed or not: what it says was put together before.
+                return self.answer(&to, "account_info", said);
             }
             (Step::ConsumerUnpin, ReaderReply::Done(result)) => {
                 let said = result.map(|()| json!({}));
@@ -423,8 +464,6 @@ fn making(
     if config.name.is_empty() {
         config.name = made_up_name(random());
     }
-    config.fill_in();
-    config.check()?;
     let declaring = match asked.action.as_str() {
         "create" => Declaring::New,
         "update" => Declaring::Known,
@@ -465,6 +504,14 @@ impl From<&ReaderError> for ApiError {
             ReaderError::NoGroup => {
                 let text = "Provided priority group does not exist for this consumer";
                 Self::new(400, 10160, text)
+            }
+            ReaderError::ResetRefused(why) => {
+                let why = match why {
+                    ResetRefused::BelowStart => "below start seq",
+                    ResetRefused::BelowStartTime => "below start time",
+                    ResetRefused::NotByOffset => "not allowed",
+                };
+                Self::new(400, 10204, format!("invalid reset: {why}"))
             }
             ReaderError::Overlaps => Self::new(
                 400,

@@ -9,6 +9,7 @@
 //! whoever listens there hears them, this connection's own subscriptions among them.
 
 mod answers;
+mod auditing;
 mod backup;
 mod batch_get;
 mod consumers;
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use polybus_model::{
-    Declaring, Lane, LiveBlock, LogReply, LogRequest, LogSettings, Millis, Name, PartitionName,
-    Request, Stored,
+    Declaring, Lane, LiveBlock, LogReply, LogRequest, LogSettings, LogSummary, Millis, Name,
+    PartitionName, Request, Stored,
 };
 use serde_json::{Value, json};
 
@@ -32,6 +33,7 @@ use super::Connection;
 use crate::ApiCounts;
 use crate::codec::Publication;
 use crate::mapping::jetstream::{ACK, ApiError, FLOW, StreamConfig, pub_ack, response};
+use crate::watch::Watched;
 use answers::Answers;
 
 /// What the subjects of the API begin with.
@@ -44,6 +46,8 @@ const PENDING_MAX: usize = 16 * 1024;
 struct Pending {
     reply: Vec<u8>,
     step: Step,
+    /// The request, if it is to be told.
+    asked: Option<Box<auditing::Asked>>,
 }
 
 /// What follows a reply of the broker.
@@ -57,6 +61,8 @@ enum Step {
     Compare(Box<StreamConfig>),
     /// What the stream to be changed is like.
     LookBefore(Box<StreamConfig>),
+    /// Do the consumers that there are keep to the limits that the stream is to have?
+    UpdateLimits(Box<StreamConfig>, Box<LogSummary>),
     /// It is changed.
     Update,
     /// Its state is told with its subjects, once these are listed.
@@ -72,6 +78,8 @@ enum Step {
     /// The states of the listed, one by one.
     ListOn(Box<streams::Listing>),
     Account,
+    /// What else the account uses is put together already.
+    AccountReaders(Box<Value>),
     MessageGet,
     MessageDelete(u64),
     DirectGet(Name),
@@ -96,6 +104,8 @@ enum Step {
     ConsumerDelete,
     ConsumerPause,
     ConsumerUnpin,
+    /// A consumer begins anew, at that sequence or where it is.
+    ConsumerReset(Option<u64>),
     /// Consumers are listed, as the answer of that type, from that one on.
     ConsumerList(&'static str, usize),
     /// An acknowledgement is confirmed.
@@ -111,6 +121,8 @@ pub(super) struct JetStream {
     backups: Vec<backup::Backup>,
     restores: Vec<restore::Restore>,
     page_end: Option<subjects::PageEnd>,
+    /// The request that is being dealt with, if it is to be told.
+    asked: Option<Box<auditing::Asked>>,
     api: Arc<ApiCounts>,
 }
 
@@ -120,6 +132,13 @@ impl JetStream {
             api,
             ..Self::default()
         }
+    }
+}
+
+impl JetStream {
+    /// Who listens to requests, and to what the broker tells.
+    pub(super) fn watched(&self) -> &Arc<Watched> {
+        &self.api.watched
     }
 }
 
@@ -141,14 +160,25 @@ impl Connection {
             part.unwrap_or_default().to_vec()
         };
         let (subject, reply) = (part(&publication.subject), part(&publication.reply));
-        let body = part(&publication.body);
+        let span = &publication.body;
+        let headers = part(&(span.start.saturating_sub(publication.headers_len)..span.start));
+        let body = part(span);
         self.traffic.messages_in += 1;
         self.traffic.bytes_in += body.len() as u64;
         if !self.may_publish(&subject) {
             return;
         }
         self.confirm();
+        if self.jetstream.watched().requests() && subject.starts_with(API) {
+            self.jetstream
+                .answers
+                .add_aside(&subject, &reply, &headers, &body);
+        }
+        if subject.starts_with(API) {
+            self.note_asked(&subject, &body, now);
+        }
         self.handle_api(&subject, &reply, &body, now);
+        self.jetstream.asked = None;
     }
 
     /// Takes a request of the API; false if it is none that is known.
@@ -255,18 +285,32 @@ impl Connection {
     fn ask_log(&mut self, reply: &[u8], step: Step, request: LogRequest) {
         let number = self.jetstream.next;
         self.jetstream.next += 1;
-        let reply = reply.to_vec();
-        self.jetstream
-            .pending
-            .insert(number, Pending { reply, step });
+        self.pend(number, reply, step);
         let request = Box::new(request);
         self.requests
             .push((Lane::default(), Request::Log { number, request }));
     }
 
+    /// Notes what follows the reply to a request of that number.
+    fn pend(&mut self, number: u64, reply: &[u8], step: Step) {
+        let pending = Pending {
+            reply: reply.to_vec(),
+            step,
+            asked: self.jetstream.asked.take(),
+        };
+        self.jetstream.pending.insert(number, pending);
+    }
+
+    /// Takes what follows a reply, if anything does.
+    fn pended(&mut self, number: u64) -> Option<(Vec<u8>, Step)> {
+        let Pending { reply, step, asked } = self.jetstream.pending.remove(&number)?;
+        self.jetstream.asked = asked;
+        Some((reply, step))
+    }
+
     /// The broker has replied.
     pub(super) fn handle_log_reply(&mut self, number: u64, reply: LogReply, now: Millis) {
-        let Some(Pending { reply: to, step }) = self.jetstream.pending.remove(&number) else {
+        let Some((to, step)) = self.pended(number) else {
             return;
         };
         match step {
@@ -304,6 +348,9 @@ impl Connection {
             | Step::ConsumerDelete
             | Step::ConsumerPause
             | Step::ConsumerUnpin
+            | Step::ConsumerReset(_)
+            | Step::UpdateLimits(..)
+            | Step::AccountReaders(_)
             | Step::ConsumerList(..)
             | Step::Acked => {}
         }
@@ -311,9 +358,10 @@ impl Connection {
 
     /// Answers a request.
     fn answer(&mut self, reply: &[u8], kind: &str, says: Value) {
-        self.jetstream
-            .answers
-            .add(reply, b"", &response(kind, says));
+        let action = self.action_of(kind, &says);
+        let told = response(kind, says);
+        self.jetstream.answers.add(reply, b"", &told);
+        self.tell_asked(action, &told);
     }
 
     fn answer_error(&mut self, reply: &[u8], kind: &str, error: &ApiError) {
@@ -344,7 +392,7 @@ impl Connection {
 
 /// Whether a request of the API is one that streams answer; others are publishes like any.
 fn is_known(asked: &[u8]) -> bool {
-    const VERBS: [&[u8]; 19] = [
+    const VERBS: [&[u8]; 20] = [
         b"CONSUMER.CREATE.",
         b"CONSUMER.DURABLE.CREATE.",
         b"CONSUMER.INFO.",
@@ -352,6 +400,7 @@ fn is_known(asked: &[u8]) -> bool {
         b"CONSUMER.NAMES.",
         b"CONSUMER.LIST.",
         b"CONSUMER.PAUSE.",
+        b"CONSUMER.RESET.",
         b"CONSUMER.UNPIN.",
         b"CONSUMER.MSG.NEXT.",
         b"STREAM.CREATE.",

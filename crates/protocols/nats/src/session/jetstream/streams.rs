@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use polybus_model::{
     FilterWord, LiveFilter, LogError, LogReply, LogRequest, LogSummary, Millis, Name, Purge,
-    WhichLogs,
+    ReaderError, ReaderRequest, ReaderSummary, WhichLogs,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::subjects::SubjectList;
 use super::{Connection, Step, partition};
 use crate::mapping::jetstream::{
-    ApiError, StreamConfig, created_of, read_json, response, stream_info, stream_name_of,
+    ApiError, StreamConfig, config_of, created_of, read_json, stream_info, stream_name_of,
 };
 use crate::session::filter;
 
@@ -159,21 +159,48 @@ impl Connection {
         mut config: Box<StreamConfig>,
         reply: LogReply,
     ) {
-        let log = match stream_of(reply) {
-            Ok((log, before)) => config.check_update(&before).map(|()| log),
-            Err(error) => Err(error),
-        };
+        let log = stream_of(reply).and_then(|(log, before)| {
+            config.check_update(&before)?;
+            Ok((log, config.limits_more_than(&before)))
+        });
         match log {
             Err(error) => self.answer_error(to, "stream_update", &error),
-            Ok(log) => {
-                let alter = LogRequest::Alter {
-                    settings: config.settings(created_of(&log)),
-                    name: log.name,
-                    dry_run: false,
+            Ok((log, false)) => self.stream_alter(to, &config, log),
+            Ok((log, true)) => {
+                let list = ReaderRequest::List {
+                    log: log.name.clone(),
                 };
-                self.ask_log(to, Step::Update, alter);
+                self.ask_reader(to, Step::UpdateLimits(config, Box::new(log)), list);
             }
         }
+    }
+
+    /// The consumers of the stream that is to be changed are known: do they keep to its limits?
+    pub(super) fn limits_looked_at(
+        &mut self,
+        to: &[u8],
+        config: &StreamConfig,
+        log: LogSummary,
+        readers: Result<Vec<ReaderSummary>, ReaderError>,
+    ) {
+        let checked = readers.map_err(|error| ApiError::from(&error));
+        let checked = checked.and_then(|readers| {
+            let each = readers.iter();
+            config.check_all(each.filter_map(|one| Some((&*one.name, config_of(one)?))))
+        });
+        match checked {
+            Ok(()) => self.stream_alter(to, config, log),
+            Err(error) => self.answer_error(to, "stream_update", &error),
+        }
+    }
+
+    fn stream_alter(&mut self, to: &[u8], config: &StreamConfig, log: LogSummary) {
+        let alter = LogRequest::Alter {
+            settings: config.settings(created_of(&log)),
+            name: log.name,
+            dry_run: false,
+        };
+        self.ask_log(to, Step::Update, alter);
     }
 
     pub(super) fn stream_updated(&mut self, to: &[u8], reply: LogReply) {
@@ -375,7 +402,6 @@ impl Connection {
             "reserved_memory": 0,
             "reserved_storage": 0,
             "streams": streams,
-            "consumers": 0,
             "limits": {
                 "max_memory": -1,
                 "max_storage": -1,
@@ -393,8 +419,8 @@ impl Connection {
                 "errors": self.jetstream.api.failed.load(Ordering::Relaxed),
             },
         });
-        let told = response("account_info", says);
-        self.jetstream.answers.add(to, b"", &told);
+        let step = Step::AccountReaders(Box::new(says));
+        self.ask_reader(to, step, ReaderRequest::Count);
     }
 }
 
