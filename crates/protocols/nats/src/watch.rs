@@ -11,6 +11,7 @@ use polybus_model::{FilterWord, LiveFilter};
 #[derive(Debug, Default)]
 pub(crate) struct Watched {
     requests: AtomicUsize,
+    acks: AtomicUsize,
     events: AtomicUsize,
 }
 
@@ -19,6 +20,7 @@ pub(crate) struct Watched {
 pub(crate) struct Watching {
     watched: Arc<Watched>,
     requests: bool,
+    acks: bool,
     events: bool,
 }
 
@@ -33,17 +35,19 @@ impl Watched {
             ];
             LiveFilter::new(words).overlaps(filter)
         };
-        let (requests, events) = (below(b"API"), below(b"EVENT"));
-        if !requests && !events {
+        let (requests, acks, events) = (below(b"API"), below(b"ACK"), below(b"EVENT"));
+        if !requests && !acks && !events {
             return None;
         }
         self.requests
             .fetch_add(usize::from(requests), Ordering::Relaxed);
+        self.acks.fetch_add(usize::from(acks), Ordering::Relaxed);
         self.events
             .fetch_add(usize::from(events), Ordering::Relaxed);
         Some(Watching {
             watched: Arc::clone(self),
             requests,
+            acks,
             events,
         })
     }
@@ -51,6 +55,11 @@ impl Watched {
     /// Somebody may hear requests of the API.
     pub(crate) fn requests(&self) -> bool {
         self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    /// Somebody may hear acknowledgements.
+    pub(crate) fn acks(&self) -> bool {
+        self.acks.load(Ordering::Relaxed) > 0
     }
 
     /// Somebody may hear what the broker tells of itself.
@@ -63,6 +72,7 @@ impl Drop for Watching {
     fn drop(&mut self) {
         let all = [
             (self.requests, &self.watched.requests),
+            (self.acks, &self.watched.acks),
             (self.events, &self.watched.events),
         ];
         for (_, count) in all.into_iter().filter(|(counts, _)| *counts) {
@@ -88,6 +98,10 @@ mod tests {
         drop(all);
         assert!(watched.requests() && !watched.events());
         drop(api);
+        let ack = watch("$JS.ACK.s.c.1.1.1.1.0");
+        assert!(watched.acks() && !watched.requests());
+        drop(ack);
+        assert!(!watched.acks());
         assert!(!watched.requests());
         let events = watch("$JS.EVENT.ADVISORY.>");
         assert!(watched.events() && !watched.requests());

@@ -369,7 +369,11 @@ impl ConsumerConfig {
         let positive = |number: i64| u64::try_from(number).ok().filter(|number| *number > 0);
         let short = |number: i64| positive(number).and_then(|one| u32::try_from(one).ok());
         let ms = |ns: i64| u64::try_from(ns / NS_PER_MS).unwrap_or_default();
-        let time = |text: &str| parse_time(text).ok_or_else(ApiError::bad_request);
+        let time = |text: &str| match text {
+            // Before all there is.
+            NO_TIME => Ok(0),
+            text => parse_time(text).ok_or_else(ApiError::bad_request),
+        };
         let name = |text: &str| Name::new(text).map_err(|_| ApiError::bad_request());
         let start = match self.deliver_policy {
             Deliver::All => ReaderStart::First,
@@ -500,6 +504,9 @@ mod tests {
         let unpaused = read(r#"{"pause_until":"0001-01-01T00:00:00Z"}"#).unwrap();
         assert_eq!(unpaused.settings(true).unwrap().paused_until, None);
         let ephemeral = read("{}").unwrap().settings(true).unwrap();
+        let early = r#"{"deliver_policy":"by_start_time","opt_start_time":"0001-01-01T00:00:00Z"}"#;
+        let early = read(early).unwrap().settings(true).unwrap();
+        assert_eq!(early.start, ReaderStart::Time(0));
         assert!(!ephemeral.durable);
         assert_eq!(ephemeral.idle_ms, Some(5_000));
     }

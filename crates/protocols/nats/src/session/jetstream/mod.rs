@@ -169,7 +169,10 @@ impl Connection {
             return;
         }
         self.confirm();
-        if self.jetstream.watched().requests() && subject.starts_with(API) {
+        let watched = self.jetstream.watched();
+        let is_heard = (watched.requests() && subject.starts_with(API))
+            || (watched.acks() && subject.starts_with(ACK.as_bytes()));
+        if is_heard {
             self.jetstream
                 .answers
                 .add_aside(&subject, &reply, &headers, &body);

@@ -19,6 +19,8 @@ use crate::session::filter;
 /// Names on one page, and streams.
 const NAMES_PER_PAGE: usize = 1_024;
 const STREAMS_PER_PAGE: usize = 256;
+/// What of the API clients may count on: as of the version that is told them.
+const API_LEVEL: u32 = 2;
 
 /// Which part of a list is wanted.
 #[derive(Clone, PartialEq, Debug, Default, Deserialize)]
@@ -413,7 +415,7 @@ impl Connection {
                 "max_bytes_required": false,
             },
             "api": {
-                "level": 0,
+                "level": API_LEVEL,
                 // Without the one that asks.
                 "total": self.jetstream.api.all.load(Ordering::Relaxed).saturating_sub(1),
                 "errors": self.jetstream.api.failed.load(Ordering::Relaxed),
