@@ -61,7 +61,6 @@ impl Outlines {
         let young = if is_idle { 0 } else { YOUNG_SEGMENTS };
         let old = segments.iter().filter(|segment| is_old(segment)).count();
         let mut left = old.saturating_sub(young);
-        let state = shard.look();
         segments.retain(|segment| {
             let due = match segment.kind {
                 SegmentKind::Cold => segment.complete,
@@ -71,9 +70,7 @@ impl Outlines {
                 }
                 SegmentKind::Journal => false,
             };
-            // What nobody points to is released, as soon as what is older is.
-            let needed = state.staging.ledger.live(segment.number).references > 0;
-            due && needed && !segment.outlined && !self.failed.contains(&segment.number)
+            due && !segment.outlined && !self.failed.contains(&segment.number)
         });
         segments
     }
