@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Nothing on disk changes before the caller has replayed what it needs and accepted it: damage in
-//! a sealed segment is found only there. Then the manifest of the next epoch seals every segment at
+//! a sealed segment is found only there, or, where an outline was shown instead, when it is read. Then the manifest of the next epoch seals every segment at
 //! the end that was found, so a cut is made once and stays made, and new frames go to a new segment
 //! with a new nonce. Since it stays made, the place is read twice before. What the files hold behind their ends is given back.
 
