@@ -59,20 +59,6 @@ pub(super) enum Sought<'a> {
     Away,
 }
 
-/// A run that is coming or here.
-#[derive(Debug)]
-struct Kept {
-    place: Place,
-    bytes: u64,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Coming(u64),
-    Here { run: Box<Run>, since: Millis },
-}
-
 /// Who waits for a load.
 #[derive(Debug)]
 pub(super) struct Follower {
@@ -81,12 +67,45 @@ pub(super) struct Follower {
     pub(super) due: Millis,
 }
 
-/// A load under way.
+/// A run of a unit, as the index knew it when it was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Item {
+    offset: u64,
+    place: Place,
+    bytes: u64,
+}
+
+/// What one load brings: runs of a partition that follow each other.
 #[derive(Debug)]
-struct Loading {
-    at: At,
-    offsets: Vec<u64>,
+struct Unit {
+    number: u64,
+    /// The offset behind the last of them.
+    behind: u64,
+    items: VecDeque<Item>,
+    bytes: u64,
+    /// One for each item, or none yet.
+    runs: VecDeque<Run>,
+    /// When they came; none: they are on their way.
+    since: Option<Millis>,
     followers: Vec<Follower>,
+}
+
+impl Unit {
+    /// Where a run is among its own, if it still stands where it did.
+    fn find(&self, run: &Indexed) -> Option<usize> {
+        let at = self.items.partition_point(|item| item.offset < run.offset);
+        let item = self.items.get(at)?;
+        (item.offset == run.offset && item.place == run.place).then_some(at)
+    }
+
+    /// Lets go of the runs before an offset; gives their bytes.
+    fn pass(&mut self, behind: u64) -> u64 {
+        let passed = self.items.partition_point(|item| item.offset < behind);
+        self.runs.drain(..passed.min(self.runs.len()));
+        let freed = self.items.drain(..passed).map(|item| item.bytes).sum();
+        self.bytes -= freed;
+        freed
+    }
 }
 
 /// All that was read ahead.
@@ -94,10 +113,12 @@ struct Loading {
 pub(super) struct Ahead {
     /// Where reads are expected, with the time of the one before, the oldest first.
     expected: VecDeque<(At, u64, Millis)>,
-    runs: BTreeMap<(At, u64), Kept>,
+    /// What is coming or here, by the offset of its first run; those of a partition do not overlap.
+    units: BTreeMap<(At, u64), Unit>,
     /// What they take.
     bytes: u64,
-    loads: FxHashMap<u64, Loading>,
+    /// The units that are coming, by the numbers of their loads.
+    loads: FxHashMap<u64, (At, u64)>,
     /// When to look for what nobody read.
     tidy_at: Option<Millis>,
 }
@@ -109,22 +130,32 @@ impl Ahead {
 
     /// Lets someone wait for a load.
     pub(super) fn follow(&mut self, load: u64, follower: Follower) {
-        if let Some(loading) = self.loads.get_mut(&load) {
-            loading.followers.push(follower);
+        let unit = self.loads.get(&load);
+        if let Some(unit) = unit.and_then(|key| self.units.get_mut(key)) {
+            unit.followers.push(follower);
         }
     }
 
-    fn kept(&self, at: At, run: &Indexed) -> Option<&Kept> {
-        let kept = self.runs.get(&(at, run.offset));
-        kept.filter(|kept| kept.place == run.place)
+    /// The unit with an offset.
+    fn unit(&self, at: At, offset: u64) -> Option<&Unit> {
+        let before = self.units.range((at, 0)..=(at, offset));
+        let (_, unit) = before.last()?;
+        (unit.behind > offset).then_some(unit)
     }
 
     /// A part was read: it need not stay, and what is behind it is expected to be read next. Says whether it was expected.
     fn pass(&mut self, read: &Stretch, now: Millis) -> bool {
-        let passed = (read.at, read.from)..(read.at, read.behind);
-        while let Some((key, _)) = self.runs.range(passed.clone()).next() {
-            let key = *key;
-            self.let_go(key);
+        let reached = self.units.range_mut((read.at, 0)..(read.at, read.behind));
+        let mut passed = Vec::new();
+        for (key, unit) in reached {
+            // Somebody may wait for what is coming.
+            if unit.behind > read.from && unit.since.is_some() {
+                self.bytes -= unit.pass(read.behind);
+                passed.extend(unit.items.is_empty().then_some(*key));
+            }
+        }
+        for key in passed {
+            self.units.remove(&key);
         }
         let is_it = |one: &(At, u64, Millis)| (one.0, one.1) == (read.at, read.from);
         let found = self.expected.iter().position(is_it);
@@ -138,46 +169,40 @@ impl Ahead {
         found.is_some() || read.was_here
     }
 
-    fn let_go(&mut self, key: (At, u64)) {
-        if let Some(kept) = self.runs.remove(&key) {
-            self.bytes -= kept.bytes;
-        }
-    }
-
     /// What a load for someone whose answers are of that size is to bring.
-    fn unit(&self, answer_bytes: u64, max: u64) -> u64 {
+    fn unit_bytes(&self, answer_bytes: u64, max: u64) -> u64 {
         let readers = self.expected.len().max(1) as u64;
         let share = (max / (UNITS * readers)).clamp(UNIT_BYTES_MIN, UNIT_BYTES_MAX);
         answer_bytes.max(ANSWER_BYTES_MIN).min(share)
     }
 
-    /// What to load behind an offset of a partition: the runs of one or two loads.
+    /// What to load behind a part of a partition: the runs of one or two loads.
     fn plan(&self, partition: &Partition, read: &Stretch, max: u64) -> Vec<Vec<Indexed>> {
-        let unit = self.unit(read.bytes, max);
-        let (mut planned, mut bytes, mut covered) = (Vec::new(), 0, 0);
+        let unit = self.unit_bytes(read.bytes, max);
+        let (mut covered, mut next) = (0, read.behind);
+        let first = |next| partition.from(partition.position(next)).next();
+        while let Some((run, _)) = first(next)
+            && let Some(unit) = self.unit(read.at, run.offset)
+        {
+            covered += unit.bytes;
+            next = unit.behind;
+        }
+        let mut planned = Vec::new();
         let mut room = max.saturating_sub(self.bytes);
-        let mut load: Vec<Indexed> = Vec::new();
-        for (run, found) in partition.from(partition.position(read.behind)) {
-            if matches!(found, Found::Recent(_)) || run.end() > partition.end {
-                break;
-            }
+        let (mut load, mut bytes): (Vec<Indexed>, _) = (Vec::new(), 0);
+        for (run, found) in partition.from(partition.position(next)) {
+            let is_over = matches!(found, Found::Recent(_)) || run.end() > partition.end;
             let len = u64::from(run.len) + RUN_OVERHEAD_BYTES;
-            if self.kept(read.at, &run).is_some() {
-                covered += len;
-                continue;
-            }
-            if load.is_empty() && covered + unit / 2 > UNITS * unit {
+            // What somebody else has loaded already begins here.
+            if is_over || len > room || self.unit(read.at, run.offset).is_some() {
                 break;
             }
             if bytes + len > unit && !load.is_empty() {
                 covered += bytes;
                 bytes = 0;
                 planned.push(std::mem::take(&mut load));
-                if covered + unit / 2 > UNITS * unit {
-                    break;
-                }
             }
-            if len > room {
+            if load.is_empty() && covered + unit / 2 > UNITS * unit {
                 break;
             }
             room -= len;
@@ -190,48 +215,42 @@ impl Ahead {
 
     /// A load was asked for.
     fn begin(&mut self, number: u64, at: At, runs: &[Indexed]) {
-        for run in runs {
-            self.let_go((at, run.offset));
-            let bytes = u64::from(run.len) + RUN_OVERHEAD_BYTES;
-            self.bytes += bytes;
-            let kept = Kept {
-                place: run.place,
-                bytes,
-                state: State::Coming(number),
-            };
-            self.runs.insert((at, run.offset), kept);
-        }
-        let loading = Loading {
-            at,
-            offsets: runs.iter().map(|run| run.offset).collect(),
+        let (Some(first), Some(last)) = (runs.first(), runs.last()) else {
+            return;
+        };
+        let items = runs.iter().map(|run| Item {
+            offset: run.offset,
+            place: run.place,
+            bytes: u64::from(run.len) + RUN_OVERHEAD_BYTES,
+        });
+        let items: VecDeque<Item> = items.collect();
+        let bytes = items.iter().map(|item| item.bytes).sum();
+        let unit = Unit {
+            number,
+            behind: last.end(),
+            items,
+            bytes,
+            runs: VecDeque::new(),
+            since: None,
             followers: Vec::new(),
         };
-        self.loads.insert(number, loading);
+        self.bytes += bytes;
+        self.loads.insert(number, (at, first.offset));
+        self.units.insert((at, first.offset), unit);
     }
 
     /// A load has come; with nothing, if something of it was moved. Gives who waited for it; none if it is none of these.
     fn loaded(&mut self, number: u64, runs: &mut Vec<Run>, now: Millis) -> Option<Vec<Follower>> {
-        let loading = self.loads.remove(&number)?;
-        let is_whole = runs.len() == loading.offsets.len();
-        let mut runs = runs.drain(..);
-        for offset in loading.offsets {
-            let key = (loading.at, offset);
-            let run = runs.next();
-            let Some(kept) = self.runs.get_mut(&key) else {
-                continue;
-            };
-            if !matches!(kept.state, State::Coming(load) if load == number) {
-                continue;
-            }
-            match run.filter(|_| is_whole) {
-                Some(run) => {
-                    let run = Box::new(run);
-                    kept.state = State::Here { run, since: now };
-                }
-                None => self.let_go(key),
-            }
+        let key = self.loads.remove(&number)?;
+        let unit = self.units.get_mut(&key)?;
+        let followers = std::mem::take(&mut unit.followers);
+        if runs.len() == unit.items.len() {
+            unit.runs = runs.drain(..).collect();
+            unit.since = Some(now);
+        } else if let Some(unit) = self.units.remove(&key) {
+            self.bytes -= unit.bytes;
         }
-        Some(loading.followers)
+        Some(followers)
     }
 
     /// Lets go of what nobody read for long.
@@ -242,13 +261,13 @@ impl Ahead {
         let is_over = |since: Millis| since.saturating_add(IDLE_MS) <= now;
         self.expected.retain(|(.., since)| !is_over(*since));
         let mut freed = 0;
-        self.runs.retain(|_, kept| {
-            let stays = !matches!(kept.state, State::Here { since, .. } if is_over(since));
-            freed += if stays { 0 } else { kept.bytes };
-            stays
+        self.units.retain(|_, unit| {
+            let goes = unit.since.is_some_and(is_over);
+            freed += if goes { unit.bytes } else { 0 };
+            !goes
         });
         self.bytes -= freed;
-        let is_empty = self.runs.is_empty() && self.expected.is_empty();
+        let is_empty = self.units.is_empty() && self.expected.is_empty();
         self.tidy_at = (!is_empty).then_some(now.saturating_add(IDLE_MS));
     }
 }
@@ -265,10 +284,13 @@ impl Logs {
         if let Found::Recent(run) = found {
             return Sought::Recent(run);
         }
-        match self.ahead.kept(at, run).map(|kept| &kept.state) {
-            Some(State::Here { run, .. }) => Sought::Ahead(run),
-            Some(State::Coming(load)) => Sought::Coming(*load),
+        let Some(unit) = self.ahead.unit(at, run.offset) else {
+            return Sought::Away;
+        };
+        match unit.find(run) {
             None => Sought::Away,
+            Some(_) if unit.since.is_none() => Sought::Coming(unit.number),
+            Some(at) => unit.runs.get(at).map_or(Sought::Away, Sought::Ahead),
         }
     }
 }
