@@ -14,6 +14,7 @@ mod keyed_derived;
 mod keyed_following;
 mod keyed_model;
 mod keyed_schedules;
+mod keyed_tallies;
 mod letters;
 mod live;
 mod live_model;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::{CopyNote, LiveFilter, Message, Millis, Name, Renaming, Terms};
+use crate::{CopyNote, LiveFilter, Message, Millis, Name, Renaming, Tally, TallyParts, Terms};
 
 /// Whom a keyed log follows.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -114,6 +114,12 @@ pub type WriteTold = fn(&Message, &CopyNote) -> Message;
 /// What a message itself demands of a log.
 pub type ReadTerms = fn(&Message) -> Option<Terms>;
 
+/// A message with what it adds, and with what of its key's number comes from other logs.
+pub type WriteTallied = fn(&Message, &Tally, &TallyParts) -> Message;
+
+/// What property bytes say of the second.
+pub type ReadParts = fn(&[u8]) -> Option<TallyParts>;
+
 /// How large a message is, in bytes, as its protocol counts them.
 pub type Measure = fn(&Message) -> u64;
 
@@ -128,6 +134,10 @@ pub struct KeyedWriter {
     pub told: Option<WriteTold>,
     /// What those demand that come from other logs.
     pub terms: Option<ReadTerms>,
+    /// What of a number comes from other logs: without both, it is not added up.
+    pub tallied: Option<WriteTallied>,
+    /// And back.
+    pub parts: Option<ReadParts>,
     /// How large messages are; none: as their bodies.
     pub measured: Option<Measure>,
 }

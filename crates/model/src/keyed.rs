@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::{
     FollowState, Follows, LiveFilter, LogError, Message, Millis, Name, Renaming, ScheduleError,
-    Scheduling, Tally,
+    Scheduling, Tally, TallyPart,
 };
 
 /// The rules of a keyed log beyond those of [`crate::LogSettings`]. They hold for each partition.
@@ -150,6 +150,8 @@ pub enum BadTerm {
 pub enum Addition {
     /// That.
     Of(Tally),
+    /// What makes it agree with what another log has come to.
+    From(Box<TallyPart>),
     /// Nothing that can be read.
     Unreadable,
 }

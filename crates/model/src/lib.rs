@@ -41,8 +41,8 @@ pub use calendar::{Calendar, date_of_day, day_of_date};
 pub use error::{Difference, Error, Kind, Reserved, Resource, RoutingFault};
 pub use event::{Attempts, Delivery, Event, Reply, ReturnReason, Taken};
 pub use follow::{
-    CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedWriter, Measure, ReadTerms,
-    WriteCopied, WriteEnded, WriteTold,
+    CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedWriter, Measure, ReadParts,
+    ReadTerms, WriteCopied, WriteEnded, WriteTallied, WriteTold,
 };
 pub use group::{
     Assignor, Beat, BeatAnswer, GroupError, GroupOffset, GroupReply, GroupRequest, GroupState,
@@ -91,7 +91,7 @@ pub use settings::{
     TopicSettings,
 };
 pub use sight::Sight;
-pub use tally::Tally;
+pub use tally::{Tally, TallyPart, TallyParts};
 pub use value::{Table, Value};
 
 /// Milliseconds since the Unix epoch, or a duration in milliseconds where the field says so.

@@ -5,12 +5,27 @@
 //! ```
 //! What always holds: no digit stands for nothing: there are no leading zeros, and nothing (0) has no digits and no sign.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
 
 const BODY_START: &[u8] = b"{\"val\":\"";
 const BODY_END: &[u8] = b"\"}";
+
+/// What of a key's number comes from other logs: what it had come to there, by the log and the key that it had there.
+pub type TallyParts = BTreeMap<Bytes, BTreeMap<Bytes, Tally>>;
+
+/// What a key's number has come to in another log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TallyPart {
+    /// The log.
+    pub log: Bytes,
+    /// The key there.
+    pub key: Bytes,
+    /// The number.
+    pub value: Tally,
+}
 
 /// A whole number.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -67,6 +82,12 @@ impl Tally {
         [BODY_START, self.to_string().as_bytes(), BODY_END]
             .concat()
             .into()
+    }
+
+    /// What is to be added to another to come to this one.
+    #[must_use]
+    pub fn minus(&self, other: &Self) -> Self {
+        self.plus(&Self::new(!other.is_negative, other.digits.to_vec()))
     }
 
     /// The sum of both.
@@ -186,6 +207,8 @@ mod tests {
         for one in numbers {
             for other in numbers {
                 let sum = tally(&one.to_string()).plus(&tally(&other.to_string()));
+                let less = tally(&one.to_string()).minus(&tally(&other.to_string()));
+                assert_eq!(less.to_string(), (one - other).to_string());
                 assert_eq!(
                     sum.to_string(),
                     (one + other).to_string(),

@@ -12,7 +12,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use polybus_model::{KeyedSettings, Millis, Name};
+use polybus_model::{KeyedSettings, Millis, Name, ReadParts};
 
 use super::At;
 use super::compaction::read_compaction;
@@ -355,6 +355,7 @@ impl LogRecovery {
         store: &mut impl Store,
     ) -> Result<(), Corrupt> {
         let producers_max = engine.options.log_producers_max;
+        let read = engine.options.keyed_writer.parts;
         for (id, declared) in self.logs {
             let Some(slot) = engine.namespace_slot(declared.namespace.as_str()) else {
                 continue;
@@ -367,7 +368,7 @@ impl LogRecovery {
                 let mut seen = seen.unwrap_or_default();
                 seen.producers.bound(producers_max);
                 let rules = log.settings.keyed.as_deref();
-                seen.fill(partition, rules, now, store)
+                seen.fill(partition, rules, read, now, store)
                     .map_err(|Corrupt(text)| {
                         Corrupt(format!("partition {number} of log '{}': {text}", log.name))
                     })?;
@@ -402,6 +403,7 @@ impl Seen {
         mut self,
         partition: &mut Partition,
         rules: Option<&KeyedSettings>,
+        read: Option<ReadParts>,
         now: Millis,
         store: &mut impl Store,
     ) -> Result<(), Corrupt> {
@@ -449,7 +451,7 @@ impl Seen {
         partition.cleaned_to = self.cleaned_to;
         partition.stable = self.stable;
         match rules {
-            Some(rules) => self.messages.fill(partition, rules, now),
+            Some(rules) => self.messages.fill(partition, rules, read, now),
             None => Ok(()),
         }
     }

@@ -88,6 +88,8 @@ pub(crate) struct KeyedGlance<'a> {
     pub(crate) ends_key: bool,
     /// The number that the body says a key has come to, if it says one.
     pub(crate) tally: Option<Tally>,
+    /// The properties that come with such a number.
+    pub(crate) properties: &'a [u8],
 }
 
 /// Looks at a message's key and at what becomes of it. What is behind the key is left alone if it is no number; then it
@@ -98,11 +100,11 @@ pub(crate) fn keyed_glance<'a>(from: &mut Bounded<'a>) -> Result<KeyedGlance<'a>
     from.take(topic.into())?;
     let key = from.take(key.into())?;
     let mut rest = from.clone();
-    let tally = match rest.is_empty() {
-        true => None,
+    let (tally, properties) = match rest.is_empty() {
+        true => (None, &b""[..]),
         false => {
-            rest.take(properties as usize)?;
-            Tally::of_body(rest.take(body as usize)?)
+            let properties = rest.take(properties as usize)?;
+            (Tally::of_body(rest.take(body as usize)?), properties)
         }
     };
     if tally.is_some() {
@@ -113,6 +115,7 @@ pub(crate) fn keyed_glance<'a>(from: &mut Bounded<'a>) -> Result<KeyedGlance<'a>
         ttl: head.ttl,
         ends_key: head.marks.ends_key,
         tally,
+        properties,
     })
 }
 

@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import client
-from nats.js.errors import APIError
+from conftest import client, until
+from nats.js.errors import APIError, NotFoundError
 from test_streams import made
 
 
@@ -97,3 +97,45 @@ async def test_what_counters_refuse(name):
         assert (await sent(nc, f"{name}x.a", Incr=1))["error"]["err_code"] == 10168
         with pytest.raises(APIError):
             await nc.jetstream().update_stream(name=name, subjects=[f"{name}.>"], allow_msg_counter=False)
+
+
+async def test_counters_of_sources_are_added_up(name):
+    async with client() as nc:
+        js = nc.jetstream()
+
+        async def counter(stream, **config):
+            body = json.dumps({"name": stream, "allow_msg_counter": True, "allow_direct": True, **config}).encode()
+            made = json.loads((await nc.request(f"$JS.API.STREAM.CREATE.{stream}", body, timeout=5)).data)
+            assert "error" not in made, made
+
+        for place in "ab":
+            await counter(name + place, subjects=[f"{name}.{place}.*"])
+        moved = [{"src": f"{name}.*.*", "dest": f"{name}.all.{{{{wildcard(2)}}}}"}]
+        await counter(name, subjects=[f"{name}.all.*"], sources=[{"name": name + place, "subject_transforms": moved} for place in "ab"])
+        for place, add in [("a", 5), ("b", 7), ("a", -2), ("a", 10), ("b", 1)]:
+            await sent(nc, f"{name}.{place}.x", Incr=add)
+
+        async def value():
+            last = await js.get_last_msg(name, f"{name}.all.x")
+            return last if json.loads(last.data)["val"] == "21" else None
+
+        async def is_there():
+            try:
+                return await value()
+            except NotFoundError:
+                return None
+
+        last = await until(is_there)
+        sources = json.loads(last.headers["Nats-Counter-Sources"])
+        assert sources == {name + "a": {f"{name}.a.x": "13"}, name + "b": {f"{name}.b.x": "8"}}
+        ack = await sent(nc, f"{name}.all.x", Incr=100)
+        assert ack["val"] == "121"
+        own = await js.get_last_msg(name, f"{name}.all.x")
+        assert json.loads(own.headers["Nats-Counter-Sources"]) == sources and own.headers["Nats-Incr"] == "100"
+        await sent(nc, f"{name}.b.x", Incr=-8)
+
+        async def went_down():
+            last = await js.get_last_msg(name, f"{name}.all.x")
+            return json.loads(last.data)["val"] == "113" and last.headers["Nats-Incr"] == "-8"
+
+        await until(went_down)

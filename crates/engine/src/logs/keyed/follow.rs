@@ -12,15 +12,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use polybus_model::{
     CopiedFrom, FollowFrom, FollowState, Followed, Follows, KeyedError, LogError, Message, Millis,
     Name, Terms,
 };
 use rustc_hash::FxHashMap;
 
-use super::Keyed;
 use super::fetch::{Fetched, Fetching};
 use super::record::{FollowedRecord, put_followed};
+use super::{Keyed, tallies};
 use crate::logs::At;
 use crate::logs::partition::Partition;
 use crate::turn::Turn;
@@ -388,6 +389,7 @@ impl Engine {
             }
             return Ok(());
         }
+        let is_adding = rules.tallies;
         let from = CopiedFrom {
             log: &what.log,
             offset,
@@ -399,11 +401,16 @@ impl Engine {
             .keyed_writer
             .copied
             .map(|write| write(copy, &from));
-        let terms = Terms {
+        let mut terms = Terms {
             id: demanded.id.clone(),
             ..Terms::default()
         };
-        let stored = self.store(at, marked.as_ref().unwrap_or(copy), Some(&terms), turn)?;
+        let mut marked = marked.unwrap_or_else(|| copy.clone());
+        if is_adding {
+            terms.adds = Some(tallies::from_other(&what.log, message));
+            marked = marked.with_body(Bytes::new());
+        }
+        let stored = self.store(at, &marked, Some(&terms), turn)?;
         if !stored.duplicate {
             self.replace_by(at, stored.offset, &key, &demanded, turn);
         }

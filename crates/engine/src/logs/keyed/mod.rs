@@ -42,8 +42,9 @@ mod takes;
 mod tallies;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use polybus_model::{Millis, SessionId, Tally};
+use polybus_model::{Millis, SessionId, Tally, TallyParts};
 
 use super::At;
 use batches::Batches;
@@ -66,6 +67,8 @@ pub(crate) struct Keyed {
     pub(crate) lasting: BTreeSet<u64>,
     /// What number the keys of records had come to with them, in a log that adds.
     sums: BTreeMap<u64, Tally>,
+    /// What of these comes from other logs.
+    parts: BTreeMap<u64, Arc<TallyParts>>,
     /// Batches that are not complete.
     batches: Batches,
     /// Records that are copied later.
@@ -125,6 +128,7 @@ impl Keyed {
             .is_some_and(|(first, _)| *first < start)
         {
             self.sums = self.sums.split_off(&start);
+            self.parts = self.parts.split_off(&start);
         }
     }
 
@@ -134,6 +138,7 @@ impl Keyed {
         self.lasting.remove(&offset);
         self.markers.remove(&offset);
         self.sums.remove(&offset);
+        self.parts.remove(&offset);
         self.schedules.remove(offset);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use polybus_model::{KeyedSettings, Millis, Tally};
+use polybus_model::{KeyedSettings, Millis, ReadParts, Tally};
 
 use super::record::MessageId;
 use super::schedule_record::Scheduled;
@@ -28,6 +28,8 @@ pub(in crate::logs) struct SeenMessages {
     messages: BTreeMap<u64, SeenMessage>,
     /// By their offsets: those that say what number their keys have come to, if the log is one that adds.
     sums: BTreeMap<u64, Tally>,
+    /// The properties of these.
+    tallied: BTreeMap<u64, Box<[u8]>>,
     duplicates: Duplicates,
     /// By their offsets: those on schedules, and when they are due.
     schedules: BTreeMap<u64, Scheduled>,
@@ -43,6 +45,7 @@ impl SeenMessages {
         let glance = message::keyed_glance(from)?;
         if let Some(sum) = glance.tally {
             self.sums.insert(offset, sum);
+            self.tallied.insert(offset, glance.properties.into());
         }
         let key = match self.keys.get(glance.key) {
             Some(key) => Arc::clone(key),
@@ -81,6 +84,7 @@ impl SeenMessages {
         mut self,
         partition: &mut Partition,
         rules: &KeyedSettings,
+        read: Option<ReadParts>,
         now: Millis,
     ) -> Result<(), Corrupt> {
         let runs: Vec<_> = partition.from(0).map(|(run, _)| run).collect();
@@ -96,6 +100,10 @@ impl SeenMessages {
             };
             if let Some(sum) = self.sums.remove(&run.offset).filter(|_| rules.tallies) {
                 keyed.sums.insert(run.offset, sum);
+                let properties = self.tallied.remove(&run.offset);
+                if let Some(parts) = properties.and_then(|bytes| read?(&bytes)) {
+                    keyed.parts.insert(run.offset, Arc::new(parts));
+                }
             }
             if let Some(one) = self.schedules.remove(&run.offset) {
                 keyed

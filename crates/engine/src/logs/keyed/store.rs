@@ -2,12 +2,13 @@
 
 use polybus_model::{
     KeyedError, KeyedSettings, LastOfKey, LogError, Marks, Measure, Message, Millis, RecordTtl,
-    RollUp, RunContent, StoredMore, StoredRecord, Tally, Terms, WhenFull,
+    RollUp, RunContent, StoredMore, StoredRecord, Terms, WhenFull, WriteTallied,
 };
 
 use super::copies::renamed;
 use super::record::{MessageId, put_message_id};
 use super::size::{counted_bytes, message_bytes, run_bytes};
+use super::tallies::Summed;
 use super::{Expiry, schedules, tallies};
 use crate::logs::At;
 use crate::logs::append::check_size;
@@ -75,8 +76,9 @@ impl Engine {
                 _ => check_terms(partition, message, terms, rules, partition.next)?,
             }
         }
-        let sum = tallies::sum(partition, message, terms, rules)?;
-        let message = with_sum(as_termed(message, terms, rules), sum.as_ref());
+        let summed = tallies::sum(partition, message, terms, rules)?;
+        let write = self.options.keyed_writer.tallied;
+        let message = with_sum(as_termed(message, terms, rules), summed.as_ref(), write);
         let measured = self.options.keyed_writer.measured;
         let most = log.settings.run_bytes_max;
         fits(&message, rules, measured, most, partition.next)?;
@@ -95,7 +97,7 @@ impl Engine {
             turn,
         );
         self.owe_copy(at, (head.offset, before), &message, turn.now);
-        self.note_sum(at, head.offset, sum.as_ref());
+        self.note_sum(at, head.offset, summed.as_ref());
         self.note_schedule(at, head.offset, terms, turn);
         if let Some(offset) = gives.oldest_of_key {
             self.remove_records(at, &[offset], turn);
@@ -110,15 +112,16 @@ impl Engine {
             log: name,
             offset: head.offset,
             duplicate: false,
-            more: sum.map(|sum| Box::new(StoredMore::Sum(sum))),
+            more: summed.map(|summed| Box::new(StoredMore::Sum(summed.sum))),
         })
     }
 
     /// Enters the number that a message's key has come to.
-    fn note_sum(&mut self, at: At, offset: u64, sum: Option<&Tally>) {
+    fn note_sum(&mut self, at: At, offset: u64, summed: Option<&Summed>) {
         let partition = self.logs.partition_mut(at);
-        if let (Some(keyed), Some(sum)) = (partition.and_then(|one| one.keyed.as_mut()), sum) {
-            keyed.sums.insert(offset, sum.clone());
+        if let (Some(keyed), Some(summed)) = (partition.and_then(|one| one.keyed.as_mut()), summed)
+        {
+            keyed.note_sum(offset, summed);
         }
     }
 
@@ -417,10 +420,14 @@ fn as_termed(message: &Message, terms: Option<&Terms>, rules: &KeyedSettings) ->
     }
 }
 
-/// The message with the number that its key has come to for a body.
-fn with_sum(message: Message, sum: Option<&Tally>) -> Message {
-    match sum {
-        Some(sum) => message.with_body(sum.body()),
-        None => message,
-    }
+/// The message with the number that its key has come to for a body, and what of it comes from other logs.
+fn with_sum(message: Message, summed: Option<&Summed>, write: Option<WriteTallied>) -> Message {
+    let Some(summed) = summed else {
+        return message;
+    };
+    let message = match (&summed.parts, write) {
+        (Some(parts), Some(write)) => write(&message, &summed.added, parts),
+        _ => message,
+    };
+    message.with_body(summed.sum.body())
 }

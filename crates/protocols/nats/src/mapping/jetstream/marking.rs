@@ -1,11 +1,15 @@
 //! What the broker itself writes on messages of streams: where a sourced one came from, what a republished one is a copy of, and
 //! that a subject has ended.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use polybus_model::{
     Body, CopiedFrom, CopyNote, KeyedWriter, LiveProperties, Message, MessageParts, Millis, Name,
-    Terms,
+    Tally, TallyParts, Terms,
 };
+
+use serde_json::{Map, Value};
 
 use super::delivery::copy_headers;
 use super::terms;
@@ -19,8 +23,13 @@ pub const KEYED_WRITER: KeyedWriter = KeyedWriter {
     told: Some(told),
     terms: Some(demanded),
     measured: Some(measured),
+    tallied: Some(tallied),
+    parts: Some(parts),
 };
 
+/// The headers of counters: what is added, and what comes from other streams.
+const INCREMENT: &[u8] = b"Nats-Incr";
+const PARTS: &[u8] = b"Nats-Counter-Sources";
 /// The header that says where a sourced message was.
 const SOURCE: &str = "Nats-Stream-Source";
 
@@ -83,6 +92,60 @@ fn demanded(message: &Message) -> Option<Terms> {
     }
     let headers = LiveProperties::decoded(message.properties()).headers;
     terms(message.key(), headers)
+}
+
+/// A counter's message with what it adds, and the counters of other streams that its own is made of.
+fn tallied(message: &Message, added: &Tally, parts: &TallyParts) -> Message {
+    if message.origin() != ORIGIN {
+        return message.clone();
+    }
+    let own = LiveProperties::decoded(message.properties()).headers;
+    let mut headers = b"NATS/1.0\r\n".to_vec();
+    for (name, value) in Headers::new(own) {
+        if name != INCREMENT && name != PARTS {
+            for part in [name, b": ", value, b"\r\n"] {
+                headers.extend_from_slice(part);
+            }
+        }
+    }
+    let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let of_stream = |counters: &BTreeMap<Bytes, Tally>| -> Map<String, Value> {
+        let counters = counters.iter();
+        counters
+            .map(|(subject, value)| (text(subject), value.to_string().into()))
+            .collect()
+    };
+    let all = parts.iter();
+    let all: Map<String, Value> = all
+        .map(|(stream, counters)| (text(stream), of_stream(counters).into()))
+        .collect();
+    let (added, all) = (added.to_string(), Value::from(all).to_string());
+    for (name, value) in [(INCREMENT, added.as_bytes()), (PARTS, all.as_bytes())] {
+        for part in [name, b": ", value, b"\r\n"] {
+            headers.extend_from_slice(part);
+        }
+    }
+    headers.extend_from_slice(b"\r\n");
+    let properties = LiveProperties {
+        reply: b"",
+        headers: &headers,
+    };
+    message.with_properties(&properties.encoded())
+}
+
+/// The counters of other streams that a counter is made of, as its last message says.
+fn parts(properties: &[u8]) -> Option<TallyParts> {
+    let headers = LiveProperties::decoded(properties).headers;
+    let (_, value) = Headers::new(headers).find(|(name, _)| *name == PARTS)?;
+    let all: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(value).ok()?;
+    let counter = |(subject, value): (String, String)| {
+        Some((Bytes::from(subject), Tally::parse(value.as_bytes())?))
+    };
+    let all = all.into_iter().map(|(stream, counters)| {
+        let counters = counters.into_iter().filter_map(counter);
+        (Bytes::from(stream), counters.collect())
+    });
+    Some(all.collect())
 }
 
 /// The bytes of a message that count: those of its headers and its body.
@@ -191,6 +254,23 @@ mod tests {
         assert!(properties.reply.is_empty());
         assert!(text.contains("Nats-Stream: S\r\nNats-Subject: a.x\r\nNats-Sequence: 5\r\n"));
         assert!(text.contains("Nats-Msg-Size: 4\r\n"), "{text}");
+    }
+
+    #[test]
+    fn counters_say_what_they_are_made_of() {
+        let stream = Name::new("S").unwrap();
+        let tally = |text: &str| Tally::parse(text.as_bytes()).unwrap();
+        let of = |value| BTreeMap::from([(Bytes::from_static(b"a.b"), tally(value))]);
+        let all = BTreeMap::from([(Bytes::from_static(b"S"), of("-7"))]);
+        let message = ended(&stream, b"a.b", 90_000);
+        let once = tallied(&message, &tally("1"), &all);
+        let twice = tallied(&once, &tally("2"), &all);
+        assert_eq!(parts(twice.properties()), Some(all));
+        let headers = LiveProperties::decoded(twice.properties()).headers;
+        let text = std::str::from_utf8(headers).unwrap();
+        let wanted = "Nats-Incr: 2\r\nNats-Counter-Sources: {\"S\":{\"a.b\":\"-7\"}}\r\n\r\n";
+        assert!(text.ends_with(wanted), "{text}");
+        assert_eq!(parts(message.properties()), None);
     }
 
     #[test]

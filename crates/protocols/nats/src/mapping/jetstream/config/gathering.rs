@@ -25,11 +25,6 @@ impl StreamConfig {
             let text = "stream source can not also schedule messages";
             return Err(ApiError::new(400, 10187, text));
         }
-        if !self.sources.is_empty() && self.allow_msg_counter {
-            return refused(
-                "counters of other streams are not added up: a counter stream can have no sources",
-            );
-        }
         if self.allow_msg_schedules && self.discard == Discard::New {
             return refused("message scheduling cannot use discard new");
         }
