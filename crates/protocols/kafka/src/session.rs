@@ -142,6 +142,7 @@ impl Connection {
             return Ok(false);
         };
         self.wanted = 0;
+        self.core.throttle.has_worked = true;
         let is_raw = match self.phase {
             Phase::Chosen { is_raw, .. } | Phase::Challenged { is_raw, .. } => is_raw,
             _ => false,
@@ -229,6 +230,7 @@ impl Connection {
     }
 
     fn handle_answer(&mut self, number: u64, answer: Answer) {
+        self.core.throttle.has_worked = true;
         let handled = self.pending.handle_answer(&mut self.core, number, answer);
         self.end_on_fault(handled);
     }

@@ -19,6 +19,9 @@ pub(super) struct Throttle {
     until: Option<Millis>,
     /// How long it is not read for the time that it has taken: all of its answers say so.
     time_until: Millis,
+    /// Since its time was metered last it has asked something or was answered. A turn that only ends its silence costs time
+    /// too, and would prolong it for ever.
+    pub(super) has_worked: bool,
 }
 
 impl Throttle {
@@ -60,6 +63,9 @@ impl Core {
 
     /// The client's requests have taken so much time.
     pub(super) fn meter_time(&mut self, spent: Duration) {
+        if !std::mem::take(&mut self.throttle.has_worked) {
+            return;
+        }
         let percent = spent.as_secs_f64() * 100.0;
         let silent_ms = self.spend(Metered::Time, percent).min(TIME_SILENT_MS_MAX);
         if silent_ms > 0 {

@@ -123,13 +123,16 @@ fn who_takes_too_much_time_is_not_read_for_a_while() {
     // In a second a percent of it, and so ten percent at once.
     let mut world = with_quota(of_guest(), Metered::Time, 1.0);
     assert!(world.session.wants_time_spent());
-    world
-        .session
-        .handle_time_spent(Duration::from_millis(100), 0);
-    let told = world.metadata(12, &MetadataRequest::default());
-    assert_eq!(told.throttle_time_ms, 0);
-    world.session.handle_time_spent(Duration::from_millis(3), 0);
+    for spent_ms in [100, 3] {
+        let told = world.metadata(12, &MetadataRequest::default());
+        assert_eq!(told.throttle_time_ms, 0);
+        let spent = Duration::from_millis(spent_ms);
+        world.session.handle_time_spent(spent, 0);
+    }
     is_silent_for(&mut world, 300);
+    // What it costs to find that it may be read again does not keep it silent.
+    world.session.handle_time_spent(Duration::from_secs(9), 300);
+    assert!(!world.session.is_waiting());
     // Never longer than a second, and every answer says so.
     world.broker.sleeps = true;
     let first = world.send(12, &MetadataRequest::default());
