@@ -127,6 +127,8 @@ pub struct Pull {
     pub records: u32,
     /// At most so many bytes.
     pub bytes_max: Option<u64>,
+    /// What its protocol adds to a record counts so many of these: the address by which it is settled.
+    pub each_bytes: u32,
     /// It waits so long for them, in milliseconds; none: as long as somebody listens.
     pub wait_ms: Option<Millis>,
     /// It does not wait, or not longer than until the first one came.

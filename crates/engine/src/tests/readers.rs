@@ -59,6 +59,7 @@ pub(super) fn pull(records: u32) -> Pull {
         key: Bytes::from_static(b"in.box"),
         records,
         bytes_max: None,
+        each_bytes: 0,
         wait_ms: Some(10_000),
         no_wait: false,
         heartbeat_ms: None,
@@ -350,6 +351,17 @@ fn bytes_bound_a_pull() {
         got(&told),
         [Got::Record(0, 1, 1), Got::Record(1, 1, 2), over]
     );
+    // What the protocol adds to each counts as well.
+    let told = desk.pull_from(Pull {
+        bytes_max: Some(18),
+        each_bytes: 12,
+        ..pull(5)
+    });
+    let over = Got::Notice(Notice::BytesOver {
+        records: 5,
+        bytes: 18,
+    });
+    assert_eq!(got(&told), [over]);
 }
 
 #[test]

@@ -114,6 +114,7 @@ impl Keyed {
             key: bytes_of(INBOX),
             records: random.between(1, 5) as u32,
             bytes_max: None,
+            each_bytes: 0,
             wait_ms: Some(random.between(0, 300)),
             no_wait: random.chance(50),
             heartbeat_ms: None,

@@ -246,7 +246,7 @@ impl Engine {
             let Some(left) = pull.bytes_left else {
                 return true;
             };
-            if bytes > left {
+            if pull.cost(bytes) > left {
                 let notice = Notice::BytesOver {
                     records: pull.left,
                     bytes: left,

@@ -23,6 +23,7 @@ pub(super) struct Waiting {
     pub(super) left: u32,
     /// Bytes likewise.
     pub(super) bytes_left: Option<u64>,
+    each_bytes: u64,
     /// It has had some.
     pub(super) has_had: bool,
     pub(super) no_wait: bool,
@@ -35,6 +36,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// What a record of that size counts for it.
+    pub(super) fn cost(&self, bytes: u64) -> u64 {
+        bytes.saturating_add(self.each_bytes)
+    }
+
     fn deadline(&self) -> Option<Millis> {
         [self.due, self.heartbeat_due].into_iter().flatten().min()
     }
@@ -107,8 +113,9 @@ impl Pulls {
         };
         pull.has_had = true;
         pull.left = pull.left.saturating_sub(1);
+        let cost = pull.cost(bytes);
         if let Some(left) = &mut pull.bytes_left {
-            *left = left.saturating_sub(bytes);
+            *left = left.saturating_sub(cost);
         }
         if pull.left == 0 || pull.bytes_left == Some(0) {
             self.waiting.pop_front();
@@ -168,6 +175,7 @@ impl Pulls {
             key: Bytes::copy_from_slice(&pull.key),
             left: pull.records.max(1),
             bytes_left: pull.bytes_max,
+            each_bytes: pull.each_bytes.into(),
             has_had: false,
             no_wait: pull.no_wait,
             due: pull.wait_ms.map(|wait| now.saturating_add(wait)),

@@ -79,7 +79,9 @@ impl Reader {
         let pull = self.pulls.front();
         match &self.settings.push {
             Some(_) => true,
-            None => pull.is_some_and(|pull| pull.bytes_left.is_none_or(|left| bytes <= left)),
+            None => {
+                pull.is_some_and(|pull| pull.bytes_left.is_none_or(|left| pull.cost(bytes) <= left))
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a reader says of the messages that it sends, in JetStream's words: the subject to acknowledge by, and statuses.
 
 use bytes::BytesMut;
-use polybus_model::{CopyNote, HandedRecord, Misplaced, Notice, RecordBlock};
+use polybus_model::{CopyNote, HandedRecord, Misplaced, Name, Notice, RecordBlock};
 
 use super::write_time;
 use crate::codec::write_number;
@@ -15,6 +15,13 @@ pub(crate) const FLOW: &str = "$JS.FC.";
 pub(crate) fn ack_prefix(block: &RecordBlock) -> Vec<u8> {
     let (log, reader) = (block.log.as_str().as_bytes(), block.reader.as_bytes());
     [ACK.as_bytes(), log, b".", reader, b"."].concat()
+}
+
+/// How long the subject that settles one of the first records is, in bytes. Clients count it with what they pull.
+pub(crate) fn ack_bytes(log: &Name, reader: &str) -> u32 {
+    let rest = ".1.1.1.1700000000000000000.1".len();
+    let len = ACK.len() + log.as_str().len() + 1 + reader.len() + rest;
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// Appends the subject that settles a record.

@@ -23,8 +23,8 @@ pub(crate) use audit::Advisory;
 pub(crate) use config::{CONFIG, CREATED, StreamConfig};
 pub(crate) use consumer::{ConsumerConfig, check_group_name, config_of, consumer_info};
 pub(crate) use delivery::{
-    ACK, FLOW, ack_prefix, copy_headers, headers_alone, pinned_headers, reply_of, status_of,
-    write_ack,
+    ACK, FLOW, ack_bytes, ack_prefix, copy_headers, headers_alone, pinned_headers, reply_of,
+    status_of, write_ack,
 };
 pub(crate) use error::ApiError;
 pub use marking::KEYED_WRITER;

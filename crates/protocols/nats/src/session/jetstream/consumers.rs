@@ -7,7 +7,6 @@ use polybus_model::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::pulling::pull;
 use super::streams::{state_of, stream_of};
 use super::{Connection, PENDING_MAX, Step};
 use crate::mapping::jetstream::{
@@ -252,16 +251,9 @@ impl Connection {
         };
         if is_next {
             self.tell_reader(settle);
-            if let Ok(pull) = pull(reply, rest.trim_ascii(), || self.made_up_id())
-                && !reply.is_empty()
-            {
-                let topic = self.topic.clone();
-                self.tell_reader(ReaderRequest::Pull {
-                    log,
-                    name,
-                    topic,
-                    pull,
-                });
+            if !reply.is_empty() {
+                // Nobody is told of what is no pull: it settled the record before it.
+                let _ = self.pull_from(log, name, reply, rest.trim_ascii());
             }
         } else if is_awaited {
             self.ask_reader(reply, Step::Acked, settle);

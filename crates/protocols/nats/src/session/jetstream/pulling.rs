@@ -4,7 +4,7 @@ use polybus_model::{Name, Notice, Pull, PullStanding, ReaderRequest};
 use serde::Deserialize;
 
 use super::{Connection, Step};
-use crate::mapping::jetstream::{ApiError, check_group_name, read_json, status_of};
+use crate::mapping::jetstream::{ApiError, ack_bytes, check_group_name, read_json, status_of};
 
 const NS_PER_MS: i64 = 1_000_000;
 
@@ -38,22 +38,30 @@ impl Connection {
         if reply.is_empty() {
             return;
         }
-        match pull(reply, body, || self.made_up_id()) {
-            Ok(pull) => {
-                let name = name.to_owned();
-                let topic = self.topic.clone();
-                self.tell_reader(ReaderRequest::Pull {
-                    log,
-                    name,
-                    topic,
-                    pull,
-                });
-            }
-            Err(text) => {
-                let status = status_of(&Notice::BadPull(text));
-                self.jetstream.answers.add(reply, &status, b"");
-            }
+        if let Err(text) = self.pull_from(log, name.to_owned(), reply, body) {
+            let status = status_of(&Notice::BadPull(text));
+            self.jetstream.answers.add(reply, &status, b"");
         }
+    }
+
+    /// Asks a reader for what a pull's body says, to its reply.
+    pub(super) fn pull_from(
+        &mut self,
+        log: Name,
+        name: String,
+        reply: &[u8],
+        body: &[u8],
+    ) -> Result<(), String> {
+        let mut pull = pull(reply, body, || self.made_up_id())?;
+        pull.each_bytes = ack_bytes(&log, &name);
+        let topic = self.topic.clone();
+        self.tell_reader(ReaderRequest::Pull {
+            log,
+            name,
+            topic,
+            pull,
+        });
+        Ok(())
     }
 
     /// Whoever gets all of a consumer's messages is to get them no longer.
@@ -85,11 +93,7 @@ impl Connection {
 }
 
 /// What a pull asks for: nothing stands for one message, a number for so many.
-pub(super) fn pull(
-    reply: &[u8],
-    body: &[u8],
-    made_up: impl FnOnce() -> String,
-) -> Result<Pull, String> {
+fn pull(reply: &[u8], body: &[u8], made_up: impl FnOnce() -> String) -> Result<Pull, String> {
     let body = body.trim_ascii();
     let asked = match body.first() {
         Some(b'{') => serde_json::from_slice(body).map_err(|error| error.to_string())?,
@@ -120,6 +124,7 @@ pub(super) fn pull(
         bytes_max: u64::try_from(asked.max_bytes)
             .ok()
             .filter(|bytes| *bytes > 0),
+        each_bytes: 0,
         wait_ms: ms(asked.expires),
         no_wait: asked.no_wait,
         heartbeat_ms: ms(asked.idle_heartbeat),
