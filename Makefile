@@ -44,7 +44,7 @@ test-shop:
 	CARGO_TARGET_DIR=$(CLIENTS) $(CARGO) test --locked --manifest-path examples/shop/Cargo.toml
 	POLYBUS_BIN=$(BIN_DEV) $(CLIENTS)/debug/demo --quick
 
-conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools, librdkafka, kafka-python, nats-py
+conformance: ## suites that no one here wrote: py-amqp, lapin, amqp-tools, librdkafka, kafka-python, nats-py, nats.go
 	$(CARGO) build --release --locked -p polybus-server
 	POLYBUS_BIN=$(BIN) WORK=$(CURDIR)/target/clients-env tests/clients/amqp091/conformance.sh
 	POLYBUS_BIN=$(BIN) WORK=$(CURDIR)/target/clients-env tests/clients/kafka/conformance.sh

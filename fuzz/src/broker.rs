@@ -71,7 +71,11 @@ impl Broker {
                 continue;
             }
             let answers = request.answers();
-            let mood = self.mood.pop_front().unwrap_or_default();
+            let mood = match request {
+                // Whatever the broker's mood, a lane can be closed.
+                Request::CloseLane => 0,
+                _ => self.mood.pop_front().unwrap_or_default(),
+            };
             let result = match mood {
                 0 => Ok(self.carry_out(lane, request)),
                 _ => Err(error(mood - 1)),
