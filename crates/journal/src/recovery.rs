@@ -243,7 +243,7 @@ impl Recovery {
     fn give_back(&self) {
         let kept_max = u64::from(self.shared.options.segment_bytes / KEPT_ROOM_PARTS);
         for segment in &self.segments {
-            let end = u64::from(segment.readable().next_multiple_of(BLOCK));
+            let end = u64::from(segment.readable()).next_multiple_of(BLOCK.into());
             let is_worth_it = |len| len > end + kept_max;
             // What cannot be given back is only room.
             if segment.file.len().is_ok_and(is_worth_it) {

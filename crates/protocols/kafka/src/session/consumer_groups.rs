@@ -6,7 +6,7 @@
 //! ```
 
 use polybus_model::{
-    Beat, BeatAnswer, GroupError, GroupReply, GroupRequest, LogError, Millis, Name, PartitionName,
+    Beat, BeatAnswer, GroupError, GroupRequest, LogError, Millis, Name, PartitionName,
     SharedMemberSummary, Sight, Standing,
 };
 
@@ -14,7 +14,7 @@ use super::core::{Core, wire_index};
 use super::groups::state_name;
 use super::known::with_names;
 use super::pending::Step;
-use super::shared_descriptions::{Found, Ids, by_log, if_readable, look_up, names_of, with_ids};
+use super::shared_descriptions::{self, Found, Ids, by_log, if_readable, look_up, names_of};
 use crate::codec::Uuid;
 use crate::codec::messages::consumer_group_describe::{
     Assignment as DescribedAssignment, ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse,
@@ -118,19 +118,9 @@ fn beat(
 }
 
 fn ask(beat: Beat, epoch: i32) -> Step {
-    Step::group(GroupRequest::Beat(Box::new(beat)), move |core, reply| {
-        let GroupReply::Beat(result) = reply else {
-            return Step::misunderstood();
-        };
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(error) => return refused(&error),
-        };
-        let logs = answer.assignment.iter().flatten();
-        let logs = logs.map(|one| one.log.clone()).collect();
-        with_ids(core, logs, move |core, ids| {
-            Step::answer(told(core, answer, epoch, ids))
-        })
+    let request = GroupRequest::Beat(Box::new(beat));
+    shared_descriptions::beat(request, refused, move |core, answer, ids| {
+        Step::answer(told(core, answer, epoch, ids))
     })
 }
 

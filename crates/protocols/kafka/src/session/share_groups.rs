@@ -9,7 +9,7 @@ use super::consumer_groups::standing;
 use super::core::{Core, keep_first, partition, wire_index, wire_offset};
 use super::groups::state_name;
 use super::pending::{Answer, Ask, Step};
-use super::shared_descriptions::{Ids, by_log, if_readable, look_up, names_of, with_ids};
+use super::shared_descriptions::{self, Ids, by_log, if_readable, look_up, names_of, with_ids};
 use crate::codec::messages::alter_share_group_offsets::{
     AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse, ResponsePartition as Altered,
     ResponseTopic as AlteredTopic,
@@ -75,33 +75,23 @@ fn unreadable(error: &LogError) -> Step {
 }
 
 fn attend(beat: Beat, epoch: i32) -> Step {
-    Step::group(GroupRequest::Attend(Box::new(beat)), move |core, reply| {
-        let GroupReply::Beat(result) = reply else {
-            return Step::misunderstood();
-        };
-        let answer = match result {
-            Ok(answer) => answer,
-            Err(error) => return refused(&error),
-        };
-        let logs = answer.assignment.iter().flatten();
-        let logs = logs.map(|one| one.log.clone()).collect();
-        with_ids(core, logs, move |core, ids| {
-            let assignment = answer.assignment.map(|partitions| Assignment {
-                topic_partitions: by_log(&partitions, ids)
-                    .into_iter()
-                    .map(|(_, id, partitions)| TopicPartitions {
-                        topic_id: core.known.topic_id(id),
-                        partitions,
-                    })
-                    .collect(),
-            });
-            Step::answer(ShareGroupHeartbeatResponse {
-                member_id: Some(answer.member),
-                member_epoch: answer.epoch.map_or(epoch, wire_index),
-                heartbeat_interval_ms: i32::try_from(answer.interval_ms).unwrap_or(i32::MAX),
-                assignment,
-                ..ShareGroupHeartbeatResponse::default()
-            })
+    let request = GroupRequest::Attend(Box::new(beat));
+    shared_descriptions::beat(request, refused, move |core, answer, ids| {
+        let assignment = answer.assignment.map(|partitions| Assignment {
+            topic_partitions: by_log(&partitions, ids)
+                .into_iter()
+                .map(|(_, id, partitions)| TopicPartitions {
+                    topic_id: core.known.topic_id(id),
+                    partitions,
+                })
+                .collect(),
+        });
+        Step::answer(ShareGroupHeartbeatResponse {
+            member_id: Some(answer.member),
+            member_epoch: answer.epoch.map_or(epoch, wire_index),
+            heartbeat_interval_ms: i32::try_from(answer.interval_ms).unwrap_or(i32::MAX),
+            assignment,
+            ..ShareGroupHeartbeatResponse::default()
         })
     })
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use polybus_model::{
-    GroupError, GroupReply, GroupRequest, Guarded, LogError, LogId, LogReply, LogRequest, Name,
-    PartitionName, SharedSummary, WhichLogs,
+    BeatAnswer, GroupError, GroupReply, GroupRequest, Guarded, LogError, LogId, LogReply,
+    LogRequest, Name, PartitionName, SharedSummary, WhichLogs,
 };
 
 use super::core::{Core, keep_first, wire_index};
@@ -43,6 +43,26 @@ pub(super) fn if_readable(
         }
         LogReply::Logs(_) => then(),
         _ => Step::misunderstood(),
+    })
+}
+
+/// Asks for a member's sign of life, and goes on with what it is told and the ids of the logs that it is given.
+pub(super) fn beat(
+    request: GroupRequest,
+    refused: fn(&GroupError) -> Step,
+    then: impl FnOnce(&Core, BeatAnswer, &Ids) -> Step + Send + 'static,
+) -> Step {
+    Step::group(request, move |core, reply| {
+        let GroupReply::Beat(result) = reply else {
+            return Step::misunderstood();
+        };
+        let answer = match result {
+            Ok(answer) => answer,
+            Err(error) => return refused(&error),
+        };
+        let logs = answer.assignment.iter().flatten();
+        let logs = logs.map(|one| one.log.clone()).collect();
+        with_ids(core, logs, move |core, ids| then(core, answer, ids))
     })
 }
 

@@ -482,7 +482,8 @@ pub(crate) fn consumer_info(reader: &ReaderSummary, now: Millis) -> Option<Map<S
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<ConsumerConfig, u16> {
+    /// A configuration as it is used, or the number of the error.
+    pub(super) fn read(text: &str) -> Result<ConsumerConfig, u16> {
         let mut config: ConsumerConfig = serde_json::from_str(text).unwrap();
         config.fill_in();
         config

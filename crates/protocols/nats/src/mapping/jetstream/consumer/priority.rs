@@ -110,16 +110,8 @@ pub(super) fn group_states(reader: &ReaderSummary) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::read;
     use super::*;
-
-    fn read(text: &str) -> Result<ConsumerConfig, u16> {
-        let mut config: ConsumerConfig = serde_json::from_str(text).unwrap();
-        config.fill_in();
-        config
-            .check()
-            .map(|()| config)
-            .map_err(|error| error.number)
-    }
 
     #[test]
     fn groups_are_read() {
